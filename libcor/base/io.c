@@ -1,0 +1,178 @@
+#include "libcor/base/io.h"
+#include "libcor/base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static int wait_for(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	if (poll(&p, 1, -1) < 0 && errno != EINTR)
+		return -errno;
+	return 0;
+}
+
+int cor_read_full(int fd, void *buf, size_t len)
+{
+	size_t got = 0;
+
+	while (got < len) {
+		ssize_t n = read(fd, (char *)buf + got, len - got);
+
+		if (n == 0)
+			return got ? -EPIPE : -ENODATA;
+		if (n > 0) {
+			got += (size_t)n;
+			continue;
+		}
+		if (errno == EAGAIN) {
+			int r = wait_for(fd, POLLIN);
+
+			if (r < 0)
+				return r;
+		} else if (errno != EINTR) {
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+int cor_write_full(int fd, const void *buf, size_t len)
+{
+	size_t put = 0;
+	int sock = 1;
+
+	while (put < len) {
+		const char *p = (const char *)buf + put;
+		ssize_t n = sock ? send(fd, p, len - put, MSG_NOSIGNAL) : write(fd, p, len - put);
+
+		if (n >= 0) {
+			put += (size_t)n;
+			continue;
+		}
+		if (errno == ENOTSOCK && sock) {
+			sock = 0;
+		} else if (errno == EAGAIN) {
+			int r = wait_for(fd, POLLOUT);
+
+			if (r < 0)
+				return r;
+		} else if (errno != EINTR) {
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+#define MAX_FDS 64
+
+int cor_send_fds(int sock, const void *buf, size_t len, const int *fds, unsigned nfds)
+{
+	union { struct cmsghdr h; char space[CMSG_SPACE(sizeof(int) * MAX_FDS)]; } c;
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (nfds > MAX_FDS)
+		return -E2BIG;
+	if (nfds) {
+		memset(&c, 0, sizeof(c));
+		m.msg_control = &c;
+		m.msg_controllen = CMSG_SPACE(sizeof(int) * nfds);
+		c.h.cmsg_level = SOL_SOCKET;
+		c.h.cmsg_type = SCM_RIGHTS;
+		c.h.cmsg_len = CMSG_LEN(sizeof(int) * nfds);
+		memcpy(CMSG_DATA(&c.h), fds, sizeof(int) * nfds);
+	}
+	do
+		n = sendmsg(sock, &m, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EMSGSIZE;
+}
+
+ssize_t cor_recv_fds(int sock, void *buf, size_t len, int *fds, unsigned *nfds)
+{
+	union { struct cmsghdr h; char space[CMSG_SPACE(sizeof(int) * MAX_FDS)]; } c;
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = &c, .msg_controllen = sizeof(c) };
+	unsigned room = nfds ? *nfds : 0, got = 0;
+	ssize_t n;
+
+	do
+		n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
+		unsigned k;
+
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		k = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		for (unsigned i = 0; i < k; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(int));
+			if (got < room)
+				fds[got++] = fd;
+			else
+				close(fd);
+		}
+	}
+	if (nfds)
+		*nfds = got;
+	return n;
+}
+
+int cor_slurp(int dirfd, const char *path, char **out, size_t *len)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *buf = NULL;
+	size_t used = 0, room = 0;
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		ssize_t n;
+
+		if (room - used < 4096) {
+			char *bigger = realloc(buf, room = room ? room * 2 : 16384);
+
+			if (!bigger)
+				return -ENOMEM;
+			buf = bigger;
+		}
+		n = read(fd, buf + used, room - used - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		used += (size_t)n;
+	}
+	buf[used] = 0;
+	if (len)
+		*len = used;
+	*out = take_ptr(buf);
+	return 0;
+}
+
+int cor_spew(int dirfd, const char *path, const char *text)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	/* proc files take a value in one write, and only so */
+	if (write(fd, text, strlen(text)) < 0)
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,8 @@
+# base: errors, cleanup, i/o, kernel probe, compat. Knows nothing of cor's own ideas.
+libcor_sources += \
+	libcor/base/cleanup.h libcor/base/compat.h \
+	libcor/base/context.c \
+	libcor/base/error.c libcor/base/error.h \
+	libcor/base/io.c libcor/base/io.h \
+	libcor/base/probe.c libcor/base/probe.h \
+	libcor/base/hist.c libcor/base/hist.h

@@ -1,0 +1,51 @@
+/* The descriptors of a task: what they are on the source, whether the
+ * destination can have them, and how they are made again.
+ *
+ * One ops struct (struct cor_file_ops, file_ops.h), one file per kind. A
+ * descriptor that no kind can carry is refused with one sentence that names its
+ * number, its kind and its peer: "descriptor 5 is a TCP connection from
+ * 10.0.0.1:6379 to 10.0.0.2:51112: established connections are not carried yet".
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "libcor/names/files.pb-c.h"
+
+#define COR_FILES_VERSION 1
+
+/* Shared memory objects that the memory capture has found, so that a descriptor
+ * of one is carried as that object: by device and inode. */
+struct cor_files_object { uint64_t dev, ino; uint32_t id; };
+
+/* Reads the descriptor table of pid, running or stopped; reads nothing
+ * destructively: unread bytes are peeked (tee, MSG_PEEK). with_content: also
+ * the unread bytes, counters and remaining times (the stopped task); without it
+ * only what the destination must be able to provide.
+ * A memfd or tmpfs descriptor whose object is not in objects is -ENOENT-free: it
+ * is given the next id, reported through *extra (malloc; the caller's), so the
+ * caller can serve it too. -EOPNOTSUPP: a descriptor cannot be carried.
+ * Free with cor__names__file_table__free_unpacked(table, NULL). */
+int cor_files_capture(pid_t pid, bool with_content,
+		      const struct cor_files_object *objects, unsigned nobjects,
+		      struct cor_files_object **extra, unsigned *nextra,
+		      Cor__Names__FileTable **out, struct cor_error *err);
+
+/* A duplicate of the task's descriptor fd, here (pidfd_getfd). */
+int cor_files_duplicate(pid_t pid, int fd, struct cor_error *err);
+
+/* On the destination, in cord: can all of it be had here? Opens and closes.
+ * -ENOENT, -EADDRNOTAVAIL, -ESTALE (the file differs), ... with the name. */
+int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err);
+
+/* In the stub: makes every descriptor at its number. object_fds[i] is object
+ * i + 1. Descriptors at or above keep_from are the stub's own and are left alone;
+ * all others are closed first. */
+int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
+		      unsigned nobjects, int keep_from, struct cor_error *err);
+
+/* The highest descriptor number in the table, or -1. */
+int cor_files_max_fd(const Cor__Names__FileTable *table);

@@ -1,0 +1,109 @@
+/* The pager: owns a task's userfaultfd on the destination, answers its faults
+ * over the demand lane, and drains the rest over the bulk lanes.
+ *
+ * One thread with its own io_uring watches the userfaultfd, the lanes and a
+ * control eventfd. On the demand path: no allocation, no lock. The pager never
+ * touches the lazy memory itself. It follows the four userfaultfd events:
+ *
+ *	REMOVE   those pages read as zero from now on, never fetched again
+ *	UNMAP    forgotten
+ *	REMAP    keeps run-time address -> source address
+ *	FORK     the child's userfaultfd arrives; its missing pages are served too,
+ *	         and drained, until it is complete or gone
+ *
+ * A fault outside every region (a stack that grew, the new part of an mremap)
+ * is filled with zeros. Lanes may end and be replaced at any time: faults wait
+ * until a demand lane is there again. Requests lost with a lane are repeated.
+ *
+ * Life: new, add_region*, add_lane*, start, [prefetch], ..., finish or free.
+ */
+#pragma once
+
+#include <cor/cor.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libcor/base/hist.h"
+#include "libcor/transport/preamble.h"
+
+struct cor_pager;
+
+struct cor_region {
+	uint64_t start;         /* run-time address on the destination, page aligned */
+	uint64_t len;           /* bytes, page aligned */
+	uint64_t offset;        /* its first byte's place in the source object */
+	uint16_t object;        /* source object, 0: the source's address space */
+	bool     shared;        /* shmem here: another mapping of the same pages may
+				   exist, so EEXIST from UFFDIO_COPY is ordinary */
+	bool     whole;         /* every page holds data: the presence map is not asked
+				   (a file mapping whose file the destination lacks) */
+};
+
+enum cor_pager_state {
+	COR_PAGER_IDLE,         /* not started */
+	COR_PAGER_PAGING,       /* faults are served, pages are missing */
+	COR_PAGER_DRAINED,      /* every page is installed or dropped, children's too */
+	COR_PAGER_TASK_GONE,    /* the address space ended (exit, exec) before that */
+	COR_PAGER_FAILED,       /* a page cannot be had (ERROR from the source): see error */
+};
+
+struct cor_paging_stats {
+	uint64_t pages_total;        /* pages that hold data at the source, as far as known */
+	uint64_t pages_demand;       /* installed for a fault, by a demand lane */
+	uint64_t pages_prefetched;   /* installed by the prefetcher or as a hint */
+	uint64_t pages_zero;         /* zero pages installed */
+	uint64_t pages_dropped;      /* removed or unmapped by the task before they came */
+	uint64_t pages_eager;        /* installed by cor_pager_install() */
+	uint64_t faults;             /* fault messages read */
+	uint64_t bytes_wire;         /* received, headers included */
+	uint64_t drain_ns;           /* from start to DRAINED; so far while PAGING */
+	bool     presence_known;     /* the whole presence map has arrived */
+	struct cor_hist fault_ns;    /* fault read -> page installed */
+};
+
+/* The pager does not own uffd until cor_pager_start(). */
+int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_error *err);
+
+/* Before start. Regions must not overlap. Registers nothing: see cor_pager_start. */
+int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct cor_error *err);
+
+/* Any time. Takes ownership of sock (a connected stream socket behind its
+ * preamble), also on failure. */
+int cor_pager_add_lane(struct cor_pager *p, int sock, enum cor_connection_kind kind,
+		       struct cor_error *err);
+
+/* Registers every region in missing mode with uffd (an API-handshaken,
+ * O_NONBLOCK userfaultfd of the task's mm, owned by the pager from here, on
+ * failure too) and starts the thread. Faults are served from here on; the
+ * prefetcher waits for cor_pager_prefetch(). */
+int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err);
+
+/* Features and the handshake that cor_pager_start() expects of a userfaultfd. */
+int cor_pager_uffd_handshake(int uffd, struct cor_error *err);
+
+/* Installs len bytes (whole pages) at run-time address addr, before or after
+ * start; what is already there is left alone (returns 0). Thread-safe. */
+int cor_pager_install(struct cor_pager *p, uint64_t addr, const void *data, size_t len,
+		      struct cor_error *err);
+
+/* Switches the prefetcher. Off: only what is referenced moves. Thread-safe. */
+void cor_pager_prefetch(struct cor_pager *p, bool on);
+
+/* Run-time addresses worth fetching first, best first (registers, stack). */
+void cor_pager_hint(struct cor_pager *p, const uint64_t *addrs, unsigned n);
+
+/* Readable whenever the state changed or a lane was lost; owned by the pager. */
+int cor_pager_event_fd(const struct cor_pager *p);
+enum cor_pager_state cor_pager_state(const struct cor_pager *p, struct cor_error *why);
+/* Lanes connected now, of the given kind. */
+unsigned cor_pager_lanes(const struct cor_pager *p, enum cor_connection_kind kind);
+void cor_pager_stats(struct cor_pager *p, struct cor_paging_stats *out);
+
+/* When DRAINED (or TASK_GONE): unregisters every range, closes the userfaultfds
+ * and the lanes, joins the thread. -EBUSY while pages are missing. */
+int cor_pager_finish(struct cor_pager *p, struct cor_error *err);
+
+/* Stops the thread and frees everything. Where pages are still missing the
+ * caller must have made sure that the task is dead or that someone else holds
+ * the userfaultfd: its last close turns missing pages into zeros. */
+void cor_pager_free(struct cor_pager *p);

@@ -1,0 +1,52 @@
+/* capture: the state of a task as a cor.task.Image (task.proto).
+ *
+ * Two passes. The skeleton is read while the task runs and says what the
+ * destination must provide; whatever cannot be carried is refused there, by
+ * name, before anything is stopped. The image is read from the stopped task.
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "libcor/task/task.pb-c.h"
+#include "libcor/task/tracee.h"
+
+#define COR_TASK_VERSION 1
+
+struct cor_capture_options {
+	unsigned inline_written_max;   /* pages of one file mapping that travel in the image; more are lazy */
+	uint32_t without_files;        /* reserved */
+};
+
+/* Reads pid (running). Refuses with -EOPNOTSUPP and one sentence that names the
+ * thing: children, a seccomp filter, a tracer, an io_uring or aio mapping, a
+ * device mapping, SysV memory, a protection key, hugetlb, CET, vfork, a
+ * writable shared mapping of a file, other namespaces than cord's own (user,
+ * mount root), 32-bit code, kernel threads, zombies. Free with
+ * cor__task__image__free_unpacked(image, NULL). */
+int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o,
+			 Cor__Task__Image **out, struct cor_error *err);
+
+/* Reads the stopped task t completely. skeleton (may be NULL) lends what cannot
+ * have changed. The task can be thawed or made a ghost afterwards. The refusals
+ * are checked again. -EAGAIN: children were there which may soon be gone: thaw
+ * and try again. */
+int cor_capture_image(struct cor_tracee *t, const struct cor_capture_options *o,
+		      const Cor__Task__Image *skeleton, Cor__Task__Image **out,
+		      struct cor_error *err);
+
+/* Opens the shared memory object on the source, for the page server: a
+ * descriptor (O_RDONLY) by /proc/PID/map_files or /proc/PID/fd. */
+int cor_capture_open_object(pid_t pid, const Cor__Task__Image *image, uint32_t object,
+			    struct cor_error *err);
+
+/* On the destination: can this task live here? CPU features, kernel features,
+ * page size, limits, free memory. -ENOTSUP with the names of what is missing. */
+int cor_capture_admissible(const Cor__Task__Image *skeleton, struct cor_error *err);
+
+/* Fills *cpu of this host (cpu.c). */
+int cor_cpu_describe(Cor__Task__Cpu *cpu, struct cor_error *err);
+/* -ENOTSUP naming the features that theirs has and ours lacks. */
+int cor_cpu_check(const Cor__Task__Cpu *theirs, const Cor__Task__Cpu *ours, struct cor_error *err);

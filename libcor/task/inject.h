@@ -1,0 +1,66 @@
+/* inject: system calls made by a stopped process, chosen by us.
+ *
+ * A *runner* is a small shared region, mapped here and in the tracee: a few
+ * instructions of position-independent code that walk a list of calls, and
+ * room for the lists. Running a list costs one resume and one stop, however
+ * many calls it holds. Before a runner exists (and where SIGTRAP is ignored,
+ * since a trap would reset its disposition) single calls are *stepped* through
+ * a syscall instruction that the tracee has anyway, in its vDSO.
+ *
+ * All functions work on threads in a ptrace-stop whose tracer is the caller.
+ * They leave general registers and signal mask of the thread as they were.
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+/* One call; 64 bytes, laid out as the runner's code reads it. */
+struct cor_call {
+	uint64_t nr;
+	uint64_t arg[6];
+	int64_t  ret;           /* the kernel's return value: -errno on failure */
+};
+_Static_assert(sizeof(struct cor_call) == 64, "the runner's code counts in 64 bytes");
+
+struct cor_runner;
+
+/* One call in thread tid, stepped (PTRACE_SYSCALL twice). insn: address of a
+ * syscall instruction in the tracee. *ret is the kernel's return value. */
+int cor_step_call(pid_t tid, uint64_t insn, const struct cor_call *call, int64_t *ret,
+		  struct cor_error *err);
+
+/* Finds a syscall instruction (0f 05) in the tracee's [vdso]; its address or 0. */
+uint64_t cor_find_syscall_insn(pid_t pid);
+
+/* Maps a runner of size bytes of list room (page multiple) in the tracee at an
+ * address in no VMA now, and outside [avoid_start, avoid_end) if that is not
+ * empty; hint 0: anywhere. The tracee's leader tid makes the calls. The runner's memory is a memfd,
+ * handed over without leaving a descriptor behind in the tracee. */
+int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
+		   size_t size, struct cor_error *err);
+
+/* Address here of the runner's list and data room; and its address in the tracee. */
+void *cor_runner_room(struct cor_runner *r);
+uint64_t cor_runner_remote(const struct cor_runner *r, const void *in_room);
+size_t cor_runner_size(const struct cor_runner *r);
+/* Where the runner lies in the tracee, code and room: it must not be unmapped. */
+void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end);
+
+/* Runs n calls that lie in the room, in thread tid; results in calls[i].ret.
+ * stop_on_error: the first negative return ends the list. 0, or -errno when the
+ * thread died or stopped for another reason. *done: calls made. */
+int cor_runner_run(struct cor_runner *r, pid_t tid, struct cor_call *calls, unsigned n,
+		   int stop_on_error, unsigned *done, struct cor_error *err);
+
+/* The same for many threads at once: start them all, then wait for them all. */
+struct cor_runner_job { pid_t tid; struct cor_call *calls; unsigned n; unsigned done; };
+int cor_runner_run_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
+			int stop_on_error, struct cor_error *err);
+
+/* Unmaps it in the tracee (a stepped munmap by thread tid; tid 0: the tracee is
+ * gone or its mapping is left) and frees it. */
+int cor_runner_unmap(struct cor_runner *r, pid_t tid, struct cor_error *err);

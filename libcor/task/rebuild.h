@@ -1,0 +1,101 @@
+/* rebuild: a task made from its image, on the destination.
+ *
+ * begin      forks the supervisor (the init of a new PID namespace where a PID
+ *            that the task needs is taken here; of a new time namespace where
+ *            the clocks differ), which clones the stub: a process with the
+ *            task's PID, session and process group that still runs our code. The
+ *            stub makes a userfaultfd of its own mm; the supervisor keeps a copy.
+ * call       runs plan->call inside the stub, any number of times (descriptors).
+ * memory     by injection: unmaps our code from the stub, maps the task's VMAs,
+ *            moves the vDSO, PR_SET_MM_MAP. The regions to be paged are known now;
+ *            the caller starts a pager on them with the userfaultfd.
+ * threads    by injection and ptrace: threads with their TIDs, signal actions,
+ *            timers, credentials, rseq, pending signals, registers. Touches lazy
+ *            memory, so the pager must run.
+ * resume     detaches: the task runs here.
+ * release    after the drain: the supervisor gives its userfaultfd copy up; it
+ *            stays as the task's parent, reaps it and reports its exit status.
+ *
+ * One thread of ours makes all the calls (ptrace's rule).
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "libcor/paging/pager.h"
+#include "libcor/task/task.pb-c.h"
+
+struct cor_rebuild;
+
+struct cor_rebuild_plan {
+	const Cor__Task__Image *skeleton;    /* borrowed until begin returns */
+	bool    time_ns;                     /* make a time namespace with these offsets */
+	int64_t monotonic_offset_ns;
+	int64_t boottime_offset_ns;
+	bool    force_pid_ns;                /* for tests: a new PID namespace in any case */
+	bool    force_foreign_vdso;          /* for tests: as if the kernels' vDSOs differed */
+
+	/* Runs in the stub (one thread, our code, the task's descriptor table
+	 * growing): acts on a request of the daemon. fds came along with the
+	 * request and are the callee's. 0 or -errno with *err, which is
+	 * carried back to the caller of cor_rebuild_call(). keep_fd: the stub's own
+	 * channel; the callee must leave it alone (it is above every descriptor
+	 * the task has: see max_fd). */
+	int (*call)(void *arg, uint32_t op, const void *buf, size_t len,
+		    const int *fds, unsigned nfds, struct cor_error *err);
+	void   *arg;
+	int     max_fd;                      /* the stub's own descriptors lie above this */
+	int     report;                      /* socket the supervisor keeps to report the exit status
+						(struct cor_rebuild_exit); -1: none */
+};
+
+/* What the supervisor writes on plan->report when the task has ended. */
+struct cor_rebuild_exit {
+	int32_t pid;            /* as cord's own PID namespace sees it */
+	int32_t status;         /* as wait(2) gives it */
+};
+
+int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *plan,
+		      struct cor_error *err);
+
+pid_t cor_rebuild_pid(const struct cor_rebuild *rb);          /* as the caller sees it */
+pid_t cor_rebuild_supervisor(const struct cor_rebuild *rb);
+bool  cor_rebuild_in_pid_ns(const struct cor_rebuild *rb);
+
+/* The stub's userfaultfd, handshaken (cor_pager_uffd_handshake) and O_NONBLOCK;
+ * the caller's. */
+int cor_rebuild_take_uffd(struct cor_rebuild *rb);
+
+int cor_rebuild_call(struct cor_rebuild *rb, uint32_t op, const void *buf, size_t len,
+		     const int *fds, unsigned nfds, struct cor_error *err);
+
+/* file_ok[i]: Memory.files[i] is the very same here (see cor_rebuild_check_files);
+ * mappings of the others become anonymous and lazy. object_fds[i]: object i+1.
+ * On success *regions (malloc, the caller's) lists what is lazy, for the pager. */
+int cor_rebuild_memory(struct cor_rebuild *rb, const Cor__Task__Image *image,
+		       const bool *file_ok, const int *object_fds, unsigned nobjects,
+		       struct cor_region **regions, unsigned *nregions, struct cor_error *err);
+
+int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err);
+
+int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err);
+
+/* Before resume: kills stub and supervisor, waits for them, frees rb. NULL allowed. */
+void cor_rebuild_abort(struct cor_rebuild *rb);
+
+/* After resume: kills the resumed task (its pages cannot be had any more). */
+void cor_rebuild_kill_task(struct cor_rebuild *rb);
+
+/* After the drain; frees rb. The supervisor lives on with the task. */
+int cor_rebuild_release(struct cor_rebuild *rb, struct cor_error *err);
+
+/* Which of memory's files are the very same on this host (path, size, mtime;
+ * build-id where both have one). */
+int cor_rebuild_check_files(const Cor__Task__Memory *memory, bool *file_ok, struct cor_error *err);
+
+/* Makes the object here, empty, with its size: a descriptor. */
+int cor_rebuild_make_object(const Cor__Task__Object *object, struct cor_error *err);

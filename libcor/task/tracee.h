@@ -1,0 +1,51 @@
+/* A seized process and its threads: freeze, thaw, ghost.
+ *
+ * seize attaches without stopping (PTRACE_SEIZE); stop stops every thread and
+ * notes its registers as found; thaw puts them back and lets go, and the task
+ * goes on as if nothing had happened. After the commit the tracee is a ghost:
+ * it stays stopped, and dies with its tracer (PTRACE_O_EXITKILL) rather than
+ * run a second time. All calls by one thread of ours: ptrace's rule.
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+struct cor_tracee_thread {
+	pid_t    tid;           /* as we see it */
+	pid_t    inner_tid;     /* in its innermost PID namespace */
+	struct user_regs_struct regs;   /* as it was stopped */
+	uint64_t sigmask;
+	uint64_t rseq_cs;       /* the critical section's descriptor address, read before any injection */
+	uint64_t slept_ns;      /* how long it had been blocked when it was stopped; 0: unknown */
+	bool     group_stop;    /* it was in a group-stop */
+};
+
+struct cor_tracee {
+	pid_t    pid;
+	pid_t    inner_pid;
+	unsigned nthreads;
+	struct cor_tracee_thread *threads;   /* the leader first */
+	bool     stopped;
+	bool     ghost;
+};
+
+/* Attaches to every thread. -ESRCH; -EPERM with who traces it already. */
+int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err);
+
+/* Stops every thread, those being born included. -ETIME after timeout_ms with the name of the
+ * thread that did not stop (a parent in vfork, an uninterruptible sleep): the
+ * others are then running again. */
+int cor_tracee_stop(struct cor_tracee *t, unsigned timeout_ms, struct cor_error *err);
+
+/* Registers and masks as they were found; detach; frees t. The task goes on. NULL allowed. */
+void cor_tracee_thaw(struct cor_tracee *t);
+
+/* From now on the tracee must not run again; its memory stays readable. */
+int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err);
+
+/* Kills the process, waits until it is gone as far as its tracer can, frees t. */
+void cor_tracee_kill(struct cor_tracee *t);
