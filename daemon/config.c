@@ -1,0 +1,257 @@
+/* Reading cord's configuration; see config.h. */
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/address.h"
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+
+enum kind { TEXT, YESNO, NUMBER };
+
+static const struct key {
+	const char *section, *name;
+	enum kind   kind;
+	size_t      offset, size;       /* size: of a text */
+	unsigned    min, max;           /* of a number */
+} keys[] = {
+#define FIELD(f) offsetof(struct cord_config, f)
+#define TEXT_FIELD(f) TEXT, FIELD(f), sizeof(((struct cord_config *)0)->f), 0, 0
+	{ "cord",     "name",        TEXT_FIELD(name) },
+	{ "cord",     "listen",      TEXT_FIELD(listen) },
+	{ "cord",     "control",     TEXT_FIELD(control) },
+	{ "cord",     "state-dir",   TEXT_FIELD(state_dir) },
+	{ "cord",     "insecure",    YESNO,  FIELD(insecure), 0, 0, 0 },
+	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
+	{ "paging",   "bulk-lanes",  NUMBER, FIELD(paging.bulk_lanes), 0, 1, 16 },
+	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },
+	{ "timeouts", "preamble-s",  NUMBER, FIELD(timeouts.preamble_s), 0, 1, 3600 },
+	{ "timeouts", "connect-s",   NUMBER, FIELD(timeouts.connect_s), 0, 1, 3600 },
+	{ "timeouts", "prepare-s",   NUMBER, FIELD(timeouts.prepare_s), 0, 1, 3600 },
+	{ "timeouts", "freeze-ms",   NUMBER, FIELD(timeouts.freeze_ms), 0, 1, 600000 },
+	{ "timeouts", "reconnect-s", NUMBER, FIELD(timeouts.reconnect_s), 0, 0, INT_MAX },
+#undef TEXT_FIELD
+#undef FIELD
+};
+
+/* What the parser's callback needs: inih hands it one pointer. */
+struct reading {
+	struct cord_config *config;
+	const char         *path;
+	struct cor_error   *err;
+	FILE               *file;
+	int                 line;       /* read last: inih does not tell its handler */
+	int                 failed;     /* the first failure's code, 0: none yet */
+	int                 failed_line;
+};
+
+void cord_config_init(struct cord_config *c)
+{
+	memset(c, 0, sizeof(*c));
+	if (gethostname(c->name, sizeof(c->name) - 1) < 0 || !c->name[0])
+		snprintf(c->name, sizeof(c->name), "cord");
+	snprintf(c->listen, sizeof(c->listen), "%s", CORD_DEFAULT_LISTEN);
+	snprintf(c->control, sizeof(c->control), "%s", CORD_DEFAULT_CONTROL);
+	snprintf(c->state_dir, sizeof(c->state_dir), "%s", CORD_DEFAULT_STATE);
+	c->paging.prefetch = true;
+	c->paging.bulk_lanes = 1;
+	c->paging.spin_us = 50;
+	c->timeouts.preamble_s = 10;
+	c->timeouts.connect_s = 10;
+	c->timeouts.prepare_s = 60;
+	c->timeouts.freeze_ms = 10000;
+	c->timeouts.reconnect_s = 0;
+}
+
+void cord_config_clear(struct cord_config *c)
+{
+	free(c->peers);
+	c->peers = NULL;
+	c->npeers = 0;
+}
+
+static int bad(struct reading *r, const char *what, const char *name)
+{
+	/* inih goes on after an error; the first one is the one to tell */
+	if (!r->failed) {
+		r->failed = cor_fail(r->err, -EINVAL, "%s:%d: %s \"%s\"", r->path, r->line, what,
+				     name);
+		r->failed_line = r->line;
+	}
+	return 0;
+}
+
+static int set_yesno(struct reading *r, const struct key *k, const char *value)
+{
+	static const char *const yes[] = { "yes", "true", "on", "1" };
+	static const char *const no[] = { "no", "false", "off", "0" };
+	bool *out = (bool *)((char *)r->config + k->offset);
+
+	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+		if (!strcasecmp(value, yes[i]) || !strcasecmp(value, no[i])) {
+			*out = !strcasecmp(value, yes[i]);
+			return 1;
+		}
+	}
+	return bad(r, "this is neither yes nor no:", value);
+}
+
+static int set_number(struct reading *r, const struct key *k, const char *value)
+{
+	unsigned *out = (unsigned *)((char *)r->config + k->offset);
+	char what[96], *end;
+	unsigned long long v;
+
+	errno = 0;
+	v = strtoull(value, &end, 10);
+	if (errno || end == value || *end || *value == '-' || v < k->min || v > k->max) {
+		snprintf(what, sizeof(what), "%s must be a number from %u to %u, not", k->name,
+			 k->min, k->max);
+		return bad(r, what, value);
+	}
+	*out = (unsigned)v;
+	return 1;
+}
+
+static int set_text(struct reading *r, const struct key *k, const char *value)
+{
+	if (!*value)
+		return bad(r, "nothing is given for", k->name);
+	if (strlen(value) >= k->size)
+		return bad(r, "this is too long:", value);
+	strcpy((char *)r->config + k->offset, value);
+	return 1;
+}
+
+static int add_peer(struct reading *r, const char *name, const char *value)
+{
+	struct cord_config *c = r->config;
+	struct cord_peer peer, *more;
+
+	if (strlen(name) >= sizeof(peer.name))
+		return bad(r, "this peer's name is too long:", name);
+	if (strlen(value) >= sizeof(peer.address) || !cord_address_valid(value))
+		return bad(r, "a peer's address is ADDR:PORT, not", value);
+	for (unsigned i = 0; i < c->npeers; i++)
+		if (!strcmp(c->peers[i].name, name))
+			return bad(r, "this peer is named twice:", name);
+	more = reallocarray(c->peers, c->npeers + 1, sizeof(*more));
+	if (!more) {
+		r->failed = cor_fail(r->err, -ENOMEM, "out of memory");
+		return 0;
+	}
+	c->peers = more;
+	strcpy(peer.name, name);
+	strcpy(peer.address, value);
+	c->peers[c->npeers++] = peer;
+	return 1;
+}
+
+static int on_value(void *arg, const char *section, const char *name, const char *value)
+{
+	struct reading *r = arg;
+
+	if (!strcmp(section, "peers"))
+		return add_peer(r, name, value);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const struct key *k = &keys[i];
+
+		if (strcmp(section, k->section) || strcmp(name, k->name))
+			continue;
+		switch (k->kind) {
+		case TEXT:   return set_text(r, k, value);
+		case YESNO:  return set_yesno(r, k, value);
+		case NUMBER: return set_number(r, k, value);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (!strcmp(section, keys[i].section))
+			return bad(r, "this key is not known:", name);
+	return bad(r, "this section is not known:", section);
+}
+
+/* One call is one line to inih (ini_reader, as fgets(3)). */
+static char *read_line(char *buf, int size, void *arg)
+{
+	struct reading *r = arg;
+
+	r->line++;
+	return fgets(buf, size, r->file);
+}
+
+static int copy_peers(struct cord_config *into, const struct cord_config *from)
+{
+	into->peers = NULL;
+	into->npeers = 0;
+	if (!from->npeers)
+		return 0;
+	into->peers = calloc(from->npeers, sizeof(*into->peers));
+	if (!into->peers)
+		return -ENOMEM;
+	memcpy(into->peers, from->peers, from->npeers * sizeof(*into->peers));
+	into->npeers = from->npeers;
+	return 0;
+}
+
+int cord_config_load(struct cord_config *c, const char *path, struct cor_error *err)
+{
+	struct cord_config fresh = *c;
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
+	struct reading r = { .config = &fresh, .path = path, .err = err, .file = f };
+	int line;
+
+	if (!f)
+		return cor_fail_errno(err, "the configuration %s cannot be read", path);
+	if (copy_peers(&fresh, c) < 0)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	line = ini_parse_stream(read_line, &r, on_value, &r);
+	if (line && (!r.failed || line < r.failed_line))
+		r.failed = cor_fail(err, -EINVAL, "%s:%d: this is neither [SECTION] nor KEY = VALUE",
+				    path, COR_MAX(line, 0));
+	if (r.failed) {
+		cord_config_clear(&fresh);
+		return r.failed;
+	}
+	cord_config_clear(c);
+	*c = fresh;
+	return 0;
+}
+
+int cord_config_check(const struct cord_config *c, struct cor_error *err)
+{
+	int r;
+
+	if (c->control[0] != '/')
+		return cor_fail(err, -EINVAL, "the control socket's path must be absolute, not \"%s\"",
+				c->control);
+	if (c->state_dir[0] != '/')
+		return cor_fail(err, -EINVAL, "the state directory's path must be absolute, not \"%s\"",
+				c->state_dir);
+	if (!cord_address_valid(c->listen))
+		return cor_fail(err, -EINVAL, "the address to listen on is ADDR:PORT, not \"%s\"",
+				c->listen);
+	r = cord_address_is_loopback(c->listen);
+	if (r < 0)
+		return cor_fail(err, r, "the address to listen on, \"%s\", cannot be resolved",
+				c->listen);
+	if (!r && !c->insecure)
+		return cor_fail(err, -EACCES,
+				"%s is not a loopback address, and without keys cord serves "
+				"loopback only (--insecure serves it in the clear)", c->listen);
+	return 0;
+}
+
+const char *cord_config_peer(const struct cord_config *c, const char *dest)
+{
+	for (unsigned i = 0; i < c->npeers; i++)
+		if (!strcmp(c->peers[i].name, dest))
+			return c->peers[i].address;
+	return cord_address_valid(dest) ? dest : NULL;
+}

@@ -1,0 +1,62 @@
+/* cord's configuration: defaults, the file (an ini file, cord(8)), the command line.
+ *
+ *	[cord]      name, listen, control, state-dir, insecure
+ *	[peers]     NAME = ADDR:PORT
+ *	[paging]    prefetch, bulk-lanes, spin-us
+ *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, reconnect-s
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CORD_DEFAULT_CONTROL "/run/cor/cord.sock"
+#define CORD_DEFAULT_LISTEN  "127.0.0.1:7411"
+#define CORD_DEFAULT_STATE   "/var/lib/cor"
+
+struct cord_peer {
+	char name[64];
+	char address[256];        /* ADDR:PORT */
+};
+
+struct cord_config {
+	char     name[64];        /* this host, as its peers know it */
+	char     listen[256];     /* ADDR:PORT */
+	char     control[108];    /* the UNIX socket's path */
+	char     state_dir[256];
+	bool     insecure;        /* peers beyond loopback, in the clear */
+
+	struct cord_peer *peers;
+	unsigned npeers;
+
+	struct {
+		bool     prefetch;       /* what a migration does unless told otherwise */
+		unsigned bulk_lanes;     /* per session */
+		unsigned spin_us;        /* how long a pager spins for a reply before it blocks */
+	} paging;
+
+	struct {
+		unsigned preamble_s;     /* a connection must have said what it is for by then */
+		unsigned connect_s;      /* connecting to a peer */
+		unsigned prepare_s;      /* everything before the freeze */
+		unsigned freeze_ms;      /* stopping the task's threads, and until READY */
+		unsigned reconnect_s;    /* a source out of reach after COMMIT; 0: for ever */
+	} timeouts;
+};
+
+/* Fills *c with the defaults; the name is the host's. */
+void cord_config_init(struct cord_config *c);
+void cord_config_clear(struct cord_config *c);
+
+/* Reads an ini file over what *c holds. -EINVAL with "FILE:LINE: ..." in *err;
+ * -ENOENT and others when it cannot be read. *c is untouched on failure. */
+int cord_config_load(struct cord_config *c, const char *path, struct cor_error *err);
+
+/* Checks what must hold together: addresses, path lengths, and that a host
+ * without keys serves loopback only unless insecure. 0 or -EINVAL. */
+int cord_config_check(const struct cord_config *c, struct cor_error *err);
+
+/* The ADDR:PORT that dest means: a peer's name, or itself when it is an address.
+ * NULL: neither. */
+const char *cord_config_peer(const struct cord_config *c, const char *dest);

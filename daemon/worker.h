@@ -1,0 +1,84 @@
+/* The contract between cord and its workers.
+ *
+ * cord itself never traces or parses a task. Each migration runs in a worker
+ * process forked from it: a source worker where the task leaves, a destination
+ * worker where it arrives. A worker is the leader of a session of its own, holds
+ * none of cord's sockets but those in its arguments, and outlives cord.
+ *
+ * Both talk over a SOCK_SEQPACKET socket: one JSON object per message, at most
+ * WORKER_MESSAGE_MAX bytes, descriptors attached by SCM_RIGHTS. The worker's end
+ * blocks. When cord is gone, sending gives -EPIPE and receiving gives 0; neither
+ * is a reason to stop.
+ *
+ * Worker to cord, by "type":
+ *
+ *   session  {"id":HEX,"secret":HEX,"role":"destination","pid":N,"comm":S,"peer":S}
+ *            The destination worker's session, as told by the source. To be sent
+ *            before the source is told to connect its lanes.
+ *   status   {"state":STATE, ...figures}: merged into cord's record of the session
+ *            and streamed to the clients that wait.
+ *   arrived  {"pid":N,"supervisor":N,"comm":S,"from":S} with one descriptor: the
+ *            socket on which the task's supervisor reports its end (struct
+ *            cor_rebuild_exit, or end of file).
+ *   result   {"ok":BOOL,"exit":0|1|3,"error":S, ...figures}: the last message.
+ *
+ * cord to worker:
+ *
+ *   cancel   give up, if the task was not committed yet
+ *   lane     {"kind":"demand"|"bulk","index":N} with one descriptor: a connected
+ *            socket behind its answered preamble
+ *
+ * Figures, all optional: pid, destination_pid, comm, peer, transport, freeze_us,
+ * drain_us, pages, pages_total, pages_demand, pages_prefetched, pages_zero,
+ * bytes_wire, faults, fault_us {p50, p90, p99, max}, error. Others are kept and
+ * shown as they are.
+ *
+ * States (cord acts on these names; see worker_state_parse):
+ *
+ *   prepare  the task runs on the source; nothing was committed
+ *   freeze   the task is stopped on the source
+ *   commit   only the destination may run it from here on
+ *   paging   it runs on the destination, pages are still at the source
+ *   drained  every page has arrived
+ *   released the ghost is gone: the good end
+ *   aborted  it runs on the source as if nothing had happened
+ *   lost     it runs nowhere
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cord_config;
+
+#define WORKER_MESSAGE_MAX 65536
+
+struct worker_source_args {
+	char     id[33];          /* the session's identity, 32 hex digits */
+	uint8_t  session[16];     /* the same in bytes, as in preambles */
+	uint8_t  secret[32];      /* what a lane of this session must show */
+	pid_t    pid;             /* the task, as cord sees it */
+	char     dest[256];       /* ADDR:PORT of the destination's cord */
+	bool     prefetch;        /* false: only what is referenced moves */
+	char     transport[32];   /* "": the best both sides have */
+	int      cord;            /* socket to cord */
+	const struct cord_config *config;
+};
+
+struct worker_destination_args {
+	int      control;         /* the accepted control connection, its preamble answered */
+	char     peer[128];       /* the other side's address, for messages */
+	int      cord;            /* socket to cord */
+	const struct cord_config *config;
+};
+
+/* Each runs in a forked worker process and returns its exit status. */
+int session_source_run(const struct worker_source_args *args);
+int session_destination_run(const struct worker_destination_args *args);
+
+/* What cord runs in its workers; tests put their own here. */
+struct worker_ops {
+	int (*source)(const struct worker_source_args *args);
+	int (*destination)(const struct worker_destination_args *args);
+};
