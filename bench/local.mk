@@ -1,1 +1,14 @@
-# bench
+# cor-bench: each figure beside its floor, one file per subcommand.
+bin_PROGRAMS += bench/cor-bench
+bench_cor_bench_SOURCES = \
+	bench/main.c bench/bench.h bench/util.c \
+	bench/report.c bench/report.h \
+	bench/rig.c bench/rig.h bench/bare.c bench/bare.h \
+	bench/floor.c bench/floor.h bench/floor_net.c bench/floor_mem.c
+bench_cor_bench_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+bench_cor_bench_LDADD = libcor/libcor-internal.la $(JANSSON_LIBS) -lm
+
+# A short set, a minute or so.
+bench: bench/cor-bench$(EXEEXT)
+	bench/cor-bench floor --runs 1 --count 2000 --size 128M
+.PHONY: bench

@@ -1,0 +1,13 @@
+/* The parts of cor-bench floor; each adds rows to the report's last table. */
+#pragma once
+
+#include "bench/report.h"
+
+/* floor_net.c: TCP over loopback */
+void floor_ping(struct report *r, unsigned count);
+double floor_stream_gbs(size_t bytes);
+/* floor_mem.c: userfaultfd and copies */
+void floor_uffd(struct report *r, unsigned count);
+void floor_readv(struct report *r, unsigned count);
+double floor_readv_gbs(size_t bytes);
+double floor_copy_gbs(size_t chunk, size_t bytes);
