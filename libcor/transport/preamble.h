@@ -7,6 +7,7 @@
 #pragma once
 
 #include <assert.h>
+#include <cor/error.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,3 +38,56 @@ struct cor_preamble_reply {
 	int16_t  status;        /* 0, or a negative errno: -EPROTO, -EPERM (wrong secret), -ENOENT */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_preamble_reply) == 8, "reply is 8 bytes");
+
+#define COR_SESSION_ID 16       /* bytes */
+#define COR_SECRET     32       /* bytes */
+
+/* Fills buf with random bytes (getrandom(2)). */
+int cor_secret_make(void *buf, size_t len, struct cor_error *err);
+
+/* Whether two secrets are the same; the time it takes tells nothing about where
+ * they differ. */
+int cor_secret_equal(const void *a, const void *b, size_t len);
+
+/* A preamble, ready to be sent. session and secret NULL: zeros (a control channel). */
+void cor_preamble_make(struct cor_preamble *out, enum cor_connection_kind kind, uint8_t index,
+		       const uint8_t session[COR_SESSION_ID], const uint8_t secret[COR_SECRET]);
+
+/* Checks magic, version, kind and what must be zero of 64 bytes that came from
+ * outside. -EPROTO. */
+int cor_preamble_parse(const void *bytes, struct cor_preamble *out);
+
+/* Does p belong to this session? 0; -ENOENT: another session; -EPERM: wrong secret. */
+int cor_preamble_check(const struct cor_preamble *p, const uint8_t session[COR_SESSION_ID],
+		       const uint8_t secret[COR_SECRET]);
+
+/* Reads and parses a preamble from a blocking or non-blocking socket, within
+ * timeout_ms. -EPROTO, -ETIMEDOUT, -ECONNRESET (the peer closed), -errno of recv(2). */
+int cor_preamble_read(int fd, unsigned timeout_ms, struct cor_preamble *out,
+		      struct cor_error *err);
+
+/* The same for an event loop with a non-blocking socket: call _feed whenever fd is readable. */
+struct cor_preamble_reader {
+	uint8_t bytes[sizeof(struct cor_preamble)];
+	unsigned have;
+};
+#define COR_PREAMBLE_READER_INIT { { 0 }, 0 }
+
+/* 1: *out is filled; 0: more must come; -EPROTO, -ECONNRESET, -errno of recv(2).
+ * Nothing behind the preamble is read. */
+int cor_preamble_reader_feed(struct cor_preamble_reader *r, int fd, struct cor_preamble *out);
+
+/* The accepting side's answer: status 0 or a negative errno. */
+int cor_preamble_answer(int fd, int status);
+
+/* The connecting side: sends p and awaits the answer, within timeout_ms. The
+ * peer's refusal is the return value. */
+int cor_preamble_exchange(int fd, const struct cor_preamble *p, unsigned timeout_ms,
+			  struct cor_error *err);
+
+/* Connects over TCP to addrport, exchanges the preamble and tunes the socket for
+ * its kind. Stores a blocking, close-on-exec socket, ready for the lane's own
+ * protocol. timeout_ms bounds connecting and waiting for the answer, each. */
+int cor_lane_connect(const char *addrport, enum cor_connection_kind kind, uint8_t index,
+		     const uint8_t session[COR_SESSION_ID], const uint8_t secret[COR_SECRET],
+		     unsigned timeout_ms, int *fd, struct cor_error *err);

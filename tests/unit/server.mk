@@ -1,0 +1,8 @@
+# transport and the serving side of paging
+if HAVE_CMOCKA
+server_tests = tests/unit/test_preamble tests/unit/test_ticket
+check_PROGRAMS += $(server_tests)
+TESTS += $(server_tests)
+tests_unit_test_preamble_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_ticket_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+endif
