@@ -1,2 +1,3 @@
 # tests
 include tests/unit/server.mk
+include tests/unit/capture.mk

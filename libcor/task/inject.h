@@ -36,10 +36,12 @@ int cor_step_call(pid_t tid, uint64_t insn, const struct cor_call *call, int64_t
 /* Finds a syscall instruction (0f 05) in the tracee's [vdso]; its address or 0. */
 uint64_t cor_find_syscall_insn(pid_t pid);
 
-/* Maps a runner of size bytes of list room (page multiple) in the tracee at an
- * address in no VMA now, and outside [avoid_start, avoid_end) if that is not
- * empty; hint 0: anywhere. The tracee's leader tid makes the calls. The runner's memory is a memfd,
- * handed over without leaving a descriptor behind in the tracee. */
+/* Maps a runner of size bytes of list room (rounded up to pages) in the tracee,
+ * exactly at hint, where no VMA may be now (-EEXIST); hint 0: anywhere. Thread
+ * tid makes the call. The runner's memory is shared anonymous memory that we
+ * open through /proc/PID/map_files (proc(5)): no descriptor is opened in the
+ * tracee. Whether SIGTRAP is ignored is read at the first run, and again after a
+ * list that changes it (which is stepped). */
 int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
 		   size_t size, struct cor_error *err);
 

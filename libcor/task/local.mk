@@ -1,3 +1,5 @@
 # task: inject, freeze, capture, rebuild. Knows pages only through paging/pager.h's regions.
 libcor_protos += libcor/task/task.proto
 libcor_sources += libcor/task/inject.h libcor/task/tracee.h libcor/task/capture.h libcor/task/rebuild.h
+libcor_sources += libcor/task/ptrace_wait.c libcor/task/ptrace_wait.h
+libcor_sources += libcor/task/inject.c libcor/task/inject_code.S
