@@ -1,3 +1,4 @@
 # tests
 include tests/unit/server.mk
 include tests/unit/capture.mk
+include tests/unit/preload.mk

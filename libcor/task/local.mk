@@ -3,3 +3,4 @@ libcor_protos += libcor/task/task.proto
 libcor_sources += libcor/task/inject.h libcor/task/tracee.h libcor/task/capture.h libcor/task/rebuild.h
 libcor_sources += libcor/task/ptrace_wait.c libcor/task/ptrace_wait.h
 libcor_sources += libcor/task/inject.c libcor/task/inject_code.S
+libcor_sources += libcor/task/hooks.c libcor/task/hooks.h
