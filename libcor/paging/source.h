@@ -46,19 +46,45 @@ struct cor_source {
 	const struct cor_source_ops *ops;
 };
 
-/* Reads process pid; needs ptrace access to it. Holds /proc/PID/mem and
- * /proc/PID/pagemap open. */
+/* Ends the source, which no lane uses any more. NULL allowed. */
+static inline void cor_source_close(struct cor_source *s)
+{
+	if (s)
+		s->ops->close(s);
+}
+
+/* Reads process pid; needs ptrace access to it (PTRACE_MODE_ATTACH_FSCREDS,
+ * ptrace(2)). Holds its /proc/PID/mem, maps and pagemap open, and by them the
+ * address space it has now: after an exec, or when another process gets the
+ * number, reads give -ESRCH and never someone else's memory.
+ *
+ * A page that is mapped but cannot be read (a device, a poisoned page) gives
+ * -EIO. One in no mapping, behind the end of its mapping's file, or in a guard
+ * region (MADV_GUARD_INSTALL) is no memory: 0. Memory that is itself lazy
+ * (userfaultfd) has no presence here: its own pager must serve it. */
 int cor_source_process(struct cor_source **out, pid_t pid, struct cor_error *err);
 
+/* What a mapping of a file or of shared memory holds counts as data too, all of
+ * it: for a reader that has neither the file nor the object. Before it is served. */
+void cor_source_process_whole_files(struct cor_source *s);
+
 /* Adds a shared memory object to a process source, before it is served; takes
- * ownership of fd (also on failure). object: 1.. and dense. */
+ * ownership of fd (also on failure), whose file position is not used otherwise.
+ * object: 1.. and dense. -EINVAL. */
 int cor_source_process_add_object(struct cor_source *s, uint16_t object, int fd,
 				  struct cor_error *err);
 
-/* [addr, addr+len) of this process is served as offsets 0..len. */
+/* [base, base + len) of object 0 of inner as offsets 0..len: nothing else of it
+ * can be read. Takes ownership of inner (also on failure). -EINVAL: not page
+ * aligned, or empty. */
+int cor_source_window(struct cor_source **out, struct cor_source *inner, uint64_t base,
+		      uint64_t len, struct cor_error *err);
+
+/* [addr, addr+len) of this process is served as offsets 0..len; page aligned. */
 int cor_source_self(struct cor_source **out, const void *addr, size_t len,
 		    struct cor_error *err);
 
-/* len bytes of fd from off are served as offsets 0..len; takes ownership of fd. */
+/* len bytes of fd from off are served as offsets 0..len, the last page filled up
+ * with zeros; takes ownership of fd (also on failure). */
 int cor_source_file(struct cor_source **out, int fd, off_t off, size_t len,
 		    struct cor_error *err);

@@ -1,0 +1,35 @@
+/* Which pages of an address space hold data of their own: present or swapped
+ * out, and neither the kernel's zero page, nor a page of a file (which the file
+ * has as well), nor a guard page. PAGEMAP_SCAN where the kernel has it (6.7),
+ * else /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libcor/paging/wire.h"
+
+struct cor_pagemap {
+	int      fd;            /* /proc/PID/pagemap */
+	bool     scan;          /* PAGEMAP_SCAN works here */
+	uint64_t not_data;      /* categories that are no data, as far as this kernel knows them */
+};
+
+/* Opens the pagemap in proc_dir (/proc/PID). */
+int cor_pagemap_open(struct cor_pagemap *out, int proc_dir);
+void cor_pagemap_close(struct cor_pagemap *p);
+
+/* Stores up to max runs of data pages in [start, end), ascending, offsets being
+ * addresses, and in *next where to go on (end: all was looked at). Returns their
+ * number or -errno. Any thread. */
+int cor_pagemap_runs(const struct cor_pagemap *p, uint64_t start, uint64_t end,
+		     struct cor_page_run *runs, unsigned max, uint64_t *next);
+
+/* Is the page at addr a guard page (MADV_GUARD_INSTALL)? False where that
+ * cannot be told. */
+bool cor_pagemap_is_guard(const struct cor_pagemap *p, uint64_t addr);
+
+/* Appends [start, end) to runs[0..*n), joining it to the last where they touch.
+ * False when there was no room for all of it; *done is how far it went. */
+bool cor_runs_add(struct cor_page_run *runs, unsigned max, unsigned *n,
+		  uint64_t start, uint64_t end, uint64_t *done);

@@ -1,0 +1,102 @@
+/* Mappings of a process, one at a time; see vma.h. */
+#include "libcor/paging/vma.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
+#include "libcor/base/io.h"
+
+static int find_by_query(int maps_fd, uint64_t addr, struct cor_vma *out)
+{
+	struct procmap_query q = {
+		.size = sizeof(q),
+		.query_flags = PROCMAP_QUERY_COVERING_OR_NEXT_VMA,
+		.query_addr = addr,
+	};
+
+	if (ioctl(maps_fd, PROCMAP_QUERY, &q) < 0)
+		return -errno;
+	*out = (struct cor_vma){
+		.start = q.vma_start, .end = q.vma_end, .offset = q.vma_offset, .inode = q.inode,
+	};
+	return 0;
+}
+
+static int find_in_text(int proc_dir, uint64_t addr, struct cor_vma *out)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r = cor_slurp(proc_dir, "maps", &text, &len);
+
+	if (r < 0)
+		return r;
+	if (len == 0)
+		return -ESRCH;
+	for (const char *line = text; line && *line; ) {
+		struct cor_vma v;
+
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %" SCNu64,
+			   &v.start, &v.end, &v.offset, &v.inode) != 4)
+			return -EPROTO;
+		if (v.start >> 63)      /* [vsyscall] is no mapping; PROCMAP_QUERY omits it too */
+			break;
+		if (addr < v.end) {
+			*out = v;
+			return 0;
+		}
+		line = strchr(line, '\n');
+		if (line)
+			line++;
+	}
+	return -ENOENT;
+}
+
+int cor_vma_open(struct cor_vma_view *out, int proc_dir)
+{
+	struct cor_vma_view v = { .proc_dir = proc_dir };
+	struct cor_vma first;
+	int r;
+
+	v.maps_fd = openat(proc_dir, "maps", O_RDONLY | O_CLOEXEC);
+	if (v.maps_fd < 0)
+		return -errno;
+	r = find_by_query(v.maps_fd, 0, &first);
+	v.query = r == 0 || r == -ENOENT || r == -ESRCH;
+	*out = v;
+	return 0;
+}
+
+void cor_vma_close(struct cor_vma_view *v)
+{
+	cor_closep(&v->maps_fd);
+	v->maps_fd = -1;
+}
+
+int cor_vma_find(const struct cor_vma_view *v, uint64_t addr, struct cor_vma *out)
+{
+	if (v->query)
+		return find_by_query(v->maps_fd, addr, out);
+	return find_in_text(v->proc_dir, addr, out);
+}
+
+int cor_vma_beyond_file(const struct cor_vma_view *v, const struct cor_vma *vma, uint64_t addr)
+{
+	char link[64];
+	struct stat st;
+
+	if (!vma->inode)
+		return false;
+	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, vma->start, vma->end);
+	if (fstatat(v->proc_dir, link, &st, 0) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return false;
+	return vma->offset + (addr - vma->start) >= (uint64_t)st.st_size;
+}
