@@ -1,53 +1,18 @@
 /* The parts of ADDR:PORT; see address.h. */
 #include "daemon/address.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
-#define HOST_SIZE 256
-
-static int split(const char *address, char host[HOST_SIZE], const char **port)
-{
-	const char *colon = strrchr(address, ':'), *start = address;
-	size_t len;
-
-	if (!colon || colon == address)
-		return -EINVAL;
-	len = (size_t)(colon - address);
-	if (*start == '[') {
-		if (len < 3 || colon[-1] != ']')
-			return -EINVAL;
-		start++;
-		len -= 2;
-	} else if (memchr(start, ':', len)) {
-		return -EINVAL;         /* an IPv6 address without its brackets */
-	}
-	if (len >= HOST_SIZE)
-		return -EINVAL;
-	memcpy(host, start, len);
-	host[len] = 0;
-	*port = colon + 1;
-	return 0;
-}
-
-static bool port_valid(const char *port)
-{
-	size_t len = strspn(port, "0123456789");
-
-	return len >= 1 && len <= 5 && !port[len] && atoi(port) <= 65535;
-}
+#include "libcor/transport/tcp.h"
 
 bool cord_address_valid(const char *address)
 {
-	char host[HOST_SIZE];
-	const char *port;
+	struct cor_addrport parts;
 
-	return split(address, host, &port) == 0 && port_valid(port) && !strpbrk(host, " \t/");
+	return cor_addrport_parse(address, &parts, NULL) == 0;
 }
 
 static bool is_loopback(const struct sockaddr *sa)
@@ -64,14 +29,13 @@ static bool is_loopback(const struct sockaddr *sa)
 
 int cord_address_is_loopback(const char *address)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list;
-	char host[HOST_SIZE];
-	const char *port;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
+	struct cor_addrport parts;
 	int all = 1;
 
-	if (split(address, host, &port) < 0)
+	if (cor_addrport_parse(address, &parts, NULL) < 0)
 		return -EINVAL;
-	if (getaddrinfo(host, port, &hints, &list) != 0)
+	if (getaddrinfo(parts.host[0] ? parts.host : NULL, parts.port, &hints, &list) != 0)
 		return -EADDRNOTAVAIL;
 	for (struct addrinfo *a = list; a; a = a->ai_next)
 		all &= is_loopback(a->ai_addr);

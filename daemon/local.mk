@@ -5,8 +5,22 @@ cord_session_sources =
 noinst_LTLIBRARIES += daemon/libcord.la
 daemon_libcord_la_SOURCES = \
 	daemon/address.c daemon/address.h \
+	daemon/client.c daemon/client.h \
+	daemon/command.c daemon/command.h \
 	daemon/config.c daemon/config.h \
+	daemon/control_socket.c daemon/control_socket.h \
+	daemon/cord.c daemon/cord.h \
+	daemon/entry.c daemon/entry.h \
+	daemon/listener.c daemon/listener.h \
 	daemon/log.c daemon/log.h \
+	daemon/loop.c daemon/loop.h \
+	daemon/notify.c daemon/notify.h \
+	daemon/options.c daemon/options.h \
+	daemon/record.c daemon/record.h \
+	daemon/registry.c daemon/registry.h \
+	daemon/request.c daemon/request.h \
+	daemon/spawn.c daemon/spawn.h \
+	daemon/tasks.c daemon/tasks.h \
 	daemon/worker.h
 daemon_libcord_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS)
 daemon_libcord_la_LIBADD = libcor/libcor-internal.la $(JANSSON_LIBS) $(INIH_LIBS)

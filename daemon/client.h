@@ -1,0 +1,28 @@
+/* cord's control socket: the clients (cor) and their requests. */
+#pragma once
+
+#include <cor/error.h>
+
+#include "daemon/config.h"
+#include "daemon/loop.h"
+#include "daemon/registry.h"
+#include "daemon/tasks.h"
+
+struct clients;
+
+struct clients_env {
+	struct loop              *loop;
+	struct registry          *registry;
+	struct tasks             *tasks;
+	const struct cord_config *config;
+};
+
+/* Makes the socket at config->control, mode 0600. One that is there and has
+ * nobody behind it is removed first; -EADDRINUSE where somebody answers,
+ * -EEXIST where it is no socket. */
+int  clients_new(struct clients **out, const struct clients_env *env, struct cor_error *err);
+/* Tells those that wait that cord ends, and removes the socket. NULL allowed. */
+void clients_free(struct clients *c);
+
+/* A record has changed: those who wait for it are told. */
+void clients_changed(struct clients *c, struct entry *e);

@@ -1,0 +1,176 @@
+/* The requests of clients, carried out; see command.h. */
+#include "daemon/command.h"
+
+#include <cor/cor.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcor/base/error.h"
+
+void client_refuse(struct client *k, const char *why)
+{
+	client_say(k, json_pack("{s:s, s:b, s:i, s:s}", "event", "result", "ok", 0, "exit", 1,
+				"error", why), false);
+}
+
+static json_t *event(const char *name, const struct entry *e)
+{
+	json_t *o = record_json(entry_record(e));
+
+	json_object_set_new(o, "event", json_string(name));
+	return o;
+}
+
+/* A session that goes on: the task runs there, the caller need not wait more. */
+static void say_result(struct client *k, bool ok, int code, const char *error)
+{
+	json_t *o = event("result", k->entry);
+
+	json_object_set_new(o, "ok", json_boolean(ok));
+	json_object_set_new(o, "exit", json_integer(code));
+	if (error)
+		json_object_set_new(o, "error", json_string(error));
+	k->wait = WAIT_NONE;
+	k->entry = NULL;
+	client_say(k, o, false);
+}
+
+static void progress_cancel(struct client *k)
+{
+	const struct record *r = entry_record(k->entry);
+
+	if (r->ended && !r->ok && r->exit != 3)
+		say_result(k, true, 0, NULL);
+	else if (r->ended || record_committed(r))
+		say_result(k, false, 1, "it is too late to cancel: the task was handed over");
+}
+
+void command_progress(struct client *k)
+{
+	const struct record *r = entry_record(k->entry);
+
+	if (k->wait == WAIT_CANCELLED)
+		progress_cancel(k);
+	else if (r->ended)
+		say_result(k, r->ok, r->exit, NULL);
+	else if (k->wait == WAIT_RESUMED && record_resumed(r))
+		say_result(k, true, 0, NULL);
+	else
+		client_say(k, event("progress", k->entry), true);
+}
+
+void command_farewell(struct client *k)
+{
+	say_result(k, false, 2, "cord ends; the migration goes on without it");
+}
+
+static void run_migrate(struct client *k, const struct request *q)
+{
+	const struct clients_env *env = client_env(k);
+	const struct cord_config *c = env->config;
+	struct registry_source what = {
+		.pid = q->pid,
+		.dest = cord_config_peer(c, q->dest),
+		.shown = q->dest,
+		.transport = q->transport,
+		.prefetch = q->prefetch < 0 ? c->paging.prefetch : q->prefetch,
+	};
+	struct cor_error err = COR_ERROR_INIT;
+	char why[320];
+
+	if (!what.dest) {
+		snprintf(why, sizeof(why), "\"%s\" is neither ADDR:PORT nor a peer's name", q->dest);
+		client_refuse(k, why);
+		return;
+	}
+	if (q->pid == getpid()) {
+		client_refuse(k, "that process is cord itself");
+		return;
+	}
+	if (kill(q->pid, 0) < 0) {
+		snprintf(why, sizeof(why), "process %d: %s", (int)q->pid, strerror(errno));
+		client_refuse(k, why);
+		return;
+	}
+	if (registry_start_source(env->registry, &what, &k->entry, &err) < 0) {
+		client_refuse(k, err.text);
+		return;
+	}
+	k->wait = q->wait_drained ? WAIT_ENDED : WAIT_RESUMED;
+	client_say(k, event("progress", k->entry), true);
+}
+
+static struct entry *find(struct client *k, const char *id)
+{
+	struct entry *e = NULL;
+	char why[96];
+	int r = registry_find(client_env(k)->registry, id, &e);
+
+	if (r == 0)
+		return e;
+	snprintf(why, sizeof(why), "session %s: %s", id,
+		 r == -ENOENT ? "there is none" : "several begin like this");
+	client_refuse(k, why);
+	return NULL;
+}
+
+static void run_status(struct client *k, const struct request *q)
+{
+	const struct clients_env *env = client_env(k);
+
+	if (q->id[0] && !find(k, q->id))
+		return;
+	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s, s:o, s:o}", "event", "result",
+				"ok", 1, "exit", 0, "name", env->config->name,
+				"version", cor_version(),
+				"tasks", q->id[0] ? json_array() : tasks_json(env->tasks),
+				"sessions", registry_json(env->registry, q->id)), false);
+}
+
+static void run_cancel(struct client *k, const struct request *q)
+{
+	struct entry *e = find(k, q->id);
+	const struct record *r;
+
+	if (!e)
+		return;
+	r = entry_record(e);
+	if (r->ended) {
+		client_refuse(k, "that session has ended already");
+		return;
+	}
+	if (!record_committed(r) && registry_cancel(e) < 0) {
+		client_refuse(k, "its worker cannot be told");
+		return;
+	}
+	k->entry = e;
+	k->wait = WAIT_CANCELLED;
+	progress_cancel(k);
+}
+
+static void run_version(struct client *k)
+{
+	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s}", "event", "result", "ok", 1,
+				"exit", 0, "version", cor_version(),
+				"name", client_env(k)->config->name), false);
+}
+
+void command_run(struct client *k, const char *line, size_t len)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct request q;
+
+	if (request_parse(&q, line, len, &err) < 0) {
+		client_refuse(k, err.text);
+		return;
+	}
+	switch (q.command) {
+	case REQUEST_MIGRATE: run_migrate(k, &q); break;
+	case REQUEST_STATUS:  run_status(k, &q);  break;
+	case REQUEST_CANCEL:  run_cancel(k, &q);  break;
+	case REQUEST_VERSION: run_version(k);     break;
+	}
+}

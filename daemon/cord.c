@@ -1,0 +1,178 @@
+/* The daemon's life, from its sockets to their removal; see cord.h. */
+#include "daemon/cord.h"
+
+#include <cor/cor.h>
+#include <errno.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/address.h"
+#include "daemon/client.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/loop.h"
+#include "daemon/notify.h"
+#include "daemon/registry.h"
+#include "daemon/tasks.h"
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+
+struct cord {
+	const struct cord_config *config;
+	struct loop     *loop;
+	struct registry *registry;
+	struct tasks    *tasks;
+	struct clients  *clients;
+	struct listener *listener;
+	int              signals;
+	struct watch    *signal_watch;
+};
+
+static void on_changed(void *arg, struct entry *e)
+{
+	struct cord *c = arg;
+
+	clients_changed(c->clients, e);
+}
+
+static void on_arrived(void *arg, const json_t *message, int report)
+{
+	struct cord *c = arg;
+	int r = tasks_arrived(c->tasks, message, report);
+
+	if (r < 0)
+		cord_log(CORD_LOG_ERROR, NULL, "an arrived task cannot be listed: %s",
+			 strerror(-r));
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct cord *c = arg;
+	struct signalfd_siginfo info;
+
+	if (read(c->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	cord_log(CORD_LOG_NOTICE, NULL, "%s: cord ends; workers that live on: %u",
+		 strsignal((int)info.ssi_signo), registry_workers(c->registry));
+	loop_stop(c->loop);
+}
+
+static int watch_signals(struct cord *c, struct cor_error *err)
+{
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	c->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (c->signals < 0)
+		return cor_fail_errno(err, "signalfd");
+	r = loop_watch(c->loop, c->signals, EPOLLIN, on_signal, c, &c->signal_watch);
+	return r < 0 ? cor_fail_code(err, r, "signals cannot be watched") : 0;
+}
+
+static int make_directory(const char *path, mode_t mode, struct cor_error *err)
+{
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return cor_fail_errno(err, "the directory %s cannot be made", path);
+	return 0;
+}
+
+static int make_directories(const struct cord_config *config, struct cor_error *err)
+{
+	char control[sizeof(config->control)];
+	int r;
+
+	strcpy(control, config->control);
+	r = make_directory(dirname(control), 0755, err);
+	return r < 0 ? r : make_directory(config->state_dir, 0700, err);
+}
+
+static int start(struct cord *c, const struct worker_ops *workers, struct cor_error *err)
+{
+	struct registry_env registry = { .workers = workers, .config = c->config,
+					 .changed = on_changed, .arrived = on_arrived, .arg = c };
+	struct clients_env clients = { .config = c->config };
+	int r = make_directories(c->config, err);
+
+	if (r < 0)
+		return r;
+	r = loop_new(&c->loop);
+	registry.loop = clients.loop = c->loop;
+	if (r == 0)
+		r = tasks_new(&c->tasks, c->loop);
+	if (r == 0)
+		r = registry_new(&c->registry, &registry);
+	if (r < 0)
+		return cor_fail_code(err, r, "cord cannot begin");
+	r = watch_signals(c, err);
+	if (r < 0)
+		return r;
+	r = listener_new(&c->listener, c->loop, c->registry, c->config->listen,
+			 c->config->timeouts.preamble_s, err);
+	if (r < 0)
+		return r;
+	clients.registry = c->registry;
+	clients.tasks = c->tasks;
+	return clients_new(&c->clients, &clients, err);
+}
+
+static void stop(struct cord *c)
+{
+	clients_free(c->clients);
+	listener_free(c->listener);
+	registry_free(c->registry);
+	tasks_free(c->tasks);
+	if (c->loop)
+		loop_unwatch(c->loop, c->signal_watch);
+	if (c->signals >= 0)
+		close(c->signals);
+	loop_free(c->loop);
+}
+
+static void say_ready(const struct cord *c)
+{
+	char host[sizeof(c->config->listen)];
+	int r;
+
+	if (cord_address_is_loopback(c->config->listen) == 0)
+		cord_log(CORD_LOG_WARNING, NULL,
+			 "--insecure: whoever reaches %s can send tasks here, and nothing that "
+			 "is sent is encrypted", c->config->listen);
+	strcpy(host, c->config->listen);
+	*strrchr(host, ':') = 0;
+	cord_log(CORD_LOG_NOTICE, NULL, "cord %s is ready: name %s, peers at %s:%u, control at %s",
+		 cor_version(), c->config->name, host, listener_port(c->listener),
+		 c->config->control);
+	r = cord_notify("READY=1");
+	if (r < 0)
+		cord_log(CORD_LOG_WARNING, NULL, "the service manager cannot be told: %s",
+			 strerror(-r));
+}
+
+int cord_run(const struct cord_config *config, const struct worker_ops *workers,
+	     struct cor_error *err)
+{
+	struct cord c = { .config = config, .signals = -1 };
+	int r = start(&c, workers, err);
+
+	if (r == 0) {
+		say_ready(&c);
+		r = loop_run(c.loop);
+		if (r < 0)
+			cor_fail_code(err, r, "the event loop");
+		cord_notify("STOPPING=1");
+	}
+	stop(&c);
+	return r;
+}

@@ -1,0 +1,243 @@
+/* A worker as cord sees it; see entry.h, and worker.h for the messages. */
+#include "daemon/entry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "daemon/log.h"
+#include "daemon/spawn.h"
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+
+/* Messages read in one go, so that one worker cannot hold the loop up. */
+#define BATCH 64
+
+int entry_new(struct entry **out, struct registry *reg, bool source)
+{
+	struct entry *e = calloc(1, sizeof(*e));
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	r = record_init(&e->record, source);
+	if (r < 0) {
+		free(e);
+		return r;
+	}
+	e->registry = reg;
+	e->sock = e->pidfd = -1;
+	DL_APPEND(reg->list, e);
+	*out = e;
+	return 0;
+}
+
+static void end_watch(struct entry *e, struct watch **w, int *fd)
+{
+	loop_unwatch(e->registry->env.loop, *w);
+	*w = NULL;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void entry_free(struct entry *e)
+{
+	end_watch(e, &e->sock_watch, &e->sock);
+	end_watch(e, &e->pid_watch, &e->pidfd);
+	DL_DELETE(e->registry->list, e);
+	record_clear(&e->record);
+	free(e);
+}
+
+static void changed(struct entry *e)
+{
+	e->registry->env.changed(e->registry->env.arg, e);
+}
+
+static void log_result(const struct entry *e)
+{
+	const struct record *r = &e->record;
+	const char *why = json_string_value(json_object_get(r->figures, "error"));
+
+	if (r->ok)
+		cord_log(CORD_LOG_NOTICE, r->id, "the task has %s, with all of its pages",
+			 r->source ? "left" : "arrived");
+	else
+		cord_log(r->exit == 3 ? CORD_LOG_ERROR : CORD_LOG_WARNING, r->id, "%s: %s",
+			 r->exit == 3 ? "the task is lost" : "the migration failed",
+			 why ? why : "no reason was given");
+}
+
+static int on_session(struct entry *e, const json_t *message)
+{
+	int r = record_session(&e->record, message);
+
+	if (r == 0)
+		cord_log(CORD_LOG_INFO, e->record.id, "the session has begun");
+	return r;
+}
+
+static int on_status(struct entry *e, const json_t *message)
+{
+	enum record_state before = e->record.state;
+	int r = record_status(&e->record, message);
+
+	if (r == 0 && e->record.state != before)
+		cord_log(CORD_LOG_INFO, e->record.id, "state %s",
+			 record_state_name(e->record.state));
+	return r;
+}
+
+static int on_result(struct entry *e, const json_t *message)
+{
+	int r = record_result(&e->record, message);
+
+	if (r == 0)
+		log_result(e);
+	return r;
+}
+
+/* Takes fd (-1: none). */
+static void on_message(struct entry *e, const json_t *message, int fd)
+{
+	const char *type = json_string_value(json_object_get(message, "type"));
+	_cleanup_close_ int mine = fd;
+	int r = -EINVAL;
+
+	if (type && !strcmp(type, "session"))
+		r = on_session(e, message);
+	else if (type && !strcmp(type, "status"))
+		r = on_status(e, message);
+	else if (type && !strcmp(type, "result"))
+		r = on_result(e, message);
+	else if (type && !strcmp(type, "arrived")) {
+		e->registry->env.arrived(e->registry->env.arg, message, take_fd(&mine));
+		r = 0;
+	}
+	if (r < 0)
+		cord_log(CORD_LOG_WARNING, e->record.id,
+			 "worker %d sent a message that makes no sense: %s", (int)e->worker,
+			 type ? type : "no type");
+	else
+		changed(e);
+}
+
+/* 1: a message, 0: none now, -errno: none ever. */
+static int receive_one(struct entry *e, char *buf)
+{
+	int fds[4] = { -1, -1, -1, -1 };
+	unsigned nfds = ARRAY_SIZE(fds);
+	json_t *message;
+	ssize_t n;
+
+	n = cor_recv_fds(e->sock, buf, WORKER_MESSAGE_MAX, fds, &nfds);
+	if (n == -EAGAIN)
+		return 0;
+	if (n <= 0)
+		return n ? (int)n : -EPIPE;
+	for (unsigned i = 1; i < nfds; i++)
+		close(fds[i]);
+	message = json_loadb(buf, (size_t)n, 0, NULL);
+	on_message(e, message, nfds ? fds[0] : -1);
+	json_decref(message);
+	return 1;
+}
+
+void entry_receive(struct entry *e)
+{
+	_cleanup_free_ char *buf = malloc(WORKER_MESSAGE_MAX);
+	int r = 1;
+
+	for (int i = 0; buf && e->sock >= 0 && r > 0 && i < BATCH; i++)
+		r = receive_one(e, buf);
+	if (r < 0)
+		end_watch(e, &e->sock_watch, &e->sock);
+}
+
+static void on_socket(void *arg, uint32_t events)
+{
+	entry_receive(arg);
+}
+
+static void on_worker_end(void *arg, uint32_t events)
+{
+	struct entry *e = arg;
+	int status = 0;
+
+	if (waitpid(e->worker, &status, WNOHANG) == 0)
+		return;
+	/* Its last words first, however many: it writes no more. Its children may
+	 * hold the socket open still, so its end of file is not to be waited for. */
+	while (e->sock >= 0) {
+		_cleanup_free_ char *buf = malloc(WORKER_MESSAGE_MAX);
+
+		if (!buf || receive_one(e, buf) <= 0)
+			break;
+	}
+	end_watch(e, &e->sock_watch, &e->sock);
+	end_watch(e, &e->pid_watch, &e->pidfd);
+	cord_log(CORD_LOG_DEBUG, e->record.id, "worker %d has ended, wait status %#x",
+		 (int)e->worker, (unsigned)status);
+	e->worker = 0;
+	if (!e->record.ended) {
+		record_worker_died(&e->record, status);
+		log_result(e);
+	}
+	changed(e);
+}
+
+static int watch_worker(struct entry *e)
+{
+	struct loop *loop = e->registry->env.loop;
+	int r = loop_watch(loop, e->sock, EPOLLIN, on_socket, e, &e->sock_watch);
+
+	return r < 0 ? r : loop_watch(loop, e->pidfd, EPOLLIN, on_worker_end, e, &e->pid_watch);
+}
+
+int entry_start(struct entry *e, const char *name, int *cord, int extra,
+		int (*run)(const void *arg), const void *arg, struct cor_error *err)
+{
+	int pair[2], keep[2], r;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return cor_fail_errno(err, "a socket to the worker");
+	*cord = keep[0] = pair[1];
+	keep[1] = extra;
+	pid = spawn_worker(name, keep, extra >= 0 ? 2 : 1, run, arg, &e->pidfd);
+	close(pair[1]);
+	e->sock = pair[0];
+	fcntl(e->sock, F_SETFL, O_NONBLOCK);        /* this end only */
+	if (pid < 0)
+		return cor_fail_code(err, pid, "a worker cannot be started");
+	e->worker = pid;
+	r = watch_worker(e);
+	if (r < 0) {
+		/* It sees its socket close, but would do its work unseen: end it. */
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return cor_fail_code(err, r, "worker %d cannot be watched", (int)pid);
+	}
+	return 0;
+}
+
+int entry_send(struct entry *e, json_t *message, int fd)
+{
+	_cleanup_free_ char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+
+	json_decref(message);
+	if (!text)
+		return -ENOMEM;
+	if (e->sock < 0)
+		return -EPIPE;
+	return cor_send_fds(e->sock, text, strlen(text), &fd, fd >= 0 ? 1 : 0);
+}

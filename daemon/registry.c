@@ -1,0 +1,299 @@
+/* The list of migrations; see registry.h. What comes from their workers is in
+ * entry.c. */
+#include "daemon/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "daemon/config.h"
+#include "daemon/entry.h"
+#include "daemon/log.h"
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+
+#define WORKERS_MAX 256
+#define KEEP_ENDED  100
+
+int registry_new(struct registry **out, const struct registry_env *env)
+{
+	struct registry *reg = calloc(1, sizeof(*reg));
+
+	if (!reg)
+		return -ENOMEM;
+	reg->env = *env;
+	*out = reg;
+	return 0;
+}
+
+void registry_free(struct registry *reg)
+{
+	struct entry *e, *next;
+
+	if (!reg)
+		return;
+	DL_FOREACH_SAFE(reg->list, e, next)
+		entry_free(e);
+	free(reg);
+}
+
+unsigned registry_workers(const struct registry *reg)
+{
+	unsigned n = 0;
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e)
+		n += e->worker > 0;
+	return n;
+}
+
+int registry_room(const struct registry *reg)
+{
+	return registry_workers(reg) < WORKERS_MAX ? 0 : -EBUSY;
+}
+
+/* Only ended ones whose worker is gone as well: nobody waits for those. */
+static void forget_oldest(struct registry *reg)
+{
+	struct entry *e, *next;
+	unsigned ended = 0;
+
+	DL_FOREACH(reg->list, e)
+		ended += e->record.ended && e->worker <= 0;
+	DL_FOREACH_SAFE(reg->list, e, next) {
+		if (ended <= KEEP_ENDED)
+			return;
+		if (!e->record.ended || e->worker > 0)
+			continue;
+		entry_free(e);
+		ended--;
+	}
+}
+
+static struct entry *migrating(struct registry *reg, pid_t pid)
+{
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e)
+		if (e->record.source && e->pid == pid && !e->record.ended)
+			return e;
+	return NULL;
+}
+
+static void set_comm(struct record *r, pid_t pid)
+{
+	_cleanup_free_ char *comm = NULL;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	if (cor_slurp(AT_FDCWD, path, &comm, NULL) < 0)
+		return;
+	comm[strcspn(comm, "\n")] = 0;
+	record_set_text(r, "comm", comm);
+}
+
+static int run_source(const void *arg)
+{
+	const struct entry_source_start *s = arg;
+
+	return s->run(&s->args);
+}
+
+static int run_destination(const void *arg)
+{
+	const struct entry_destination_start *s = arg;
+
+	return s->run(&s->args);
+}
+
+static int fill_identity(struct record *r, struct cor_error *err)
+{
+	int code = cor_secret_make(r->session, sizeof(r->session), err);
+
+	if (code == 0)
+		code = cor_secret_make(r->secret, sizeof(r->secret), err);
+	hex_encode(r->id, r->session, sizeof(r->session));
+	return code;
+}
+
+static void fill_source_args(struct worker_source_args *a, const struct entry *e,
+			     const struct registry_source *what)
+{
+	const struct record *r = &e->record;
+
+	memset(a, 0, sizeof(*a));
+	strcpy(a->id, r->id);
+	memcpy(a->session, r->session, sizeof(a->session));
+	memcpy(a->secret, r->secret, sizeof(a->secret));
+	a->pid = what->pid;
+	snprintf(a->dest, sizeof(a->dest), "%s", what->dest);
+	a->prefetch = what->prefetch;
+	snprintf(a->transport, sizeof(a->transport), "%s", what->transport);
+	a->config = e->registry->env.config;
+}
+
+int registry_start_source(struct registry *reg, const struct registry_source *what,
+			  struct entry **out, struct cor_error *err)
+{
+	struct entry_source_start start = { .run = reg->env.workers->source };
+	struct entry *e = migrating(reg, what->pid);
+	int r;
+
+	if (e)
+		return cor_fail(err, -EALREADY, "task %d is already migrating, as session %s",
+				(int)what->pid, e->record.id);
+	if (registry_room(reg) < 0)
+		return cor_fail(err, -EBUSY, "%u migrations are running, and no more may",
+				WORKERS_MAX);
+	forget_oldest(reg);
+	r = entry_new(&e, reg, true);
+	if (r < 0)
+		return cor_fail_code(err, r, "the session of task %d", (int)what->pid);
+	e->pid = what->pid;
+	json_object_set_new(e->record.figures, "pid", json_integer(what->pid));
+	record_set_text(&e->record, "peer", what->shown);
+	set_comm(&e->record, what->pid);
+	r = fill_identity(&e->record, err);
+	if (r == 0) {
+		fill_source_args(&start.args, e, what);
+		r = entry_start(e, "cord-source", &start.args.cord, -1, run_source, &start, err);
+	}
+	explicit_bzero(start.args.secret, sizeof(start.args.secret));
+	if (r < 0) {
+		entry_free(e);
+		return r;
+	}
+	cord_log(CORD_LOG_NOTICE, e->record.id, "task %d leaves for %s (worker %d)",
+		 (int)what->pid, what->shown, (int)e->worker);
+	*out = e;
+	return 0;
+}
+
+int registry_start_destination(struct registry *reg, int control, const char *peer,
+			       struct cor_error *err)
+{
+	_cleanup_close_ int fd = control;
+	struct entry_destination_start start = {
+		.run = reg->env.workers->destination,
+		.args = { .control = fd, .config = reg->env.config },
+	};
+	struct entry *e;
+	int r;
+
+	if (registry_room(reg) < 0)
+		return cor_fail(err, -EBUSY, "%u migrations are running, and no more may",
+				WORKERS_MAX);
+	forget_oldest(reg);
+	r = entry_new(&e, reg, false);
+	if (r < 0)
+		return cor_fail_code(err, r, "the session from %s", peer);
+	record_set_text(&e->record, "peer", peer);
+	snprintf(start.args.peer, sizeof(start.args.peer), "%s", peer);
+	r = entry_start(e, "cord-dest", &start.args.cord, fd, run_destination, &start, err);
+	if (r < 0) {
+		entry_free(e);
+		return r;
+	}
+	cord_log(CORD_LOG_INFO, NULL, "%s asks to send a task (worker %d)", peer,
+		 (int)e->worker);
+	return 0;
+}
+
+static int match_lane(struct registry *reg, const struct cor_preamble *p, struct entry **out)
+{
+	int found = -ENOENT;
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e) {
+		const struct record *r = &e->record;
+		int code;
+
+		if (!r->takes_lanes || r->source || e->sock < 0)
+			continue;
+		code = cor_preamble_check(p, r->session, r->secret);
+		if (code == 0) {
+			*out = e;
+			return 0;
+		}
+		if (code == -EPERM)
+			found = code;
+	}
+	return found;
+}
+
+int registry_lane_check(struct registry *reg, const struct cor_preamble *p, struct entry **out)
+{
+	int r = match_lane(reg, p, out);
+	struct entry *e, *next;
+
+	if (r != -ENOENT)
+		return r;
+	/* The worker told its session before the source could know of it, but the
+	 * message may still be in its socket while the lane is already here. */
+	DL_FOREACH_SAFE(reg->list, e, next)
+		if (!e->record.source && !e->record.takes_lanes)
+			entry_receive(e);
+	return match_lane(reg, p, out);
+}
+
+int registry_lane_give(struct entry *e, const struct cor_preamble *p, int fd)
+{
+	_cleanup_close_ int lane = fd;
+	json_t *message = json_pack("{s:s, s:s, s:i}", "type", "lane", "kind",
+				    p->kind == COR_CONN_DEMAND ? "demand" : "bulk",
+				    "index", (int)p->index);
+
+	return entry_send(e, message, lane);
+}
+
+int registry_find(const struct registry *reg, const char *id, struct entry **out)
+{
+	struct entry *e, *best = NULL;
+	size_t len = strlen(id);
+
+	DL_FOREACH(reg->list, e) {
+		if (!e->record.id[0] || strncmp(e->record.id, id, len))
+			continue;
+		if (best && strcmp(best->record.id, e->record.id))
+			return -ENOTUNIQ;
+		if (!best || e->record.source)
+			best = e;
+	}
+	if (!best)
+		return -ENOENT;
+	*out = best;
+	return 0;
+}
+
+int registry_cancel(struct entry *e)
+{
+	return entry_send(e, json_pack("{s:s}", "type", "cancel"), -1);
+}
+
+const struct record *entry_record(const struct entry *e)
+{
+	return &e->record;
+}
+
+json_t *registry_json(const struct registry *reg, const char *id)
+{
+	json_t *list = json_array();
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e) {
+		json_t *one;
+
+		if (strncmp(e->record.id, id, strlen(id)))
+			continue;
+		one = record_json(&e->record);
+		if (e->worker > 0)
+			json_object_set_new(one, "worker", json_integer(e->worker));
+		json_array_append_new(list, one);
+	}
+	return list;
+}

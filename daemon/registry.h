@@ -1,0 +1,71 @@
+/* All migrations that cord knows of: their records and their workers. */
+#pragma once
+
+#include <cor/error.h>
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "daemon/loop.h"
+#include "daemon/record.h"
+#include "daemon/worker.h"
+#include "libcor/transport/preamble.h"
+
+struct registry;
+struct entry;             /* a record and its worker */
+
+struct registry_env {
+	struct loop              *loop;
+	const struct worker_ops  *workers;
+	const struct cord_config *config;
+	/* A record changed. After it ended it may be forgotten any time. */
+	void (*changed)(void *arg, struct entry *e);
+	/* A task arrived; report is the callee's. */
+	void (*arrived)(void *arg, const json_t *message, int report);
+	void  *arg;
+};
+
+/* *env is copied; what it points to is borrowed. */
+int  registry_new(struct registry **out, const struct registry_env *env);
+/* The workers that are left live on. NULL allowed. */
+void registry_free(struct registry *reg);
+
+struct registry_source {
+	pid_t       pid;
+	const char *dest;         /* ADDR:PORT */
+	const char *shown;        /* as the client named it */
+	const char *transport;    /* "": the best */
+	bool        prefetch;
+};
+
+/* Starts a source worker. -EALREADY: the task is migrating; -EBUSY: too many
+ * workers; -errno of fork(2) and others. */
+int registry_start_source(struct registry *reg, const struct registry_source *what,
+			  struct entry **out, struct cor_error *err);
+
+/* Starts a destination worker on an accepted control connection, which is taken
+ * in any case. */
+int registry_start_destination(struct registry *reg, int control, const char *peer,
+			       struct cor_error *err);
+
+/* Whether another destination worker may start: 0 or -EBUSY. */
+int registry_room(const struct registry *reg);
+
+/* Hands a lane to the worker whose session it names. check: 0, -ENOENT, -EPERM
+ * and, for a lane that may pass, the entry. give: takes fd in any case. */
+int registry_lane_check(struct registry *reg, const struct cor_preamble *p, struct entry **out);
+int registry_lane_give(struct entry *e, const struct cor_preamble *p, int fd);
+
+/* Finds the session whose identity begins with id, the source's before the
+ * destination's. -ENOENT, -ENOTUNIQ. */
+int registry_find(const struct registry *reg, const char *id, struct entry **out);
+
+/* Asks the worker to give up. */
+int registry_cancel(struct entry *e);
+
+const struct record *entry_record(const struct entry *e);
+
+/* A fresh array of records whose identity begins with id ("": all), oldest first. */
+json_t *registry_json(const struct registry *reg, const char *id);
+
+/* Workers that are running now. */
+unsigned registry_workers(const struct registry *reg);

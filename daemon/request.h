@@ -1,0 +1,38 @@
+/* One request of a client on the control socket: one JSON object on one line.
+ *
+ *	{"command":"migrate","pid":N,"dest":"ADDR:PORT","wait":"resumed"|"drained",
+ *	 "prefetch":BOOL,"transport":"tcp"}
+ *	{"command":"status"} {"command":"status","id":"HEX"} {"command":"ps"}
+ *	{"command":"cancel","id":"HEX"}
+ *	{"command":"version"}
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Longest line, its newline included. */
+#define REQUEST_LINE_MAX 65536
+
+enum request_command {
+	REQUEST_MIGRATE,
+	REQUEST_STATUS,
+	REQUEST_CANCEL,
+	REQUEST_VERSION,
+};
+
+struct request {
+	enum request_command command;
+	pid_t pid;
+	char  dest[256];
+	bool  wait_drained;       /* false: until it runs on the destination */
+	int   prefetch;           /* 1, 0, or -1: as configured */
+	char  transport[32];      /* "": the best */
+	char  id[33];             /* "": all; else the first digits of a session's identity */
+};
+
+/* -EINVAL with what is wrong, in a sentence. */
+int request_parse(struct request *out, const char *line, size_t len, struct cor_error *err);
