@@ -2,3 +2,4 @@
 include tests/unit/server.mk
 include tests/unit/capture.mk
 include tests/unit/preload.mk
+include tests/unit/rebuild.mk

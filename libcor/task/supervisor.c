@@ -1,0 +1,343 @@
+/* The supervisor: parent of an arrived task; see supervisor.h. It runs in a
+ * process that was forked from the caller, with one thread and no exec. */
+#include "libcor/task/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/task/channel.h"
+#include "libcor/task/rebuild.h"
+#include "libcor/task/spawn.h"
+
+struct supervisor {
+	const struct cor_supervisor_plan *plan;
+	int     ctl, sig, uffd, report;
+	int32_t outer_pid;      /* the task's, as the caller sees it */
+	bool    resumed;
+	bool    over;           /* the task has ended */
+};
+
+static int say(int ctl, enum cor_supervisor_op op, const struct cor_error *why)
+{
+	struct cor_supervisor_packet p = { .op = op };
+
+	if (why) {
+		p.code = why->code;
+		memcpy(p.text, why->text, sizeof(p.text));
+	}
+	return cor_send_fds(ctl, &p, sizeof(p), NULL, 0);
+}
+
+/* A helper on the way to the stub failed. */
+static void say_failed(void *arg, const struct cor_error *why)
+{
+	say(((struct supervisor *)arg)->ctl, COR_SUPERVISOR_FAILED, why);
+}
+
+/* The caller's descriptors, but for those in fds, are none of our business: a
+ * stray copy of a pipe or socket would keep its peer from seeing the end. */
+static int keep_only(int *fds[], unsigned n, int above)
+{
+	struct rlimit l;
+	int next;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		if (*fds[i] < 0)
+			continue;
+		*fds[i] = fcntl(*fds[i], F_DUPFD_CLOEXEC, above + 1);
+		if (*fds[i] < 0)
+			return -errno;
+	}
+	/* the copies ascend: close what lies between them */
+	next = 0;
+	for (unsigned i = 0; i < n; i++) {
+		if (*fds[i] < 0)
+			continue;
+		if (*fds[i] > next)
+			close_range((unsigned)next, (unsigned)*fds[i] - 1, 0);
+		next = *fds[i] + 1;
+	}
+	close_range((unsigned)next, ~0u, 0);
+	return 0;
+}
+
+static void reset_signals(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	for (int s = 1; s < NSIG; s++)
+		signal(s, SIG_DFL);
+}
+
+/* Its own /proc; what is mounted on the host later still shows up here. */
+static int own_proc(struct cor_error *err)
+{
+	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return cor_fail_errno(err, "cannot make the mounts of the new namespace slaves");
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		return cor_fail_errno(err, "cannot mount the new PID namespace's /proc");
+	return 0;
+}
+
+/* The task has ended when its process has; its orphans may live on where we
+ * are their init. */
+static void reap(struct supervisor *s)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+		struct cor_rebuild_exit e = { .pid = s->outer_pid, .status = status };
+
+		if (pid != s->plan->pid)
+			continue;
+		s->over = true;
+		if (s->resumed && s->report >= 0)
+			cor_write_full(s->report, &e, sizeof(e));
+		cor_closep(&s->uffd);
+		s->uffd = -1;
+		cor_closep(&s->report);
+		s->report = -1;
+	}
+	if (s->over && (!s->plan->pid_ns || (pid < 0 && errno == ECHILD)))
+		_exit(0);
+}
+
+/* Our child, dead or alive? Its PID may be anybody's if the stub was never made. */
+static bool have_stub(const struct supervisor *s)
+{
+	siginfo_t info;
+
+	return !s->over && waitid(P_PID, (id_t)s->plan->pid, &info,
+				  WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
+static void __attribute__((noreturn)) kill_and_exit(struct supervisor *s)
+{
+	if (have_stub(s)) {
+		kill(s->plan->pid, SIGKILL);
+		while (waitpid(s->plan->pid, NULL, __WALL) < 0 && errno == EINTR)
+			;
+	}
+	_exit(0);
+}
+
+static void lost_caller(struct supervisor *s)
+{
+	if (!s->resumed)
+		kill_and_exit(s);
+	close(s->ctl);
+	s->ctl = -1;
+}
+
+static void obey(struct supervisor *s)
+{
+	struct cor_supervisor_packet p;
+	unsigned nfds = 1;
+	int fd = -1;
+	ssize_t n = cor_recv_fds(s->ctl, &p, sizeof(p), &fd, &nfds);
+
+	if (n != sizeof(p)) {
+		if (nfds && fd >= 0)
+			close(fd);
+		lost_caller(s);
+		return;
+	}
+	switch (p.op) {
+	case COR_SUPERVISOR_UFFD:
+		s->uffd = nfds ? fd : -1;
+		s->outer_pid = p.value;
+		break;
+	case COR_SUPERVISOR_RESUMED:
+		s->resumed = true;
+		break;
+	case COR_SUPERVISOR_RELEASE:
+		cor_closep(&s->uffd);
+		s->uffd = -1;
+		break;
+	case COR_SUPERVISOR_ABORT:
+		kill_and_exit(s);
+	}
+	say(s->ctl, COR_SUPERVISOR_DONE, NULL);
+}
+
+static void __attribute__((noreturn)) loop(struct supervisor *s)
+{
+	for (;;) {
+		struct pollfd p[2] = {
+			{ .fd = s->sig, .events = POLLIN },
+			{ .fd = s->ctl, .events = POLLIN },
+		};
+		struct signalfd_siginfo info;
+
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			kill_and_exit(s);
+		if (p[1].revents)
+			obey(s);
+		if (p[0].revents && read(s->sig, &info, sizeof(info)) > 0)
+			reap(s);
+	}
+}
+
+static int prepare(struct supervisor *s, int *channel, struct cor_error *err)
+{
+	int *keep[] = { &s->ctl, channel, &s->report };
+	int r;
+
+	prctl(PR_SET_NAME, "cor-supervisor");
+	/* a parent's death is none of ours: our parent, the helper, is about to exit */
+	prctl(PR_SET_PDEATHSIG, 0);
+	r = keep_only(keep, ARRAY_SIZE(keep), s->plan->max_fd);
+	if (r < 0)
+		return cor_fail_code(err, r, "cannot keep descriptors above %d",
+				     s->plan->max_fd);
+	setsid();
+	if (chdir("/") < 0)
+		return cor_fail_errno(err, "cannot change to the root directory");
+	return s->plan->pid_ns ? own_proc(err) : 0;
+}
+
+/* Not before the stub is made, which shall not have it. */
+static int watch_children(struct supervisor *s)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	s->sig = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->sig < 0 ? -errno : 0;
+}
+
+static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan)
+{
+	struct supervisor s = { .plan = plan, .ctl = plan->ctl, .report = plan->report,
+				.sig = -1, .uffd = -1 };
+	struct cor_error err = COR_ERROR_INIT;
+	int channel = plan->channel;
+	bool stub = false;
+
+	if (prepare(&s, &channel, &err) < 0 ||
+	    cor_spawn_as(plan->pid, plan->pgid, plan->sid, &stub, say_failed, &s, &err) < 0) {
+		say(s.ctl, COR_SUPERVISOR_FAILED, &err);
+		_exit(1);
+	}
+	if (stub) {
+		close(s.ctl);
+		cor_closep(&s.report);
+		plan->stub(plan->arg, channel, plan->max_fd);
+		_exit(1);
+	}
+	close(channel);
+	if (watch_children(&s) < 0)
+		kill_and_exit(&s);
+	say(s.ctl, COR_SUPERVISOR_HELLO, NULL);
+	reap(&s);
+	loop(&s);
+}
+
+static int set_clocks(const struct cor_supervisor_plan *p, struct cor_error *err)
+{
+	const int64_t ns[2] = { p->monotonic_offset_ns, p->boottime_offset_ns };
+	int64_t sec[2], rest[2];
+	char text[128];
+	int r;
+
+	if (unshare(CLONE_NEWTIME) < 0)
+		return cor_fail_errno(err, "cannot make a time namespace");
+	for (int i = 0; i < 2; i++) {
+		sec[i] = ns[i] / 1000000000;
+		rest[i] = ns[i] % 1000000000;
+		if (rest[i] < 0) {      /* the kernel wants 0 <= nanoseconds */
+			rest[i] += 1000000000;
+			sec[i]--;
+		}
+	}
+	snprintf(text, sizeof(text),
+		 "monotonic %" PRId64 " %" PRId64 "\nboottime %" PRId64 " %" PRId64 "\n",
+		 sec[0], rest[0], sec[1], rest[1]);
+	r = cor_spew(AT_FDCWD, "/proc/self/timens_offsets", text);
+	if (r < 0)
+		return cor_fail_code(err, r, "cannot set the time namespace's offsets");
+	return 0;
+}
+
+/* Between the caller and the supervisor, so that the supervisor is nobody's
+ * child and that namespaces are made without touching the caller's own. */
+static void __attribute__((noreturn)) helper(const struct cor_supervisor_plan *plan)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	pid_t pid;
+
+	reset_signals();
+	if (plan->time_ns && set_clocks(plan, &err) < 0) {
+		say(plan->ctl, COR_SUPERVISOR_FAILED, &err);
+		_exit(1);
+	}
+	pid = cor_fork_as(plan->pid_ns ? CLONE_NEWPID | CLONE_NEWNS : 0, 0, false);
+	if (pid == 0)
+		run(plan);
+	if (pid < 0) {
+		cor_fail_code(&err, pid, "cannot make the supervisor%s",
+			      plan->pid_ns ? " in a new PID namespace" : "");
+		say(plan->ctl, COR_SUPERVISOR_FAILED, &err);
+	}
+	_exit(pid < 0);
+}
+
+int cor_supervisor_start(const struct cor_supervisor_plan *plan, struct cor_error *err)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		helper(plan);
+	if (pid < 0)
+		return cor_fail_errno(err, "cannot fork the supervisor");
+	/* ECHILD: the caller ignores SIGCHLD or reaps everything */
+	while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	return 0;
+}
+
+int cor_supervisor_ask(int ctl, enum cor_supervisor_op op, int32_t value, int fd,
+		       struct cor_error *err)
+{
+	struct cor_supervisor_packet p = { .op = op, .value = value };
+	int other = -1;
+	pid_t from;
+	ssize_t n;
+	int r = cor_send_fds(ctl, &p, sizeof(p), &fd, fd >= 0);
+
+	if (r < 0)
+		return cor_fail_code(err, r == -EPIPE || r == -ECONNRESET ? -ESRCH : r,
+				     "cannot tell the supervisor");
+	n = cor_recv_cred(ctl, &p, sizeof(p), &from, &other);
+	cor_closep(&other);
+	if (n == 0 || n == -ECONNRESET)
+		return cor_fail(err, -ESRCH, "the supervisor is gone");
+	if (n != sizeof(p) || p.op != COR_SUPERVISOR_DONE)
+		return cor_fail(err, -EPROTO, "the supervisor gave no proper answer");
+	return 0;
+}

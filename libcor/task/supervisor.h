@@ -1,0 +1,60 @@
+/* The supervisor: parent of an arrived task, one per task.
+ *
+ * A small process of its own, so that it outlives the daemon: restarting cord
+ * never touches a task. In a new PID namespace it is the init. It makes the
+ * stub with the task's PID, session and process group, keeps a copy of the
+ * userfaultfd (whose last close would turn missing pages into zeros), reaps
+ * everything, and reports the exit status. Before the task was resumed it kills
+ * the stub when the other end of its control socket closes; afterwards it lives
+ * as long as the task.
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct cor_supervisor_plan {
+	int32_t pid, pgid, sid;         /* of the task; pgid, sid 0: not to be kept */
+	bool    pid_ns;                 /* make a PID namespace, and a mount namespace with its /proc */
+	bool    time_ns;
+	int64_t monotonic_offset_ns;
+	int64_t boottime_offset_ns;
+	int     ctl;                    /* the supervisor's end, SOCK_SEQPACKET */
+	int     channel;                /* the stub's end, SOCK_STREAM */
+	int     report;                 /* -1: none */
+	int     max_fd;                 /* kept descriptors lie above */
+
+	/* The stub's code. Runs in the stub; never returns. */
+	void  (*stub)(void *arg, int channel, int max_fd);
+	void   *arg;
+};
+
+/* What goes over the control socket, each in one packet. */
+enum cor_supervisor_op {
+	/* to the caller */
+	COR_SUPERVISOR_HELLO = 1,       /* sent by the supervisor itself */
+	COR_SUPERVISOR_FAILED,          /* code, text: no stub will come */
+	COR_SUPERVISOR_DONE,            /* the request was carried out */
+	/* to the supervisor */
+	COR_SUPERVISOR_UFFD,            /* with the userfaultfd; value: the stub's PID as the caller sees it */
+	COR_SUPERVISOR_RESUMED,         /* from now on the task outlives the caller */
+	COR_SUPERVISOR_RELEASE,         /* close the userfaultfd */
+	COR_SUPERVISOR_ABORT,           /* kill the stub, reap it, exit */
+};
+
+struct cor_supervisor_packet {
+	uint32_t op;
+	int32_t  code;
+	int32_t  value;
+	char     text[COR_ERROR_TEXT];
+};
+
+/* Forks the supervisor, which is no child of the caller (init reaps it). It
+ * says HELLO or FAILED on ctl, and then the stub speaks on its channel. */
+int cor_supervisor_start(const struct cor_supervisor_plan *plan, struct cor_error *err);
+
+/* Sends op and waits for DONE. -ESRCH: the supervisor is gone. */
+int cor_supervisor_ask(int ctl, enum cor_supervisor_op op, int32_t value, int fd,
+		       struct cor_error *err);
