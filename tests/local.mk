@@ -3,3 +3,4 @@ include tests/unit/server.mk
 include tests/unit/capture.mk
 include tests/unit/preload.mk
 include tests/unit/rebuild.mk
+include tests/unit/pager.mk

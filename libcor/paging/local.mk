@@ -8,3 +8,7 @@ libcor_sources += libcor/paging/source_process.c
 libcor_sources += libcor/paging/source_window.c
 libcor_sources += libcor/paging/source_self.c
 libcor_sources += libcor/paging/source_file.c
+libcor_sources += libcor/paging/bits.h
+libcor_sources += libcor/paging/track.c libcor/paging/track.h
+libcor_sources += libcor/paging/space.c libcor/paging/space.h
+libcor_sources += libcor/paging/uffd.c libcor/paging/uffd.h
