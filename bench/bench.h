@@ -44,6 +44,8 @@ double samples_median(const struct samples *s);      /* NAN when there are none 
 /* "64", "64K", "16M", "4G" in bytes, a multiple of the page size; ends the
  * program with a message where it is none. */
 size_t parse_size(const struct argp_state *state, const char *text);
+/* "16M,1G": their number, at most max. */
+unsigned parse_sizes(const struct argp_state *state, char *text, size_t *sizes, unsigned max);
 unsigned parse_count(const struct argp_state *state, const char *text, unsigned max);
 /* "256 MiB" into a caller's buffer of 24 bytes; returns it. */
 const char *size_text(char buf[24], size_t bytes);

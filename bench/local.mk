@@ -4,7 +4,8 @@ bench_cor_bench_SOURCES = \
 	bench/main.c bench/bench.h bench/util.c \
 	bench/report.c bench/report.h \
 	bench/rig.c bench/rig.h bench/bare.c bench/bare.h \
-	bench/floor.c bench/floor.h bench/floor_net.c bench/floor_mem.c
+	bench/floor.c bench/floor.h bench/floor_net.c bench/floor_mem.c \
+	bench/freeze.c bench/lab.c bench/lab.h bench/victim.c
 bench_cor_bench_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 bench_cor_bench_LDADD = libcor/libcor-internal.la $(JANSSON_LIBS) -lm
 

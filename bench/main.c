@@ -15,6 +15,8 @@ static const struct {
 	const char *what;       /* NULL: hidden */
 } commands[] = {
 	{ "floor",  cmd_floor,  "what this machine can do at best: userfaultfd, TCP, copies, spawn" },
+	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
+	{ "victim", cmd_victim, NULL },
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -87,6 +87,20 @@ size_t parse_size(const struct argp_state *state, const char *text)
 	return (size_t)(v << shift);
 }
 
+unsigned parse_sizes(const struct argp_state *state, char *text, size_t *sizes, unsigned max)
+{
+	unsigned n = 0;
+
+	for (char *save, *one = strtok_r(text, ",", &save); one; one = strtok_r(NULL, ",", &save)) {
+		if (n == max)
+			argp_error(state, "no more than %u sizes can be given", max);
+		sizes[n++] = parse_size(state, one);
+	}
+	if (!n)
+		argp_error(state, "a size is wanted");
+	return n;
+}
+
 unsigned parse_count(const struct argp_state *state, const char *text, unsigned max)
 {
 	char *end;

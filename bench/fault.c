@@ -1,0 +1,182 @@
+/* cor-bench fault: how long a task waits for one page, beside the bare loop. */
+#include <err.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/bare.h"
+#include "bench/live.h"
+#include "bench/report.h"
+
+struct options {
+	struct bench_common common;
+	size_t   size;
+	unsigned count;
+};
+
+struct fault_case {
+	const char  *name;
+	struct order order;
+	bool         prefetch;
+	double       p50_goal;  /* over the bare loop; NAN: none */
+};
+
+#define COUNT_ALL UINT32_MAX
+
+/* Random walks so that no prefetcher guesses the next page, but where it should. */
+static const struct fault_case cases[] = {
+	{ "idle, 0 us of computing",   { .walk = WALK_RANDOM }, false, 1.25 },
+	{ "idle, 20 us of computing",  { .walk = WALK_RANDOM, .compute_ns = 20000 }, false, 1.25 },
+	{ "idle, 200 us of computing", { .walk = WALK_RANDOM, .compute_ns = 200000 }, false, 1.25 },
+	{ "random, while draining",    { .walk = WALK_RANDOM }, true, 2 },
+	{ "sequential, draining",      { .walk = WALK_SEQUENTIAL, .count = COUNT_ALL }, true, NAN },
+	{ "stride of 8, no drain",     { .walk = WALK_STRIDE, .stride = 8 }, false, NAN },
+	{ "4 threads at once, random", { .walk = WALK_RANDOM, .threads = 4 }, false, NAN },
+};
+
+#define NCASES (sizeof(cases) / sizeof(cases[0]))
+
+static const struct argp_option fault_options[] = {
+	{ "size", 's', "BYTES", 0, "Memory of the task (default 128M)", 0 },
+	{ "count", 'n', "N", 0, "Pages touched in each case and run (default 3000)", 0 },
+	{ 0 }
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 's':
+		o->size = parse_size(state, arg);
+		return 0;
+	case 'n':
+		o->count = parse_count(state, arg, 1000000);
+		return 0;
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->common;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* Returns the rate in GB/s at which the walk went through memory. */
+static double live_fault(const struct cor_ctx *ctx, const struct ghost *g,
+			 const struct fault_case *c, const struct order *order,
+			 struct cor_hist *into)
+{
+	struct task t;
+	struct live l;
+	double rate;
+
+	task_start(&t, g);
+	live_start(&l, ctx, g, &t, c->prefetch);
+	task_order(&t, order);
+	task_wait(&t);
+	cor_hist_merge(into, &t.outcome->fault);
+	rate = (double)(order->count ? (size_t)order->count * 4096 : g->size) /
+	       (double)t.outcome->wall_ns;
+	live_end(&l);
+	return rate;
+}
+
+enum { FLOOR50, FIG50, RATIO50, FLOOR99, FIG99, RATIO99, WAITED, RATE, NCOLUMNS };
+
+static const struct report_column columns[NCOLUMNS] = {
+	{ "floor_p50_us", "bare p50 us", 1 }, { "p50_us", "p50 us", 1 }, { "p50_ratio", "ratio", 2 },
+	{ "floor_p99_us", "bare p99 us", 1 }, { "p99_us", "p99 us", 1 }, { "p99_ratio", "ratio", 2 },
+	{ "waited", "waits", 0 }, { "gb_per_s", "GB/s", 2 },
+};
+
+struct result {
+	struct samples  s[NCOLUMNS];
+	struct cor_hist bare, live;     /* of all runs */
+};
+
+static void run_case(const struct cor_ctx *ctx, const struct ghost *g, const struct options *o,
+		     const struct fault_case *c, struct result *res)
+{
+	struct order order = c->order, bare_order;
+	struct cor_hist bare, live;
+	double v[NCOLUMNS];
+
+	order.count = order.count == COUNT_ALL ? 0 : o->count;
+	bare_order = order;
+	bare_order.count = o->count;
+	cor_hist_init(&bare);
+	cor_hist_init(&live);
+	bare_fault(g, &bare_order, &bare);
+	v[RATE] = live_fault(ctx, g, c, &order, &live);
+	v[FLOOR50] = US(cor_hist_percentile(&bare, 0.5));
+	v[FIG50] = US(cor_hist_percentile(&live, 0.5));
+	v[RATIO50] = v[FIG50] / v[FLOOR50];
+	v[FLOOR99] = US(cor_hist_percentile(&bare, 0.99));
+	v[FIG99] = US(cor_hist_percentile(&live, 0.99));
+	v[RATIO99] = v[FIG99] / v[FLOOR99];
+	v[WAITED] = (double)live.count;
+	for (unsigned i = 0; i < NCOLUMNS; i++)
+		samples_add(&res->s[i], v[i]);
+	cor_hist_merge(&res->bare, &bare);
+	cor_hist_merge(&res->live, &live);
+}
+
+static void findings(struct report *r, const struct result *res)
+{
+	char key[48], what[96];
+
+	for (unsigned i = 0; i < NCASES; i++) {
+		if (isnan(cases[i].p50_goal))
+			continue;
+		snprintf(key, sizeof(key), "p50_ratio_%u", i);
+		snprintf(what, sizeof(what), "%s: p50 over the bare loop's", cases[i].name);
+		/* While draining the standard is the idle fault of the same run. */
+		if (cases[i].prefetch) {
+			snprintf(what, sizeof(what), "%s: p50 over idle", cases[i].name);
+			report_finding(r, key, what, samples_median(&res[i].s[FIG50]) /
+				       samples_median(&res[0].s[FIG50]), cases[i].p50_goal);
+		} else {
+			report_finding(r, key, what, samples_median(&res[i].s[RATIO50]),
+				       cases[i].p50_goal);
+		}
+	}
+}
+
+int cmd_fault(int argc, char **argv)
+{
+	static const struct argp_child children[] = { { &bench_common_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp argp = { fault_options, parse, NULL,
+		"Latency of a demand fault, as the task sees it, beside the bare fault loop's. "
+		"\"waits\" are the touches that found no page.", children, NULL, NULL };
+	struct options o = { .common.runs = 5, .size = 128u << 20, .count = 3000 };
+	static struct result res[NCASES];
+	struct cor_error e = COR_ERROR_INIT;
+	struct cor_ctx *ctx;
+	struct report *r;
+	struct ghost g;
+
+	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+		return 2;
+	if (cor_open(&ctx, &e))
+		errx(1, "%s", e.text);
+	for (unsigned i = 0; i < NCASES; i++) {
+		cor_hist_init(&res[i].bare);
+		cor_hist_init(&res[i].live);
+	}
+	ghost_start(&g, o.size);
+	for (unsigned run = 0; run < o.common.runs; run++)
+		for (unsigned i = 0; i < NCASES; i++)
+			run_case(ctx, &g, &o, &cases[i], &res[i]);
+	ghost_end(&g);
+	cor_close(ctx);
+	r = report_new("fault");
+	report_table(r, "fault", "demand fault", columns, NCOLUMNS);
+	for (unsigned i = 0; i < NCASES; i++)
+		report_row_medians(r, cases[i].name, res[i].s);
+	findings(r, res);
+	report_axes(r, "Demand fault over loopback TCP", "microseconds", "share of faults", true);
+	report_curve_hist(r, "bare loop", &res[0].bare);
+	report_curve_hist(r, "cor, idle", &res[0].live);
+	report_curve_hist(r, "cor, while draining", &res[3].live);
+	return report_end(r, &o.common);
+}

@@ -1,0 +1,35 @@
+/* lab: two cords of our own on loopback, a task to migrate between them, and
+ * their control sockets. */
+#pragma once
+
+#include <jansson.h>
+
+#include "bench/bench.h"
+
+struct cord {
+	pid_t pid;
+	char  listen[32];       /* 127.0.0.1:PORT */
+	char  control[96];
+	char  log[96];
+};
+
+struct lab {
+	char dir[64];
+	struct cord source, destination;
+};
+
+/* cord: the program, or NULL to look for it. -errno after a message. */
+int  lab_start(struct lab *lab, const char *cord);
+/* keep: leave the logs, and say where. */
+void lab_stop(struct lab *lab, bool keep);
+
+/* Starts cor-bench victim in a session of its own, on /dev/null, and waits until
+ * it has touched its memory. */
+pid_t victim_start(size_t size, unsigned threads);
+
+/* Moves pid from source to destination and waits until it has drained. *result is
+ * cord's answer, the caller's reference. -errno after a message. */
+int lab_migrate(struct lab *lab, pid_t pid, json_t **result);
+
+/* Ends the task that arrived: only if it is a victim of ours. */
+void victim_end(pid_t pid);

@@ -1,0 +1,134 @@
+/* libcor's page server and pager, put to work between two of our processes. */
+#include <err.h>
+#include <errno.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/live.h"
+#include "libcor/base/io.h"
+#include "libcor/paging/server.h"
+
+enum { DEMAND, BULK, NLANES };
+
+static const enum cor_connection_kind lane_kind[NLANES] = {
+	[DEMAND] = COR_CONN_DEMAND, [BULK] = COR_CONN_BULK,
+};
+
+/* In the server's process: until the other end of hold closes. */
+static void serve(const struct ghost *g, const int *lanes, int hold)
+{
+	struct cor_error e = COR_ERROR_INIT;
+	struct cor_page_server *ps;
+	struct cor_source *source;
+	char c;
+
+	if (cor_source_process(&source, g->pid, &e) || cor_page_server_new(&ps, source, &e))
+		errx(1, "page server: %s", e.text);
+	for (unsigned i = 0; i < NLANES; i++)
+		if (cor_page_server_add_lane(ps, lanes[i], lane_kind[i], &e))
+			errx(1, "page server: %s", e.text);
+	while (read(hold, &c, 1) < 0 && errno == EINTR)
+		;
+	cor_page_server_free(ps);
+	_exit(0);
+}
+
+static void start_server(struct live *l, const struct ghost *g, int ours[NLANES])
+{
+	int theirs[NLANES], hold[2], pair[2];
+
+	if (pipe(hold))
+		err(1, "pipe");
+	for (unsigned i = 0; i < NLANES; i++) {
+		tcp_pair(pair);
+		ours[i] = pair[0];
+		theirs[i] = pair[1];
+	}
+	l->server = fork_child();
+	if (!l->server) {
+		close(hold[1]);
+		for (unsigned i = 0; i < NLANES; i++)
+			close(ours[i]);
+		serve(g, theirs, hold[0]);
+	}
+	close(hold[0]);
+	l->hold = hold[1];
+	for (unsigned i = 0; i < NLANES; i++)
+		close(theirs[i]);
+}
+
+void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
+		struct task *t, bool prefetch)
+{
+	struct cor_region region = {
+		.start = (uintptr_t)t->base, .len = t->size, .offset = (uintptr_t)t->base };
+	struct cor_error e = COR_ERROR_INIT;
+	int lanes[NLANES];
+
+	l->task = t;
+	start_server(l, g, lanes);
+	if (cor_pager_new(&l->pager, ctx, &e) || cor_pager_add_region(l->pager, &region, &e))
+		errx(1, "pager: %s", e.text);
+	for (unsigned i = 0; i < NLANES; i++)
+		if (cor_pager_add_lane(l->pager, lanes[i], lane_kind[i], &e))
+			errx(1, "pager: %s", e.text);
+	if (cor_pager_uffd_handshake(t->uffd, &e) || cor_pager_start(l->pager, t->uffd, &e))
+		errx(1, "pager: %s", e.text);
+	t->uffd = -1;
+	if (prefetch)
+		cor_pager_prefetch(l->pager, true);
+}
+
+void live_await_drained(struct live *l)
+{
+	struct pollfd p = { .fd = cor_pager_event_fd(l->pager), .events = POLLIN };
+	struct cor_error why = COR_ERROR_INIT;
+	uint64_t word;
+
+	for (;;) {
+		switch (cor_pager_state(l->pager, &why)) {
+		case COR_PAGER_DRAINED:
+			return;
+		case COR_PAGER_TASK_GONE:
+			errx(1, "the task ended while it was drained");
+		case COR_PAGER_FAILED:
+			errx(1, "pager: %s", why.text);
+		default:
+			break;
+		}
+		if (poll(&p, 1, 1000) > 0)
+			(void)!read(p.fd, &word, sizeof(word));
+	}
+}
+
+void live_end(struct live *l)
+{
+	/* First the task, whose missing pages nobody will bring from here on. */
+	task_end(l->task);
+	cor_pager_free(l->pager);
+	close(l->hold);
+	end_child(l->server);
+}
+
+void live_drain(const struct cor_ctx *ctx, const struct ghost *g, struct drained *out)
+{
+	uint64_t start, cpu, cpu_source;
+	struct cor_paging_stats s;
+	struct live l;
+	struct task t;
+
+	task_start(&t, g);
+	live_start(&l, ctx, g, &t, false);
+	cpu = cpu_ns(getpid());
+	cpu_source = cpu_ns(l.server);
+	start = cor_now_ns();
+	cor_pager_prefetch(l.pager, true);
+	live_await_drained(&l);
+	out->wall_ns = cor_now_ns() - start;
+	out->cpu_destination_ns = cpu_ns(getpid()) - cpu;
+	out->cpu_source_ns = cpu_ns(l.server) - cpu_source;
+	cor_pager_stats(l.pager, &s);
+	out->bytes_wire = s.bytes_wire;
+	live_end(&l);
+}
