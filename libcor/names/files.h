@@ -34,6 +34,15 @@ int cor_files_capture(pid_t pid, bool with_content,
 		      struct cor_files_object **extra, unsigned *nextra,
 		      Cor__Names__FileTable **out, struct cor_error *err);
 
+/* The same, for the stopped task, after an earlier capture of it (before; NULL
+ * allowed). Who shares a pipe or a socket with the task was found out then, by a
+ * walk over every process's descriptors, which is too long for a freeze: now only
+ * processes born since are looked at, where no new pipe or socket has come. */
+int cor_files_capture_again(pid_t pid, bool with_content, const Cor__Names__FileTable *before,
+			    const struct cor_files_object *objects, unsigned nobjects,
+			    struct cor_files_object **extra, unsigned *nextra,
+			    Cor__Names__FileTable **out, struct cor_error *err);
+
 /* A duplicate of the task's descriptor fd, here (pidfd_getfd). */
 int cor_files_duplicate(pid_t pid, int fd, struct cor_error *err);
 

@@ -1,3 +1,14 @@
 # names: what a task's names mean elsewhere: descriptors, pipes, sockets.
 libcor_protos += libcor/names/files.proto
-libcor_sources += libcor/names/files.h
+libcor_sources += \
+	libcor/names/files.h \
+	libcor/names/file_ops.c libcor/names/file_ops.h \
+	libcor/names/file_regular.c \
+	libcor/names/file_deleted.c libcor/names/file_deleted.h \
+	libcor/names/file_locks.c libcor/names/file_locks.h \
+	libcor/names/file_device.c \
+	libcor/names/files_table.c libcor/names/files_table.h \
+	libcor/names/files_holders.c libcor/names/files_holders.h \
+	libcor/names/files_capture.c \
+	libcor/names/files_check.c libcor/names/files_place.h \
+	libcor/names/files_restore.c

@@ -1,0 +1,60 @@
+/* On the destination, before anything is made: can every file be had here? */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/names/files_place.h"
+
+void cor_files_place_init(struct cor_file_place *place, const Cor__Names__FileTable *table)
+{
+	_cleanup_free_ char *id = NULL;
+
+	place->table = table;
+	place->same_boot = cor_slurp(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &id, NULL) == 0 &&
+			   table->boot_id[0] && strcmp(id, table->boot_id) == 0;
+}
+
+int cor_files_table_valid(const Cor__Names__FileTable *table, struct cor_error *err)
+{
+	int last = -1;
+
+	for (size_t i = 0; i < table->n_descriptors; i++) {
+		const Cor__Names__Descriptor *d = table->descriptors[i];
+
+		if (d->fd <= last || d->file >= table->n_files)
+			return cor_fail(err, -EPROTO, "row %zu of the descriptor table is wrong", i);
+		last = d->fd;
+	}
+	for (size_t i = 0; i < table->n_files; i++) {
+		const Cor__Names__OpenFile *f = table->files[i];
+
+		if (!cor_file_ops_of(f->kind))
+			return cor_fail(err, -EOPNOTSUPP, "descriptor %d is of kind %d, which this "
+					"version cannot make", cor_file_number(table, (unsigned)i),
+					(int)f->kind);
+		if (f->peer >= table->n_files)
+			return cor_fail(err, -EPROTO, "file %zu of the descriptor table is wrong", i);
+	}
+	return 0;
+}
+
+int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err)
+{
+	struct cor_file_place place;
+	int rc = cor_files_table_valid(table, err);
+
+	if (rc < 0)
+		return rc;
+	cor_files_place_init(&place, table);
+	for (unsigned i = 0; i < table->n_files; i++) {
+		const struct cor_file_ops *ops = cor_file_ops_of(table->files[i]->kind);
+
+		rc = ops->check ? ops->check(&place, i, err) : 0;
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}

@@ -1,0 +1,209 @@
+/* One walk over /proc/PID/fd of the other processes, comparing link texts. A
+ * link names pipes and sockets by inode number, nameless files by their path,
+ * where the inode is then compared as well. */
+#include "libcor/names/files_holders.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+
+#define MAX_LINKS 2000000u      /* descriptors on this host before the walk gives up */
+
+struct wanted {
+	struct cor_file_seen **files;   /* sorted by link */
+	unsigned n;
+	pid_t pid;                      /* not this process */
+	unsigned budget;
+};
+
+static bool matters(const struct cor_file_seen *s)
+{
+	return cor_file_link_is(s, "pipe:[") || cor_file_link_is(s, "socket:[") ||
+	       S_ISFIFO(s->st.st_mode) || (S_ISREG(s->st.st_mode) && s->st.st_nlink == 0);
+}
+
+static int by_link(const void *a, const void *b)
+{
+	return strcmp((*(struct cor_file_seen *const *)a)->link,
+		      (*(struct cor_file_seen *const *)b)->link);
+}
+
+/* The first of the files with that link, or n. */
+static unsigned lookup(const struct wanted *w, const char *link)
+{
+	unsigned low = 0, high = w->n;
+
+	while (low < high) {
+		unsigned mid = low + (high - low) / 2;
+
+		if (strcmp(w->files[mid]->link, link) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < w->n && strcmp(w->files[low]->link, link) == 0 ? low : w->n;
+}
+
+/* A thread's ID leads to its process's descriptors too. */
+static bool is_thread_of(pid_t tid, pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d", (int)pid, (int)tid);
+	return access(path, F_OK) == 0;
+}
+
+static void describe(pid_t pid, struct cor_holder *out)
+{
+	_cleanup_free_ char *comm = NULL;
+	char path[40];
+
+	out->pid = pid;
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	if (cor_slurp(AT_FDCWD, path, &comm, NULL) < 0)
+		snprintf(out->comm, sizeof(out->comm), "?");
+	else
+		snprintf(out->comm, sizeof(out->comm), "%.*s", (int)strcspn(comm, "\n"), comm);
+}
+
+/* Descriptor name of process pid has a wanted link. */
+static void found(struct wanted *w, pid_t pid, int dir, const char *name, const char *link)
+{
+	unsigned i = lookup(w, link);
+	struct stat st;
+
+	if (i == w->n || is_thread_of(pid, w->pid) || fstatat(dir, name, &st, 0) < 0)
+		return;
+	for (; i < w->n && strcmp(w->files[i]->link, link) == 0; i++) {
+		struct cor_file_seen *s = w->files[i];
+
+		if (!s->holder.pid && s->st.st_dev == st.st_dev && s->st.st_ino == st.st_ino)
+			describe(pid, &s->holder);
+	}
+}
+
+static int walk_process(struct wanted *w, pid_t pid)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	char path[40], link[4096];
+	struct dirent *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return 0;       /* it is gone */
+	while ((d = readdir(dir))) {
+		ssize_t len;
+
+		if (d->d_name[0] == '.')
+			continue;
+		if (w->budget-- == 0)
+			return -E2BIG;
+		len = readlinkat(dirfd(dir), d->d_name, link, sizeof(link) - 1);
+		if (len <= 0)
+			continue;
+		link[len] = 0;
+		if (lookup(w, link) < w->n)
+			found(w, pid, dirfd(dir), d->d_name, link);
+	}
+	return 0;
+}
+
+static int walk_all(struct wanted *w)
+{
+	_cleanup_closedir_ DIR *proc = opendir("/proc");
+	struct dirent *d;
+
+	if (!proc)
+		return -errno;
+	while ((d = readdir(proc))) {
+		pid_t pid = (pid_t)atoi(d->d_name);
+		int rc = pid > 0 && pid != w->pid ? walk_process(w, pid) : 0;
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int walk_newer(struct wanted *w, pid_t newer_than)
+{
+	pid_t last = cor_files_last_pid();
+
+	/* numbers wrapped around, or so many that the whole walk is shorter */
+	if (last < newer_than || last - newer_than > 500)
+		return walk_all(w);
+	for (pid_t pid = newer_than + 1; pid <= last; pid++) {
+		int rc = pid != w->pid ? walk_process(w, pid) : 0;
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int cor_files_find_holders(pid_t pid, struct cor_file_seen *seen, unsigned n, pid_t newer_than,
+			   struct cor_error *err)
+{
+	_cleanup_free_ struct cor_file_seen **files = calloc(n ? n : 1, sizeof(*files));
+	struct wanted w = { .files = files, .pid = pid, .budget = MAX_LINKS };
+	int rc;
+
+	if (!files)
+		return cor_fail_code(err, -ENOMEM, "looking for holders");
+	for (unsigned i = 0; i < n; i++)
+		if (matters(&seen[i]))
+			files[w.n++] = &seen[i];
+	if (w.n == 0)
+		return 0;
+	qsort(files, w.n, sizeof(*files), by_link);
+	rc = newer_than > 0 ? walk_newer(&w, newer_than) : walk_all(&w);
+	if (rc == -E2BIG)
+		return cor_fail(err, rc, "who shares descriptors with process %d cannot be told: this "
+				"host has more than %u open", (int)pid, MAX_LINKS);
+	return rc < 0 ? cor_fail_code(err, rc, "reading /proc") : 0;
+}
+
+void cor_files_find_holder_of(pid_t pid, const char *link, struct cor_holder *out)
+{
+	_cleanup_closedir_ DIR *proc = opendir("/proc");
+	struct dirent *d;
+
+	memset(out, 0, sizeof(*out));
+	while (proc && (d = readdir(proc))) {
+		pid_t other = (pid_t)atoi(d->d_name);
+		_cleanup_closedir_ DIR *dir = NULL;
+		char path[40], text[64];
+		struct dirent *e;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd", (int)other);
+		dir = other > 0 && other != pid ? opendir(path) : NULL;
+		while (dir && (e = readdir(dir))) {
+			ssize_t len = readlinkat(dirfd(dir), e->d_name, text, sizeof(text) - 1);
+
+			text[len > 0 ? len : 0] = 0;
+			if (strcmp(text, link) == 0) {
+				describe(other, out);
+				return;
+			}
+		}
+	}
+}
+
+pid_t cor_files_last_pid(void)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *last;
+
+	if (cor_slurp(AT_FDCWD, "/proc/loadavg", &text, NULL) < 0)
+		return 0;
+	last = strrchr(text, ' ');
+	return last ? (pid_t)atoi(last + 1) : 0;
+}

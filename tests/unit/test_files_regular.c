@@ -1,0 +1,349 @@
+/* Regular files, directories, O_PATH, devices, locks: carried by their names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "files_fixture.h"
+
+static void write_file(const char *name, const char *text)
+{
+	int fd = open(fixture_path(name), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void open_shared_by_dup(void)
+{
+	HOLDS(open(fixture_path("data"), O_RDWR) == 0);
+	HOLDS(dup2(0, 7) == 7);
+	HOLDS(open(fixture_path("data"), O_RDONLY | O_CLOEXEC) == 1);
+	HOLDS(lseek(0, 4, SEEK_SET) == 4);
+}
+
+static void verify_shared_by_dup(void)
+{
+	char c;
+
+	HOLDS(read(7, &c, 1) == 1 && c == '4');
+	HOLDS(lseek(0, 0, SEEK_CUR) == 5);
+	HOLDS(lseek(1, 0, SEEK_CUR) == 0);
+	HOLDS(fcntl(1, F_GETFD) == FD_CLOEXEC);
+	HOLDS(fcntl(7, F_GETFD) == 0);
+	HOLDS(fcntl(2, F_GETFD) == -1);
+}
+
+static void test_offset_is_shared_by_duplicates_only(void **state)
+{
+	write_file("data", "0123456789");
+	round_trip(open_shared_by_dup, verify_shared_by_dup);
+}
+
+static void open_append(void)
+{
+	HOLDS(open(fixture_path("log"), O_WRONLY | O_APPEND | O_CREAT | O_TRUNC, 0600) == 0);
+	HOLDS(write(0, "before ", 7) == 7);
+}
+
+static void verify_append(void)
+{
+	char text[16] = "";
+	int fd;
+
+	HOLDS(fcntl(0, F_GETFL) & O_APPEND);
+	HOLDS(lseek(0, 0, SEEK_SET) == 0);
+	HOLDS(write(0, "after", 5) == 5);
+	fd = open(fixture_path("log"), O_RDONLY);
+	HOLDS(read(fd, text, sizeof(text)) == 12 && memcmp(text, "before after", 12) == 0);
+}
+
+static void test_append_goes_on_and_nothing_is_truncated(void **state)
+{
+	round_trip(open_append, verify_append);
+}
+
+static void open_then_unlink(void)
+{
+	HOLDS(open(fixture_path("gone"), O_RDWR | O_CREAT, 0640) == 0);
+	HOLDS(write(0, "still here", 10) == 10);
+	HOLDS(open(fixture_path("gone"), O_RDONLY) == 1);
+	HOLDS(unlink(fixture_path("gone")) == 0);
+	HOLDS(lseek(0, 6, SEEK_SET) == 6);
+}
+
+static void verify_unlinked(void)
+{
+	char text[16];
+	struct stat st;
+
+	HOLDS(fstat(0, &st) == 0 && st.st_nlink == 0 && st.st_size == 10);
+	HOLDS((st.st_mode & 07777) == 0640);
+	HOLDS(read(0, text, 4) == 4 && memcmp(text, "here", 4) == 0);
+	HOLDS(pwrite(0, "S", 1, 0) == 1);
+	HOLDS(pread(1, text, 5, 0) == 5 && memcmp(text, "Still", 5) == 0);
+}
+
+static void test_nameless_file_is_carried_whole(void **state)
+{
+	round_trip(open_then_unlink, verify_unlinked);
+}
+
+static void open_large_then_unlink(void)
+{
+	HOLDS(open(fixture_path("big"), O_RDWR | O_CREAT, 0640) == 0);
+	HOLDS(ftruncate(0, 2 << 20) == 0);
+	HOLDS(unlink(fixture_path("big")) == 0);
+}
+
+static void test_large_nameless_file_is_refused(void **state)
+{
+	const char *text = refusal_of(open_large_then_unlink);
+
+	assert_mentions(text, "descriptor 0 ");
+	assert_mentions(text, "big");
+	assert_mentions(text, "2097152 bytes");
+}
+
+static void test_shared_nameless_file_is_refused(void **state)
+{
+	struct subject s = subject_start(open_then_unlink, NULL);
+	struct cor_error err = COR_ERROR_INIT;
+	int copy = cor_files_duplicate(s.pid, 0, &err);
+	char me[32];
+	const char *text;
+
+	assert_true(copy >= 0);
+	text = capture_refused(&s);
+	close(copy);
+	snprintf(me, sizeof(me), "process %d", (int)getpid());
+	assert_mentions(text, me);
+}
+
+static void open_data(void)
+{
+	HOLDS(open(fixture_path("data"), O_RDONLY) == 0);
+}
+
+static Cor__Names__FileTable *table_from_elsewhere(void)
+{
+	struct subject s = subject_start(open_data, NULL);
+	Cor__Names__FileTable *table = capture(&s);
+
+	subject_kill(&s);
+	table->boot_id[0] ^= 1;
+	return table;
+}
+
+static void test_missing_file_is_named(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Names__FileTable *table;
+
+	write_file("data", "0123456789");
+	table = table_from_elsewhere();
+	unlink(fixture_path("data"));
+	assert_int_equal(cor_files_check(table, &err), -ENOENT);
+	assert_mentions(err.text, fixture_path("data"));
+	assert_mentions(restore_refused(table, -ENOENT), fixture_path("data"));
+}
+
+static void test_file_of_other_size_is_named(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Names__FileTable *table;
+
+	write_file("data", "0123456789");
+	table = table_from_elsewhere();
+	write_file("data", "01234567");
+	assert_int_equal(cor_files_check(table, &err), -ESTALE);
+	assert_mentions(err.text, fixture_path("data"));
+	assert_mentions(err.text, "size is 8, on the source 10");
+}
+
+static void test_file_of_other_time_is_named(void **state)
+{
+	struct timespec times[2] = { { 1000, 0 }, { 1000, 5 } };
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Names__FileTable *table;
+
+	write_file("data", "0123456789");
+	table = table_from_elsewhere();
+	assert_int_equal(utimensat(AT_FDCWD, fixture_path("data"), times, 0), 0);
+	assert_int_equal(cor_files_check(table, &err), -ESTALE);
+	assert_mentions(err.text, "modified at 1000.000000005");
+}
+
+static void open_devices(void)
+{
+	HOLDS(open("/dev/null", O_RDWR) == 0);
+	HOLDS(open("/dev/zero", O_RDONLY) == 1);
+	HOLDS(open("/dev/full", O_WRONLY) == 2);
+	HOLDS(open("/dev/random", O_RDONLY) == 3);
+	HOLDS(open("/dev/urandom", O_RDONLY | O_NONBLOCK) == 4);
+}
+
+static void verify_devices(void)
+{
+	static const unsigned minors[] = { 3, 5, 7, 8, 9 };
+	struct stat st;
+
+	for (int fd = 0; fd < 5; fd++)
+		HOLDS(fstat(fd, &st) == 0 && st.st_rdev == makedev(1, minors[fd]));
+	HOLDS(write(2, "x", 1) == -1 && errno == ENOSPC);
+	HOLDS(fcntl(4, F_GETFL) & O_NONBLOCK);
+}
+
+static void test_memory_devices_are_carried(void **state)
+{
+	round_trip(open_devices, verify_devices);
+}
+
+static void open_terminal(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY);
+
+	HOLDS(master == 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+	HOLDS(open(ptsname(master), O_RDWR | O_NOCTTY) == 1);
+	close(master);
+}
+
+static void test_terminal_is_refused(void **state)
+{
+	const char *text = refusal_of(open_terminal);
+
+	assert_mentions(text, "descriptor 1 is the terminal /dev/pts/");
+	assert_mentions(text, "terminals are not carried yet");
+}
+
+static void open_directories(void)
+{
+	HOLDS(open(fixture_path(""), O_RDONLY | O_DIRECTORY) == 0);
+	HOLDS(open(fixture_path("data"), O_PATH) == 1);
+	HOLDS(open("/proc/self/stat", O_RDONLY) == 2);
+	HOLDS(symlink("nowhere", fixture_path("link")) == 0);
+	HOLDS(open(fixture_path("link"), O_PATH | O_NOFOLLOW) == 3);
+}
+
+static void verify_directories(void)
+{
+	char text[32], own[32];
+	struct stat st;
+
+	HOLDS(openat(0, "data", O_RDONLY) == 4);
+	HOLDS(fcntl(1, F_GETFL) & O_PATH);
+	HOLDS(fstat(1, &st) == 0 && S_ISREG(st.st_mode));
+	HOLDS(read(2, text, sizeof(text)) > 8);
+	snprintf(own, sizeof(own), "%d (", (int)getpid());
+	HOLDS(strncmp(text, own, strlen(own)) == 0);
+	HOLDS(fstat(3, &st) == 0 && S_ISLNK(st.st_mode));
+}
+
+static void test_directories_paths_and_own_proc_are_carried(void **state)
+{
+	write_file("data", "0123456789");
+	round_trip(open_directories, verify_directories);
+}
+
+static void open_locked(void)
+{
+	struct flock range = { .l_type = F_WRLCK, .l_start = 2, .l_len = 3 };
+	struct flock other = { .l_type = F_RDLCK, .l_start = 100 };
+
+	HOLDS(open(fixture_path("data"), O_RDWR) == 0);
+	HOLDS(fcntl(0, F_SETLK, &range) == 0);
+	HOLDS(open(fixture_path("data"), O_RDWR) == 1);
+	HOLDS(fcntl(1, F_OFD_SETLK, &other) == 0);
+	HOLDS(open(fixture_path("flocked"), O_RDWR | O_CREAT, 0600) == 2);
+	HOLDS(flock(2, LOCK_EX) == 0);
+}
+
+/* What a fresh open file description meets when it wants that range. */
+static struct flock probe(const char *name, off_t start, off_t len)
+{
+	struct flock range = { .l_type = F_WRLCK, .l_start = start, .l_len = len };
+	int fd = open(fixture_path(name), O_RDWR);
+
+	HOLDS(fcntl(fd, F_OFD_GETLK, &range) == 0);
+	return range;       /* left open: closing would drop the task's POSIX locks */
+}
+
+static void verify_locked(void)
+{
+	struct flock range = probe("data", 0, 50);
+	int fd;
+
+	HOLDS(range.l_type == F_WRLCK && range.l_start == 2 && range.l_len == 3);
+	HOLDS(range.l_pid == getpid());
+	range = probe("data", 60, 0);
+	HOLDS(range.l_type == F_RDLCK && range.l_start == 100 && range.l_len == 0);
+	HOLDS(range.l_pid == -1);
+	fd = open(fixture_path("flocked"), O_RDWR);
+	HOLDS(flock(fd, LOCK_SH | LOCK_NB) == -1 && errno == EWOULDBLOCK);
+}
+
+static void test_locks_are_taken_again(void **state)
+{
+	write_file("data", "0123456789");
+	round_trip(open_locked, verify_locked);
+}
+
+static void test_lock_held_by_another_is_refused(void **state)
+{
+	struct subject s;
+
+	write_file("data", "0123456789");
+	s = subject_start(open_locked, NULL);
+	/* the subject lives and has its locks */
+	assert_mentions(restore_refused(capture(&s), -EAGAIN), "held by another process");
+}
+
+static void open_and_replace(void)
+{
+	char other[160];
+
+	snprintf(other, sizeof(other), "%s", fixture_path("other"));
+	HOLDS(open(fixture_path("data"), O_RDWR) == 0);
+	HOLDS(link(fixture_path("data"), other) == 0);
+	HOLDS(unlink(fixture_path("data")) == 0);
+	HOLDS(open(fixture_path("data"), O_RDWR | O_CREAT, 0600) == 1);
+}
+
+static void test_replaced_file_is_refused(void **state)
+{
+	write_file("data", "0123456789");
+	assert_mentions(refusal_of(open_and_replace), "no longer leads to");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FILES_TEST(test_offset_is_shared_by_duplicates_only),
+		FILES_TEST(test_append_goes_on_and_nothing_is_truncated),
+		FILES_TEST(test_nameless_file_is_carried_whole),
+		FILES_TEST(test_large_nameless_file_is_refused),
+		FILES_TEST(test_shared_nameless_file_is_refused),
+		FILES_TEST(test_missing_file_is_named),
+		FILES_TEST(test_file_of_other_size_is_named),
+		FILES_TEST(test_file_of_other_time_is_named),
+		FILES_TEST(test_memory_devices_are_carried),
+		FILES_TEST(test_terminal_is_refused),
+		FILES_TEST(test_directories_paths_and_own_proc_are_carried),
+		FILES_TEST(test_locks_are_taken_again),
+		FILES_TEST(test_lock_held_by_another_is_refused),
+		FILES_TEST(test_replaced_file_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
