@@ -8,6 +8,7 @@
 #include "bench/live.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/server.h"
+#include "libcor/transport/tcp.h"
 
 enum { DEMAND, BULK, NLANES };
 
@@ -42,6 +43,8 @@ static void start_server(struct live *l, const struct ghost *g, int ours[NLANES]
 		err(1, "pipe");
 	for (unsigned i = 0; i < NLANES; i++) {
 		tcp_pair(pair);
+		cor_tcp_tune(pair[0], lane_kind[i]);
+		cor_tcp_tune(pair[1], lane_kind[i]);
 		ours[i] = pair[0];
 		theirs[i] = pair[1];
 	}

@@ -1,1 +1,4 @@
 # man
+dist_man_MANS += man/libcor.3
+dist_man_MANS += man/cor-protocol.7
+dist_man_MANS += man/cor-bench.1
