@@ -35,7 +35,8 @@ static_assert(offsetof(struct cor_preamble, session) == 16, "session at 16");
 struct cor_preamble_reply {
 	char     magic[4];      /* "corp" */
 	uint16_t version;       /* what the accepting side speaks */
-	int16_t  status;        /* 0, or a negative errno: -EPROTO, -EPERM (wrong secret), -ENOENT */
+	int16_t  status;        /* 0, or a negative errno: -EPROTO, -EPERM (wrong secret), -ENOENT,
+				   -ETIME (the ticket has expired), -ETIMEDOUT, -EBUSY */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_preamble_reply) == 8, "reply is 8 bytes");
 

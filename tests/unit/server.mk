@@ -1,9 +1,14 @@
 # transport and the serving side of paging
 if HAVE_CMOCKA
-server_tests = tests/unit/test_preamble tests/unit/test_ticket tests/unit/test_source
+server_tests = tests/unit/test_preamble \
+	tests/unit/test_ticket \
+	tests/unit/test_source \
+	tests/unit/test_server
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 tests_unit_test_preamble_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_ticket_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_source_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_server_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS) $(XXHASH_LIBS)
+EXTRA_DIST += tests/unit/fake_source.h
 endif

@@ -1,0 +1,90 @@
+/* cor/export.h - memory made readable elsewhere, page by page, under a ticket.
+ *
+ * An export listens on an address and answers whoever presents its ticket. A
+ * ticket is one printable string; who has it can read the exported range and
+ * nothing else, until the export is closed or has expired. The import
+ * (cor/import.h) maps it there copy-on-reference.
+ *
+ *	struct cor_export *e;
+ *
+ *	if (cor_export_memory(&e, table, size, NULL, &err) < 0)
+ *		...
+ *	puts(cor_export_ticket(e));
+ *	...
+ *	cor_export_close(e);
+ *
+ * Pages are read when they are asked for. An exporter that goes on writing is
+ * seen half-way; who wants a consistent picture writes no more, or makes the
+ * pages read-only first. The bytes and the ticket travel in the clear: over a
+ * network that is not trusted, export to the loopback address and tunnel.
+ *
+ * Memory that is itself lazy (imported and not complete yet) must not be
+ * exported: the pages that are missing there would be missing here.
+ */
+#ifndef COR_EXPORT_H
+#define COR_EXPORT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <cor/cor.h>
+#include <cor/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cor_export;
+
+/* All zero (or NULL in place of the structure): the defaults. */
+struct cor_export_options {
+	const char *listen;      /* "ADDR:PORT", "[IPv6]:PORT"; NULL: "127.0.0.1:0", a free port */
+	const char *advertise;   /* the host that the ticket names; NULL: that of listen, which
+				    then must not be "any address" */
+	unsigned    expire_s;    /* seconds after which the ticket admits no new connection
+				    (those made before go on); 0: never */
+	uint32_t    reserved[8]; /* zero */
+};
+
+struct cor_export_stats {
+	uint64_t requests;       /* answered */
+	uint64_t pages_sent;     /* with data */
+	uint64_t pages_zero;     /* told to be zero, at the cost of a header */
+	uint64_t bytes_sent;     /* headers included */
+	uint64_t refused;        /* connections turned away: wrong ticket, expired, no cor */
+	unsigned connections;    /* open now */
+	unsigned reserved;
+};
+
+/* Exports len bytes at addr of this process, both multiples of COR_PAGE_SIZE. The
+ * memory may be unmapped or protected meanwhile: readers then get an answer that
+ * says so. The caller ends *out with cor_export_close().
+ * -EINVAL (alignment, address text), -ENXIO (the name does not resolve), -EADDRINUSE,
+ * -EACCES and others of bind(2), -ENOMEM. */
+COR_PUBLIC int cor_export_memory(struct cor_export **out, const void *addr, size_t len,
+				 const struct cor_export_options *options, struct cor_error *err);
+
+/* The same of process pid, which goes on or is stopped. Needs ptrace access to
+ * it (ptrace(2), PTRACE_MODE_ATTACH): -EACCES; -ESRCH: there is none. */
+COR_PUBLIC int cor_export_process(struct cor_export **out, pid_t pid, uint64_t addr, size_t len,
+				  const struct cor_export_options *options, struct cor_error *err);
+
+/* Exports len bytes from byte off of the file fd, which stays the caller's and
+ * must be readable; any alignment, the last page is filled up with zeros. */
+COR_PUBLIC int cor_export_file(struct cor_export **out, int fd, off_t off, size_t len,
+			       const struct cor_export_options *options, struct cor_error *err);
+
+/* The ticket; valid until cor_export_close(). Never NULL. Keep it secret. */
+COR_PUBLIC const char *cor_export_ticket(const struct cor_export *e);
+
+/* What has happened so far. Any thread. */
+COR_PUBLIC void cor_export_stats(struct cor_export *e, struct cor_export_stats *out);
+
+/* Ends the export: the ticket is worth nothing any more, connections are closed.
+ * Returns when nothing reads the memory any more. NULL is allowed. */
+COR_PUBLIC void cor_export_close(struct cor_export *e);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,257 @@
+/* Answers to page requests; see answer.h and, for the protocol, wire.h. */
+#include "libcor/paging/answer.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <xxhash.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/paging/pagemap.h"
+
+#define PAGE ((size_t)1 << COR_PAGE_SHIFT)
+
+/* Pages read before they are sent: few enough to stay in the processor's cache
+ * between process_vm_readv and sendmsg, enough for both to be worth their call. */
+#define CHUNK 64u
+
+/* Runs in one reply. */
+#define RUNS_MAX 4096u
+static_assert(RUNS_MAX * sizeof(struct cor_page_run) <= CHUNK * ((size_t)1 << COR_PAGE_SHIFT),
+	      "runs share the page buffer");
+
+struct cor_answer {
+	struct cor_source *source;
+	struct cor_answer_counters *counters;
+	int sock;
+	uint8_t *data;                          /* CHUNK pages */
+	struct cor_page_reply head[CHUNK];      /* one reply for each stretch of like pages */
+	unsigned nheads;
+	struct iovec iov[2 * CHUNK];
+};
+
+int cor_answer_new(struct cor_answer **out, struct cor_source *source, int sock,
+		   struct cor_answer_counters *counters, struct cor_error *err)
+{
+	struct cor_answer *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return cor_fail(err, -ENOMEM, "a page lane: out of memory");
+	a->source = source;
+	a->counters = counters;
+	a->sock = sock;
+	a->data = mmap(NULL, CHUNK * PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (a->data == MAP_FAILED) {
+		free(a);
+		return cor_fail(err, -ENOMEM, "a page lane's buffer: out of memory");
+	}
+	*out = a;
+	return 0;
+}
+
+void cor_answer_free(struct cor_answer *a)
+{
+	if (!a)
+		return;
+	munmap(a->data, CHUNK * PAGE);
+	free(a);
+}
+
+static void count(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* Sends it all; iov is used up. */
+static int send_all(struct cor_answer *a, struct iovec *iov, unsigned n)
+{
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
+
+	while (m.msg_iovlen) {
+		ssize_t sent = sendmsg(a->sock, &m, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return -errno;
+		count(&a->counters->bytes_sent, (uint64_t)sent);
+		while (m.msg_iovlen && (size_t)sent >= m.msg_iov->iov_len) {
+			sent -= (ssize_t)m.msg_iov->iov_len;
+			m.msg_iov++;
+			m.msg_iovlen--;
+		}
+		if (m.msg_iovlen) {
+			m.msg_iov->iov_base = (char *)m.msg_iov->iov_base + sent;
+			m.msg_iov->iov_len -= (size_t)sent;
+		}
+	}
+	return 0;
+}
+
+/* Most pages that are not zero show it in their first bytes. */
+static bool page_is_zero(const void *page)
+{
+	const uint64_t *w = __builtin_assume_aligned(page, 64);
+
+	for (size_t i = 0; i < PAGE / sizeof(*w); i += 8)
+		if (w[i] | w[i + 1] | w[i + 2] | w[i + 3] | w[i + 4] | w[i + 5] | w[i + 6] | w[i + 7])
+			return false;
+	return true;
+}
+
+/* Adds npages to the last reply if they are like its own, else to a new one. */
+static void add_pages(struct cor_answer *a, const struct cor_page_request *q, uint64_t offset,
+		      enum cor_page_status status, uint32_t npages, int error)
+{
+	struct cor_page_reply *last = a->nheads ? &a->head[a->nheads - 1] : NULL;
+
+	if (last && last->status == status && last->error == (uint32_t)error) {
+		last->npages += npages;
+		return;
+	}
+	a->head[a->nheads++] = (struct cor_page_reply){
+		.status = (uint8_t)status, .object = q->object, .npages = npages,
+		.offset = offset, .error = (uint32_t)error,
+	};
+}
+
+/* Reads n pages from page first of q on and describes them in a->head. */
+static void read_chunk(struct cor_answer *a, const struct cor_page_request *q, uint32_t first,
+		       uint32_t n)
+{
+	const struct cor_source_ops *ops = a->source->ops;
+	uint32_t i = 0;
+
+	a->nheads = 0;
+	while (i < n) {
+		uint64_t offset = q->offset + (uint64_t)(first + i) * PAGE;
+		int got = ops->read(a->source, q->object, offset, n - i, a->data + i * PAGE);
+
+		if (got == 0) {
+			add_pages(a, q, offset, COR_PAGE_GONE, 1, 0);
+			i++;
+		} else if (got < 0) {
+			/* a source that has ended will not come back for the next page */
+			uint32_t failed = got == -ESRCH ? n - i : 1;
+
+			add_pages(a, q, offset, COR_PAGE_ERROR, failed, -got);
+			i += failed;
+		}
+		for (; got > 0 && i < n; got--, i++, offset += PAGE)
+			add_pages(a, q, offset, page_is_zero(a->data + i * PAGE) ? COR_PAGE_ZERO :
+				  COR_PAGE_DATA, 1, 0);
+	}
+}
+
+static void check_payload(struct cor_page_reply *head, const void *data, size_t len)
+{
+	head->flags |= COR_PAGE_CHECKED;
+	head->check = XXH3_64bits(data, len);
+}
+
+/* Sends what read_chunk() has described. */
+static int send_chunk(struct cor_answer *a, const struct cor_page_request *q, bool last)
+{
+	const uint8_t *data = a->data;
+	unsigned niov = 0;
+
+	for (unsigned i = 0; i < a->nheads; i++) {
+		struct cor_page_reply *h = &a->head[i];
+		size_t len = h->npages * PAGE;
+
+		if (last && i == a->nheads - 1)
+			h->flags |= COR_PAGE_LAST;
+		a->iov[niov++] = (struct iovec){ h, sizeof(*h) };
+		if (h->status == COR_PAGE_DATA) {
+			if (q->flags & COR_PAGE_CHECKED)
+				check_payload(h, data, len);
+			a->iov[niov++] = (struct iovec){ (void *)data, len };
+			count(&a->counters->pages_sent, h->npages);
+		} else if (h->status == COR_PAGE_ZERO) {
+			count(&a->counters->pages_zero, h->npages);
+		}
+		data += len;
+	}
+	return send_all(a, a->iov, niov);
+}
+
+static int answer_read(struct cor_answer *a, const struct cor_page_request *q)
+{
+	for (uint32_t done = 0; done < q->npages; ) {
+		uint32_t n = COR_MIN(q->npages - done, CHUNK);
+		int r;
+
+		read_chunk(a, q, done, n);
+		done += n;
+		r = send_chunk(a, q, done == q->npages);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Runs of data in [offset, end): as ops->presence, which not every source has. */
+static int find_runs(struct cor_answer *a, uint16_t object, uint64_t offset, uint64_t end,
+		     uint64_t *next)
+{
+	struct cor_page_run *runs = (struct cor_page_run *)a->data;
+	unsigned n = 0;
+
+	if (a->source->ops->presence)
+		return a->source->ops->presence(a->source, object, offset,
+						(end - offset) >> COR_PAGE_SHIFT, runs, RUNS_MAX, next);
+	cor_runs_add(runs, RUNS_MAX, &n, offset, end, next);
+	return (int)n;
+}
+
+static int answer_presence(struct cor_answer *a, const struct cor_page_request *q)
+{
+	uint64_t offset = q->offset, end = q->offset + (uint64_t)q->npages * PAGE;
+
+	do {
+		struct cor_page_reply head = { .object = q->object, .offset = offset };
+		uint64_t next = end;
+		int n = offset < end ? find_runs(a, q->object, offset, end, &next) : 0, r;
+
+		if (n >= 0 && next <= offset && offset < end)
+			n = -EIO;       /* a source that gets nowhere must not keep us */
+		if (n < 0) {
+			head.status = COR_PAGE_ERROR;
+			head.error = (uint32_t)-n;
+			next = end;
+			n = 0;
+		} else {
+			head.status = COR_PAGE_RUNS;
+			head.npages = (uint32_t)n;
+			if (q->flags & COR_PAGE_CHECKED)
+				check_payload(&head, a->data, (size_t)n * sizeof(struct cor_page_run));
+		}
+		if (next >= end)
+			head.flags |= COR_PAGE_LAST;
+		a->iov[0] = (struct iovec){ &head, sizeof(head) };
+		a->iov[1] = (struct iovec){ a->data, (size_t)n * sizeof(struct cor_page_run) };
+		r = send_all(a, a->iov, n ? 2 : 1);
+		if (r < 0)
+			return r;
+		offset = next;
+	} while (offset < end);
+	return 0;
+}
+
+int cor_answer_request(struct cor_answer *a, const struct cor_page_request *q)
+{
+	if (q->offset % PAGE || (q->flags & ~COR_PAGE_CHECKED) ||
+	    q->offset + (uint64_t)q->npages * PAGE < q->offset)
+		return -EPROTO;
+	if (q->op == COR_PAGE_PRESENCE)
+		return answer_presence(a, q);
+	if (q->op != COR_PAGE_READ || q->npages == 0 || q->npages > COR_PAGE_MAX_RUN)
+		return -EPROTO;
+	return answer_read(a, q);
+}

@@ -1,0 +1,276 @@
+/* The page server: one thread for each lane; see server.h. */
+#include "libcor/paging/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/paging/answer.h"
+#include "libcor/transport/tcp.h"
+
+/* A demand lane polls its socket this long after a reply before it sleeps: waking
+ * a sleeping processor costs more than the whole rest of a fault, and the task
+ * that waits for the next page is often not far from asking. */
+#define DEMAND_SPIN_NS UINT64_C(200000)
+
+/* Requests taken from the socket at once. */
+#define BATCH 64u
+
+struct lane {
+	struct lane *next;
+	struct cor_page_server *server;
+	struct cor_answer *answer;
+	enum cor_connection_kind kind;
+	pthread_t thread;
+	int sock;               /* under the server's lock; -1: ended */
+	size_t have;            /* bytes in requests */
+	uint8_t requests[BATCH * sizeof(struct cor_page_request)];
+};
+
+struct cor_page_server {
+	struct cor_source *source;
+	int event_fd;
+	pthread_mutex_t lock;   /* lanes, and their sock */
+	struct lane *lanes;
+	_Atomic uint64_t requests_demand, requests_bulk;
+	struct cor_answer_counters counters;
+};
+
+int cor_page_server_new(struct cor_page_server **out, struct cor_source *source,
+			struct cor_error *err)
+{
+	struct cor_page_server *ps = calloc(1, sizeof(*ps));
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (!ps || fd < 0) {
+		int code = fd < 0 ? -errno : -ENOMEM;
+
+		cor_closep(&fd);
+		free(ps);
+		cor_source_close(source);
+		return cor_fail_code(err, code, "making a page server");
+	}
+	pthread_mutex_init(&ps->lock, NULL);
+	ps->source = source;
+	ps->event_fd = fd;
+	*out = ps;
+	return 0;
+}
+
+/* Polls for a request for a bounded time. Bytes, 0 at the end, -1 with errno
+ * (EAGAIN: none came). */
+static ssize_t receive_spinning(int sock, void *buf, size_t room)
+{
+	uint64_t until = cor_now_ns() + DEMAND_SPIN_NS;
+	ssize_t n;
+
+	do
+		n = recv(sock, buf, room, MSG_DONTWAIT);
+	while (n < 0 && errno == EAGAIN && cor_now_ns() < until);
+	return n;
+}
+
+/* Waits for bytes of requests; false when the lane has ended. spin: one was
+ * answered just now. */
+static bool receive(struct lane *l, int sock, bool spin)
+{
+	uint8_t *buf = l->requests + l->have;
+	size_t room = sizeof(l->requests) - l->have;
+	ssize_t n = -1;
+
+	if (spin)
+		n = receive_spinning(sock, buf, room);
+	if (n < 0 && (!spin || errno == EAGAIN)) {
+		do
+			n = recv(sock, buf, room, 0);
+		while (n < 0 && errno == EINTR);
+	}
+	if (n <= 0)
+		return false;
+	l->have += (size_t)n;
+	return true;
+}
+
+/* Answers the whole requests that have come and keeps what is left over. */
+static int answer_all(struct lane *l)
+{
+	struct cor_page_server *ps = l->server;
+	_Atomic uint64_t *requests = l->kind == COR_CONN_DEMAND ? &ps->requests_demand :
+				     &ps->requests_bulk;
+	size_t used = 0;
+
+	while (l->have - used >= sizeof(struct cor_page_request)) {
+		struct cor_page_request q;
+		int r;
+
+		memcpy(&q, l->requests + used, sizeof(q));
+		atomic_fetch_add_explicit(requests, 1, memory_order_relaxed);
+		r = cor_answer_request(l->answer, &q);
+		if (r < 0)
+			return r;
+		used += sizeof(q);
+	}
+	memmove(l->requests, l->requests + used, l->have - used);
+	l->have -= used;
+	return 0;
+}
+
+static void *serve_lane(void *arg)
+{
+	struct lane *l = arg;
+	struct cor_page_server *ps = l->server;
+	const uint64_t one = 1;
+	bool spin = false;
+	int sock = l->sock;     /* only this thread closes it */
+
+	while (receive(l, sock, spin) && answer_all(l) == 0)
+		spin = l->kind == COR_CONN_DEMAND;
+	pthread_mutex_lock(&ps->lock);
+	close(sock);
+	l->sock = -1;
+	pthread_mutex_unlock(&ps->lock);
+	(void)!write(ps->event_fd, &one, sizeof(one));  /* it can only be full: readable all the same */
+	return NULL;
+}
+
+static void free_lane(struct lane *l)
+{
+	cor_closep(&l->sock);
+	cor_answer_free(l->answer);
+	free(l);
+}
+
+/* Joins the threads whose lanes have ended. */
+static void reap(struct cor_page_server *ps)
+{
+	struct lane *ended = NULL;
+
+	pthread_mutex_lock(&ps->lock);
+	for (struct lane **at = &ps->lanes; *at; ) {
+		struct lane *l = *at;
+
+		if (l->sock >= 0) {
+			at = &l->next;
+			continue;
+		}
+		*at = l->next;
+		l->next = ended;
+		ended = l;
+	}
+	pthread_mutex_unlock(&ps->lock);
+	while (ended) {
+		struct lane *l = ended;
+
+		ended = l->next;
+		pthread_join(l->thread, NULL);
+		free_lane(l);
+	}
+}
+
+/* The thread takes no signals: they are for the threads of the program around us. */
+static int start_thread(struct lane *l)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = -pthread_create(&l->thread, NULL, serve_lane, l);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r == 0)
+		pthread_setname_np(l->thread, l->kind == COR_CONN_DEMAND ? "cor-demand" : "cor-bulk");
+	return r;
+}
+
+int cor_page_server_add_lane(struct cor_page_server *ps, int sock,
+			     enum cor_connection_kind kind, struct cor_error *err)
+{
+	_cleanup_close_ int owned = sock;
+	struct lane *l;
+	int flags, r;
+
+	if (kind != COR_CONN_DEMAND && kind != COR_CONN_BULK)
+		return cor_fail(err, -EINVAL, "descriptor %d is not a page lane", sock);
+	reap(ps);
+	flags = fcntl(sock, F_GETFL);
+	if (flags < 0 || fcntl(sock, F_SETFL, flags & ~O_NONBLOCK) < 0)
+		return cor_fail_errno(err, "making the lane on descriptor %d blocking", sock);
+	cor_tcp_tune(sock, kind);
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return cor_fail(err, -ENOMEM, "a page lane: out of memory");
+	l->server = ps;
+	l->kind = kind;
+	l->sock = take_fd(&owned);
+	r = cor_answer_new(&l->answer, ps->source, sock, &ps->counters, err);
+	if (r < 0) {
+		free_lane(l);
+		return r;
+	}
+	pthread_mutex_lock(&ps->lock);
+	r = start_thread(l);
+	if (r == 0) {
+		l->next = ps->lanes;
+		ps->lanes = l;
+	}
+	pthread_mutex_unlock(&ps->lock);
+	if (r < 0) {
+		free_lane(l);
+		return cor_fail_code(err, r, "starting a page lane's thread");
+	}
+	return 0;
+}
+
+int cor_page_server_event_fd(const struct cor_page_server *ps)
+{
+	return ps->event_fd;
+}
+
+void cor_page_server_stats(struct cor_page_server *ps, struct cor_page_server_stats *out)
+{
+	struct cor_page_server_stats s = { 0 };
+
+	/* the lanes first: what one that has ended did is then in the counts */
+	pthread_mutex_lock(&ps->lock);
+	for (const struct lane *l = ps->lanes; l; l = l->next)
+		s.lanes += l->sock >= 0;
+	pthread_mutex_unlock(&ps->lock);
+	s.requests_demand = ps->requests_demand;
+	s.requests_bulk = ps->requests_bulk;
+	s.pages_sent = ps->counters.pages_sent;
+	s.pages_zero = ps->counters.pages_zero;
+	s.bytes_sent = ps->counters.bytes_sent;
+	*out = s;
+}
+
+void cor_page_server_free(struct cor_page_server *ps)
+{
+	if (!ps)
+		return;
+	pthread_mutex_lock(&ps->lock);
+	for (struct lane *l = ps->lanes; l; l = l->next)
+		if (l->sock >= 0)
+			shutdown(l->sock, SHUT_RDWR);
+	pthread_mutex_unlock(&ps->lock);
+	while (ps->lanes) {
+		struct lane *l = ps->lanes;
+
+		ps->lanes = l->next;
+		pthread_join(l->thread, NULL);
+		free_lane(l);
+	}
+	pthread_mutex_destroy(&ps->lock);
+	close(ps->event_fd);
+	cor_source_close(ps->source);
+	free(ps);
+}
