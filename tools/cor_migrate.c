@@ -1,0 +1,238 @@
+/* cor migrate: moves a task to another host, and waits for it. */
+#include "tools/cor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "tools/client.h"
+#include "tools/output.h"
+#include "tools/progress.h"
+
+enum { OPT_WAIT = 0x100, OPT_NO_PREFETCH, OPT_TRANSPORT, OPT_JSON };
+
+struct wish {
+	struct cor_globals *globals;
+	const char *pid_text, *dest, *wait, *transport;
+	bool        no_prefetch, json;
+	pid_t       pid;
+};
+
+static const struct argp_option options[] = {
+	{ "wait",        OPT_WAIT, "WHAT", 0,
+	  "Wait until the task is \"resumed\" there, or until all of its memory has "
+	  "followed, \"drained\" (this unless told otherwise)", 0 },
+	{ "no-prefetch", OPT_NO_PREFETCH, NULL, 0,
+	  "Move only those pages that the task touches", 0 },
+	{ "transport",   OPT_TRANSPORT, "NAME", 0,
+	  "Move pages this way (the best that both hosts have)", 0 },
+	{ "json",        OPT_JSON, NULL, 0, "Print the result as one JSON object", 0 },
+	{ 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct wish *w = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:   state->child_inputs[0] = w->globals; return 0;
+	case OPT_WAIT:        w->wait = arg; return 0;
+	case OPT_NO_PREFETCH: w->no_prefetch = true; return 0;
+	case OPT_TRANSPORT:   w->transport = arg; return 0;
+	case OPT_JSON:        w->json = true; return 0;
+	case ARGP_KEY_ARG:
+		if (state->arg_num == 0)
+			w->pid_text = arg;
+		else if (state->arg_num == 1)
+			w->dest = arg;
+		else
+			return ARGP_ERR_UNKNOWN;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* A thread of another process: its process; else 0. */
+static pid_t process_of(pid_t tid)
+{
+	_cleanup_free_ char *status = NULL;
+	const char *line;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	if (cor_slurp(AT_FDCWD, path, &status, NULL) < 0)
+		return 0;
+	line = strstr(status, "\nTgid:");
+	return line && atoi(line + 6) != tid ? (pid_t)atoi(line + 6) : 0;
+}
+
+static int check_pid(struct wish *w, struct cor_error *err)
+{
+	char *end;
+	long pid;
+
+	errno = 0;
+	pid = strtol(w->pid_text, &end, 10);
+	if (errno || *end || end == w->pid_text || pid < 1 || pid > INT_MAX)
+		return cor_fail(err, -EINVAL, "\"%s\" is not the number of a process", w->pid_text);
+	if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+		return cor_fail(err, -ESRCH, "there is no process %ld", pid);
+	if (process_of((pid_t)pid))
+		return cor_fail(err, -EINVAL, "%ld is a thread of process %d, which moves as a whole",
+				pid, (int)process_of((pid_t)pid));
+	w->pid = (pid_t)pid;
+	return 0;
+}
+
+static int check(struct wish *w, struct cor_error *err)
+{
+	if (!w->pid_text || !w->dest)
+		return cor_fail(err, -EINVAL, "migrate takes PID and DEST (see cor migrate --help)");
+	if (!*w->dest)
+		return cor_fail(err, -EINVAL, "DEST is empty");
+	if (strcmp(w->wait, "resumed") && strcmp(w->wait, "drained"))
+		return cor_fail(err, -EINVAL, "--wait takes \"resumed\" or \"drained\", not \"%s\"",
+				w->wait);
+	return check_pid(w, err);
+}
+
+static json_t *request(const struct wish *w)
+{
+	json_t *q = json_pack("{s:s, s:i, s:s, s:s}", "command", "migrate", "pid", (int)w->pid,
+			      "dest", w->dest, "wait", w->wait);
+
+	if (w->no_prefetch)
+		json_object_set_new(q, "prefetch", json_false());
+	if (w->transport)
+		json_object_set_new(q, "transport", json_string(w->transport));
+	return q;
+}
+
+/* Reads events until the result; keeps the session's identity for messages. */
+static int await(struct client *c, json_t **result, char id[33], struct cor_error *err)
+{
+	struct progress bar;
+	int r;
+
+	progress_begin(&bar);
+	for (;;) {
+		json_auto_t *event = NULL;
+
+		r = client_next(c, &event, err);
+		if (r < 0)
+			break;
+		if (json_is_string(json_object_get(event, "id")))
+			snprintf(id, 33, "%s", output_text(event, "id"));
+		if (!strcmp(output_text(event, "event"), "result")) {
+			*result = json_incref(event);
+			break;
+		}
+		progress_show(&bar, event);
+	}
+	progress_end(&bar);
+	return r;
+}
+
+static void print_done(const json_t *r)
+{
+	const json_t *fault = json_object_get(r, "fault_us");
+	char freeze[32], drain[32], wire[32], p50[32], p99[32];
+
+	printf("%s (%lld) runs on %s as %lld, frozen for %s\n", output_text(r, "comm"),
+	       (long long)output_number(r, "pid"), output_text(r, "peer"),
+	       (long long)output_number(r, "destination_pid"),
+	       output_us(freeze, sizeof(freeze), (double)output_number(r, "freeze_us")));
+	if (!json_is_integer(json_object_get(r, "drain_us")))
+		return;
+	printf("%lld pages in %s: %lld on demand, %lld prefetched, %lld zero; %s received\n",
+	       (long long)output_number(r, "pages"),
+	       output_us(drain, sizeof(drain), (double)output_number(r, "drain_us")),
+	       (long long)output_number(r, "pages_demand"),
+	       (long long)output_number(r, "pages_prefetched"),
+	       (long long)output_number(r, "pages_zero"),
+	       output_bytes(wire, sizeof(wire), (double)output_number(r, "bytes_wire")));
+	if (output_number(r, "pages_demand"))
+		printf("faults: median %s, 99 %% within %s\n",
+		       output_us(p50, sizeof(p50), (double)output_number(fault, "p50")),
+		       output_us(p99, sizeof(p99), (double)output_number(fault, "p99")));
+}
+
+static int finish(const struct wish *w, const json_t *result)
+{
+	bool ok = json_is_true(json_object_get(result, "ok"));
+	int code = (int)output_number(result, "exit");
+
+	if (w->json)
+		output_json(result);
+	else if (ok)
+		print_done(result);
+	if (ok)
+		return COR_EXIT_DONE;
+	cor_complain("%s", output_reason(result));
+	return code >= COR_EXIT_FAILED && code <= COR_EXIT_LOST ? code : COR_EXIT_FAILED;
+}
+
+static int give_up(const struct wish *w, int code, const char *why)
+{
+	if (w->json)
+		output_json_error(code, why);
+	cor_complain("%s", why);
+	return code;
+}
+
+/* Ctrl-C ends the waiting, not the migration. */
+static void on_interrupt(int sig)
+{
+}
+
+static int migrate(struct wish *w)
+{
+	struct sigaction interrupt = { .sa_handler = on_interrupt };
+	struct cor_error err = COR_ERROR_INIT;
+	char id[33] = "", why[COR_ERROR_TEXT + 96];
+	struct client *c = NULL;
+	json_auto_t *result = NULL;
+	int r = check(w, &err);
+
+	if (r == 0)
+		r = client_open(&c, w->globals->control, &err);
+	if (r == 0)
+		r = client_ask(c, request(w), &err);
+	if (r < 0) {
+		client_close(c);
+		return give_up(w, COR_EXIT_FAILED, err.text);
+	}
+	sigaction(SIGINT, &interrupt, NULL);
+	r = await(c, &result, id, &err);
+	client_close(c);
+	if (r == 0)
+		return finish(w, result);
+	snprintf(why, sizeof(why), "%s; the migration may go on: cor status %s",
+		 r == -EINTR ? "interrupted" : err.text, id);
+	return give_up(w, COR_EXIT_UNKNOWN, why);
+}
+
+int cor_migrate(struct cor_globals *globals, int argc, char **argv)
+{
+	static const struct argp_child children[] = { { &cor_control_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp parser = {
+		options, parse, "PID DEST",
+		"Moves the process PID to DEST, which is ADDR:PORT or a peer's name."
+		"\vThe exit status is 0 when it was done, 1 when it was refused or failed and the "
+		"task still runs here, 2 when cord's answer was not heard, 3 when the task was "
+		"lost.", children, NULL, NULL,
+	};
+	struct wish w = { .globals = globals, .wait = "drained" };
+
+	if (argp_parse(&parser, argc, argv, 0, NULL, &w) != 0)
+		return COR_EXIT_FAILED;
+	return migrate(&w);
+}

@@ -1,0 +1,186 @@
+/* cor ps, cor status: the tasks that arrived here and the migrations. */
+#include "tools/cor.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "tools/client.h"
+#include "tools/output.h"
+
+struct wish {
+	struct cor_globals *globals;
+	const char *id;
+	bool        json;
+};
+
+static const struct argp_option options[] = {
+	{ "json", 'j', NULL, 0, "Print one JSON object", 0 },
+	{ 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct wish *w = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = w->globals;
+		return 0;
+	case 'j':
+		w->json = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (state->arg_num > 0)
+			return ARGP_ERR_UNKNOWN;
+		w->id = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void print_tasks(const json_t *tasks)
+{
+	const json_t *t;
+	size_t i;
+
+	if (!json_array_size(tasks))
+		return;
+	printf("%-8s %-9s %-16s %-19s %s\n", "TASK", "STATE", "COMMAND", "SINCE", "FROM");
+	json_array_foreach(tasks, i, t) {
+		time_t since = (time_t)output_number(t, "since");
+		char when[32] = "-";
+		struct tm tm;
+
+		if (localtime_r(&since, &tm))
+			strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+		printf("%-8lld %-9s %-16s %-19s %s\n", (long long)output_number(t, "pid"),
+		       output_text(t, "state"), output_text(t, "comm"), when,
+		       output_text(t, "from"));
+	}
+}
+
+/* The frozen task is kept until its last page has gone. */
+static bool has_ghost(const json_t *s)
+{
+	static const char *const states[] = { "commit", "paging", "drained" };
+	const char *state = output_text(s, "state");
+
+	for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)
+		if (!strcmp(state, states[i]))
+			return !strcmp(output_text(s, "role"), "source");
+	return false;
+}
+
+static void print_progress(const json_t *s)
+{
+	int64_t total = output_number(s, "pages_total");
+	int64_t done = output_number(s, "pages_demand") + output_number(s, "pages_prefetched") +
+		       output_number(s, "pages_eager");
+	char text[16] = "-";
+
+	if (total)
+		snprintf(text, sizeof(text), "%lld %%",
+			 (long long)(done < total ? done * 100 / total : 100));
+	printf(" %-6s", text);
+}
+
+static void print_sessions(const json_t *sessions)
+{
+	const json_t *s;
+	size_t i;
+
+	if (!json_array_size(sessions))
+		return;
+	printf("%-8s %-11s %-9s %-8s %-5s %-6s %-16s %s\n", "SESSION", "ROLE", "STATE", "PID",
+	       "GHOST", "PAGES", "COMMAND", "PEER");
+	json_array_foreach(sessions, i, s) {
+		printf("%-8.8s %-11s %-9s %-8lld %-5s", output_text(s, "id"),
+		       output_text(s, "role"), output_text(s, "state"),
+		       (long long)output_number(s, "pid"), has_ghost(s) ? "yes" : "no");
+		print_progress(s);
+		printf(" %-16s %s\n", output_text(s, "comm"), output_text(s, "peer"));
+	}
+}
+
+static void print_one(const json_t *session)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)session, key, value) {
+		char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+
+		printf("%-17s %s\n", key,
+		       json_is_string(value) ? json_string_value(value) : text ? text : "?");
+		free(text);
+	}
+}
+
+static void print_all(const struct wish *w, const json_t *result)
+{
+	const json_t *tasks = json_object_get(result, "tasks");
+	const json_t *sessions = json_object_get(result, "sessions");
+
+	if (w->id) {
+		for (size_t i = 0; i < json_array_size(sessions); i++) {
+			if (i)
+				putchar('\n');
+			print_one(json_array_get(sessions, i));
+		}
+		return;
+	}
+	print_tasks(tasks);
+	if (json_array_size(tasks) && json_array_size(sessions))
+		putchar('\n');
+	print_sessions(sessions);
+	if (!json_array_size(tasks) && !json_array_size(sessions))
+		printf("%s: no task has arrived and none is moving\n", output_text(result, "name"));
+}
+
+static int status(const struct wish *w)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	json_t *q = json_pack("{s:s}", "command", "status");
+	json_auto_t *result = NULL;
+	struct client *c = NULL;
+	int r;
+
+	if (w->id)
+		json_object_set_new(q, "id", json_string(w->id));
+	r = client_open(&c, w->globals->control, &err);
+	if (r == 0)
+		r = client_call(c, q, &result, &err);
+	else
+		json_decref(q);
+	client_close(c);
+	if (r < 0) {
+		if (w->json)
+			output_json_error(COR_EXIT_FAILED, err.text);
+		return cor_complain("%s", err.text);
+	}
+	if (w->json)
+		output_json(result);
+	if (!json_is_true(json_object_get(result, "ok")))
+		return cor_complain("%s", output_reason(result));
+	if (!w->json)
+		print_all(w, result);
+	return COR_EXIT_DONE;
+}
+
+int cor_status(struct cor_globals *globals, int argc, char **argv)
+{
+	static const struct argp_child children[] = { { &cor_control_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp parser = {
+		options, parse, "[ID]",
+		"Lists the tasks that have arrived here and the migrations from and to here, or "
+		"shows the migration ID (its first digits are enough) in full.",
+		children, NULL, NULL,
+	};
+	struct wish w = { .globals = globals };
+
+	if (argp_parse(&parser, argc, argv, 0, NULL, &w) != 0)
+		return COR_EXIT_FAILED;
+	return status(&w);
+}

@@ -1,0 +1,68 @@
+/* Numbers and objects for people and programs; see output.h. */
+#include "tools/output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "libcor/base/cleanup.h"
+
+const char *output_bytes(char *buf, size_t size, double bytes)
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	unsigned u = 0;
+
+	while (bytes >= 1024 && u < ARRAY_SIZE(units) - 1) {
+		bytes /= 1024;
+		u++;
+	}
+	snprintf(buf, size, u ? "%.1f %s" : "%.0f %s", bytes, units[u]);
+	return buf;
+}
+
+const char *output_us(char *buf, size_t size, double us)
+{
+	if (us < 10000)
+		snprintf(buf, size, "%.0f us", us);
+	else if (us < 1e6)
+		snprintf(buf, size, "%.1f ms", us / 1e3);
+	else
+		snprintf(buf, size, "%.2f s", us / 1e6);
+	return buf;
+}
+
+void output_json(const json_t *o)
+{
+	json_t *copy = json_copy((json_t *)o);
+
+	json_object_del(copy, "event");
+	json_dumpf(copy, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(copy);
+}
+
+void output_json_error(int code, const char *error)
+{
+	json_t *o = json_pack("{s:b, s:i, s:s}", "ok", 0, "exit", code, "error", error);
+
+	output_json(o);
+	json_decref(o);
+}
+
+const char *output_reason(const json_t *result)
+{
+	const char *text = json_string_value(json_object_get(result, "error"));
+
+	return text ? text : "cord gave no reason";
+}
+
+int64_t output_number(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+const char *output_text(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text && *text ? text : "-";
+}
