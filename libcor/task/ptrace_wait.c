@@ -37,8 +37,7 @@ int cor_thread_is_dead(pid_t tid)
 	return p && p[1] == ' ' && (p[2] == 'Z' || p[2] == 'X');
 }
 
-/* 1: stopped, *status filled; 0: not yet; -ESRCH. */
-static int look(pid_t tid, int *status)
+int cor_ptrace_poll(pid_t tid, int *status)
 {
 	int st;
 	pid_t r = waitpid(tid, &st, __WALL | WNOHANG);
@@ -51,28 +50,44 @@ static int look(pid_t tid, int *status)
 	return 1;
 }
 
+void cor_pace_begin(struct cor_pace *p, uint64_t timeout_ns)
+{
+	p->start_ns = cor_now_ns();
+	p->timeout_ns = timeout_ns;
+	p->nap_ns = NAP_FIRST_NS;
+}
+
+int cor_pace(struct cor_pace *p)
+{
+	uint64_t waited = cor_now_ns() - p->start_ns;
+	struct timespec ts = { 0 };
+
+	if (waited >= p->timeout_ns)
+		return -ETIME;
+	if (waited < SPIN_NS) {
+		sched_yield();
+		return 0;
+	}
+	ts.tv_nsec = (long)p->nap_ns;
+	nanosleep(&ts, NULL);
+	p->nap_ns = COR_MIN(p->nap_ns * 2, (uint64_t)NAP_LAST_NS);
+	return 0;
+}
+
 int cor_ptrace_wait(pid_t tid, uint64_t timeout_ns, int *status)
 {
-	uint64_t start = cor_now_ns(), nap = NAP_FIRST_NS;
+	struct cor_pace pace;
+	int r;
 
+	cor_pace_begin(&pace, timeout_ns);
 	for (;;) {
-		struct timespec ts = { 0 };
-		uint64_t waited;
-		int r = look(tid, status);
-
+		r = cor_ptrace_poll(tid, status);
 		if (r)
 			return r < 0 ? r : 0;
-		waited = cor_now_ns() - start;
-		if (waited >= timeout_ns)
-			return -ETIME;
-		if (waited < SPIN_NS) {
-			sched_yield();
-			continue;
-		}
-		if (nap == NAP_LAST_NS && cor_thread_is_dead(tid))
+		if (pace.nap_ns == NAP_LAST_NS && cor_thread_is_dead(tid))
 			return -ESRCH;
-		ts.tv_nsec = (long)nap;
-		nanosleep(&ts, NULL);
-		nap = COR_MIN(nap * 2, (uint64_t)NAP_LAST_NS);
+		r = cor_pace(&pace);
+		if (r < 0)
+			return r;
 	}
 }

@@ -16,5 +16,16 @@
  * -ESRCH when the thread has ended (or is not traced by the caller). */
 int cor_ptrace_wait(pid_t tid, uint64_t timeout_ns, int *status);
 
+/* The same without waiting: 1 with *status, 0 when it still runs, -ESRCH. */
+int cor_ptrace_poll(pid_t tid, int *status);
+
+/* Waiting for several: start with cor_pace_begin(), call cor_pace() after each
+ * look at all of them. -ETIME when the time is over. */
+struct cor_pace {
+	uint64_t start_ns, timeout_ns, nap_ns;
+};
+void cor_pace_begin(struct cor_pace *p, uint64_t timeout_ns);
+int cor_pace(struct cor_pace *p);
+
 /* True when the thread is dead and only waits to be reaped (or is gone). */
 int cor_thread_is_dead(pid_t tid);

@@ -20,8 +20,16 @@ struct cor_tracee_thread {
 	struct user_regs_struct regs;   /* as it was stopped */
 	uint64_t sigmask;
 	uint64_t rseq_cs;       /* the critical section's descriptor address, read before any injection */
+	uint64_t rseq;          /* its registered rseq area, 0: none (rseq(2)) */
+	uint32_t rseq_len;
+	uint32_t rseq_sig;
+	uint64_t rseq_abort_ip; /* where it must go on, being inside a critical section; 0: it is in none */
 	uint64_t slept_ns;      /* how long it had been blocked when it was stopped; 0: unknown */
+	uint64_t blocked_at;    /* of seize and stop: when it last ran, on its CPU's clock; 0: unknown */
+	uint64_t switches;      /* of seize and stop: context switches until then */
+	int      cpu;           /* of seize and stop: where it last ran */
 	bool     group_stop;    /* it was in a group-stop */
+	bool     is_stopped;    /* in a ptrace-stop that we may use */
 };
 
 struct cor_tracee {
@@ -29,11 +37,14 @@ struct cor_tracee {
 	pid_t    inner_pid;
 	unsigned nthreads;
 	struct cor_tracee_thread *threads;   /* the leader first */
-	bool     stopped;
+	bool     stopped;       /* every thread is */
 	bool     ghost;
+	int      task_dir;      /* descriptor of /proc/PID/task */
 };
 
-/* Attaches to every thread. -ESRCH; -EPERM with who traces it already. */
+/* Attaches to every thread. -ESRCH; -EPERM with who traces it already. The task
+ * runs on, but a signal or a new thread makes it wait until stop or thaw: let
+ * one of them follow soon. */
 int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err);
 
 /* Stops every thread, those being born included. -ETIME after timeout_ms with the name of the
@@ -41,8 +52,18 @@ int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err);
  * others are then running again. */
 int cor_tracee_stop(struct cor_tracee *t, unsigned timeout_ms, struct cor_error *err);
 
-/* Registers and masks as they were found; detach; frees t. The task goes on. NULL allowed. */
+/* Lets go of every thread and frees t: the task goes on as if nothing had
+ * happened, in the system calls it was in. NULL allowed. A thread that cannot be
+ * stopped (vfork) stays attached until the calling thread of ours ends. The
+ * registers must be as they were found (inject.h leaves them so). */
 void cor_tracee_thaw(struct cor_tracee *t);
+
+/* The handler that a signal pending for this stopped thread is about to run, as
+ * restart.h wants it: an enum cor_handler. caught: SigCgt; actions: flags of
+ * each signal's action, signal 1 first, NULL when unknown (then as without
+ * SA_RESTART). */
+int cor_tracee_pending_handler(const struct cor_tracee_thread *th, uint64_t caught,
+			       const uint64_t *flags);
 
 /* From now on the tracee must not run again; its memory stays readable. */
 int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err);

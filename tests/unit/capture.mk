@@ -1,7 +1,17 @@
 # unit tests of libcor/task: inject, tracee, capture
 if HAVE_CMOCKA
-check_PROGRAMS += test_inject
-TESTS += test_inject
-test_inject_SOURCES = tests/unit/test_inject.c tests/unit/victim.c tests/unit/victim.h
-test_inject_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+capture_tests = test_inject test_procfs test_restart test_tracee
+check_PROGRAMS += $(capture_tests)
+TESTS += $(capture_tests)
+task_test_libs = libcor/libcor-internal.la $(CMOCKA_LIBS)
+victim_sources = tests/unit/victim.c tests/unit/victim.h
+
+test_inject_SOURCES = tests/unit/test_inject.c $(victim_sources)
+test_inject_LDADD = $(task_test_libs)
+test_procfs_SOURCES = tests/unit/test_procfs.c
+test_procfs_LDADD = $(task_test_libs)
+test_restart_SOURCES = tests/unit/test_restart.c
+test_restart_LDADD = $(task_test_libs)
+test_tracee_SOURCES = tests/unit/test_tracee.c $(victim_sources)
+test_tracee_LDADD = $(task_test_libs)
 endif

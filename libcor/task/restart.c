@@ -1,0 +1,270 @@
+/* Interrupted system calls: the table and the rewinding; see restart.h. */
+#include "libcor/task/restart.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+
+/* linux/errno.h of the kernel; not in the UAPI */
+#define ERESTARTSYS           512
+#define ERESTARTNOINTR        513
+#define ERESTARTNOHAND        514
+#define ERESTART_RESTARTBLOCK 516
+
+#define NSEC 1000000000ull
+
+/* Calls that return plain EINTR for any interruption and do nothing before it,
+ * so that making them again is invisible. Those on sockets do so with
+ * SO_RCVTIMEO or SO_SNDTIMEO, read(2) also on inotify; select and ppoll where
+ * their time-out lies in read-only memory. */
+static const struct {
+	short nr;
+	bool  ms_in_r10;        /* fourth argument: int milliseconds, < 0: no limit */
+} plain_eintr[] = {
+	{ SYS_epoll_wait, true },
+	{ SYS_epoll_pwait, true },
+	{ SYS_epoll_pwait2, false },
+	{ SYS_rt_sigtimedwait, false },
+	{ SYS_semop, false },
+	{ SYS_semtimedop, false },
+	{ SYS_io_getevents, false },
+	{ SYS_select, false },
+	{ SYS_pselect6, false },
+	{ SYS_ppoll, false },
+	{ SYS_read, false },
+	{ SYS_readv, false },
+	{ SYS_write, false },
+	{ SYS_writev, false },
+	{ SYS_recvfrom, false },
+	{ SYS_recvmsg, false },
+	{ SYS_recvmmsg, false },
+	{ SYS_sendto, false },
+	{ SYS_sendmsg, false },
+	{ SYS_sendmmsg, false },
+	{ SYS_accept, false },
+	{ SYS_accept4, false },
+	{ SYS_connect, false },
+};
+
+static int plain_eintr_entry(const struct user_regs_struct *regs)
+{
+	if ((int64_t)regs->rax != -EINTR)
+		return -1;
+	for (unsigned i = 0; i < ARRAY_SIZE(plain_eintr); i++)
+		if ((int64_t)regs->orig_rax == plain_eintr[i].nr)
+			return (int)i;
+	return -1;
+}
+
+bool cor_restart_needed(const struct user_regs_struct *regs)
+{
+	if ((int64_t)regs->orig_rax < 0)
+		return false;
+	switch ((int64_t)regs->rax) {
+	case -ERESTARTSYS:
+	case -ERESTARTNOINTR:
+	case -ERESTARTNOHAND:
+	case -ERESTART_RESTARTBLOCK:
+		return true;
+	default:
+		return plain_eintr_entry(regs) >= 0;
+	}
+}
+
+bool cor_restart_wants_slept(const struct user_regs_struct *regs)
+{
+	int i;
+
+	if ((int64_t)regs->orig_rax < 0)
+		return false;
+	if ((int64_t)regs->rax == -ERESTART_RESTARTBLOCK)
+		return true;
+	i = plain_eintr_entry(regs);
+	return i >= 0 && plain_eintr[i].ms_in_r10 && (int32_t)regs->r10 > 0;
+}
+
+static void rewind_call(struct user_regs_struct *regs)
+{
+	regs->rip -= 2;                 /* 0f 05 */
+	regs->rax = regs->orig_rax;
+	regs->orig_rax = (unsigned long long)-1;
+}
+
+static void end_with_eintr(struct user_regs_struct *regs)
+{
+	regs->rax = (unsigned long long)-EINTR;
+	regs->orig_rax = (unsigned long long)-1;
+}
+
+static bool rewind_plain_eintr(struct user_regs_struct *regs, int entry, uint64_t slept_ns)
+{
+	bool lower = plain_eintr[entry].ms_in_r10 && (int32_t)regs->r10 > 0 && slept_ns;
+
+	if (lower) {
+		uint64_t slept_ms = slept_ns / 1000000, ms = (uint32_t)regs->r10;
+
+		regs->r10 = slept_ms < ms ? ms - slept_ms : 0;
+	}
+	rewind_call(regs);
+	return lower;
+}
+
+bool cor_restart_source(struct user_regs_struct *regs, uint64_t slept_ns, enum cor_handler handler)
+{
+	int i = (int64_t)regs->orig_rax < 0 ? -1 : plain_eintr_entry(regs);
+
+	if (i < 0 || handler != COR_HANDLER_NONE)
+		return false;
+	rewind_plain_eintr(regs, i, slept_ns);
+	return true;
+}
+
+/* ---- what is left of an interval -------------------------------------------- */
+
+static bool read_remote(pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	struct iovec here = { buf, len }, there = { (void *)addr, len };
+
+	return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+static bool read_timespec(pid_t pid, uint64_t addr, uint64_t *ns)
+{
+	struct timespec ts;
+
+	if (!addr || !read_remote(pid, addr, &ts, sizeof(ts)))
+		return false;
+	if (ts.tv_sec < 0 || ts.tv_nsec < 0 || ts.tv_nsec >= (long)NSEC)
+		return false;
+	*ns = (uint64_t)ts.tv_sec < INT64_MAX / NSEC ? (uint64_t)ts.tv_sec * NSEC + (uint64_t)ts.tv_nsec
+						     : INT64_MAX;
+	return true;
+}
+
+/* The kernel writes what is left to rem when it is interrupted; without rem
+ * it is the interval less the time slept. */
+static bool left_of_sleep(pid_t pid, uint64_t req, uint64_t rem, uint64_t slept_ns, uint64_t *left)
+{
+	uint64_t whole;
+
+	if (rem && read_timespec(pid, rem, left))
+		return true;
+	if (!read_timespec(pid, req, &whole))
+		return false;
+	*left = whole > slept_ns ? whole - slept_ns : 0;
+	return true;
+}
+
+/* False: the call has no interval that counts from its beginning. */
+static bool left_of_call(pid_t pid, const struct user_regs_struct *r, uint64_t slept_ns,
+			 uint64_t *left)
+{
+	switch (r->orig_rax) {
+	case SYS_nanosleep:
+		return left_of_sleep(pid, r->rdi, r->rsi, slept_ns, left);
+	case SYS_clock_nanosleep:
+		if (r->rsi & TIMER_ABSTIME)
+			return false;
+		return left_of_sleep(pid, r->rdx, r->r10, slept_ns, left);
+	case SYS_futex:
+		if ((r->rsi & (unsigned)FUTEX_CMD_MASK) != FUTEX_WAIT)
+			return false;
+		return left_of_sleep(pid, r->r10, 0, slept_ns, left);
+	case SYS_poll:
+		if ((int32_t)r->rdx < 0)
+			return false;
+		*left = (uint64_t)(uint32_t)r->rdx * 1000000;
+		*left = *left > slept_ns ? *left - slept_ns : 0;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A thread that was interrupted before is in restart_syscall(2), with the first
+ * call's arguments. Which call that was, the code before the syscall
+ * instruction tells: mov $nr, %eax. */
+static bool original_call(pid_t pid, struct user_regs_struct *regs)
+{
+	static const int calls[] = { SYS_nanosleep, SYS_clock_nanosleep, SYS_futex, SYS_poll };
+	unsigned char code[32];
+
+	if (!read_remote(pid, regs->rip - 2 - sizeof(code), code, sizeof(code)))
+		return false;
+	for (int at = (int)sizeof(code) - 5; at >= 0; at--) {
+		int32_t nr;
+
+		if (code[at] != 0xb8)
+			continue;
+		memcpy(&nr, code + at + 1, 4);
+		for (unsigned i = 0; i < ARRAY_SIZE(calls); i++)
+			if (nr == calls[i]) {
+				regs->orig_rax = (unsigned)nr;
+				return true;
+			}
+	}
+	return false;
+}
+
+static int restart_block(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns,
+			 struct cor_restart *out, struct cor_error *err)
+{
+	if (regs->orig_rax == SYS_restart_syscall && !original_call(pid, regs))
+		return cor_fail(err, -EOPNOTSUPP,
+				"process %d: a thread is in a system call restarted by the kernel, and which one cannot be told",
+				pid);
+	if (left_of_call(pid, regs, slept_ns, &out->remaining_ns))
+		out->kind = COR__TASK__RESTART_KIND__RESTART_BLOCK;
+	else
+		rewind_call(regs);
+	return 0;
+}
+
+int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns,
+		      enum cor_handler handler, struct cor_restart *out, struct cor_error *err)
+{
+	struct cor_restart res = { .kind = COR__TASK__RESTART_KIND__RESTART_NONE };
+	int i, r = 0;
+
+	if ((int64_t)regs->orig_rax < 0) {
+		*out = res;
+		return 0;
+	}
+	switch ((int64_t)regs->rax) {
+	case -ERESTARTNOINTR:
+		rewind_call(regs);
+		break;
+	case -ERESTARTSYS:
+		if (handler == COR_HANDLER_EINTR)
+			end_with_eintr(regs);
+		else
+			rewind_call(regs);
+		break;
+	case -ERESTARTNOHAND:
+		if (handler != COR_HANDLER_NONE)
+			end_with_eintr(regs);
+		else
+			rewind_call(regs);
+		break;
+	case -ERESTART_RESTARTBLOCK:
+		if (handler != COR_HANDLER_NONE)
+			end_with_eintr(regs);
+		else
+			r = restart_block(pid, regs, slept_ns, &res, err);
+		break;
+	default:
+		i = plain_eintr_entry(regs);
+		if (i >= 0 && handler == COR_HANDLER_NONE && rewind_plain_eintr(regs, i, slept_ns))
+			res.kind = COR__TASK__RESTART_KIND__RESTART_TIMEOUT;
+		break;
+	}
+	if (!r)
+		*out = res;
+	return r;
+}

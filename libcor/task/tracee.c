@@ -1,0 +1,367 @@
+/* Seizing, stopping and letting go of a process; see tracee.h. */
+#include "libcor/task/tracee.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/task/procfs.h"
+#include "libcor/task/ptrace_wait.h"
+#include "libcor/task/restart.h"
+#include "libcor/task/tracee_state.h"
+
+#define OPTIONS (PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
+
+/* Time that thawing gives to threads which were never stopped. */
+#define THAW_STOP_MS 2000
+
+static int read_status(const struct cor_tracee *t, pid_t tid, struct cor_proc_status *out)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+	int r;
+
+	snprintf(path, sizeof(path), "%d/status", tid);
+	r = cor_slurp(t->task_dir, path, &text, NULL);
+	return r < 0 ? r : cor_parse_status(text, out);
+}
+
+static bool knows(const struct cor_tracee *t, pid_t tid)
+{
+	for (unsigned i = 0; i < t->nthreads; i++)
+		if (t->threads[i].tid == tid)
+			return true;
+	return false;
+}
+
+static int add_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
+{
+	struct cor_tracee_thread *bigger;
+	struct cor_proc_status st;
+
+	if (read_status(t, tid, &st) < 0)
+		return 0;               /* gone already */
+	bigger = realloc(t->threads, (t->nthreads + 1) * sizeof(*bigger));
+	if (!bigger)
+		return cor_fail(err, -ENOMEM, "no memory for %u threads", t->nthreads + 1);
+	t->threads = bigger;
+	bigger[t->nthreads] = (struct cor_tracee_thread){ .tid = tid, .inner_tid = st.ns_pid };
+	if (tid == t->pid) {
+		struct cor_tracee_thread leader = bigger[t->nthreads];
+
+		memmove(bigger + 1, bigger, t->nthreads * sizeof(*bigger));
+		bigger[0] = leader;
+		t->inner_pid = st.ns_pid;
+	}
+	t->nthreads++;
+	return 0;
+}
+
+static void drop_thread(struct cor_tracee *t, unsigned i)
+{
+	memmove(&t->threads[i], &t->threads[i + 1], (t->nthreads - i - 1) * sizeof(*t->threads));
+	t->nthreads--;
+}
+
+/* 1: attached now or before; 0: the thread is gone. */
+static int attach_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
+{
+	struct cor_proc_status st;
+	int code;
+
+	if (ptrace(PTRACE_SEIZE, tid, NULL, OPTIONS) == 0)
+		return 1;
+	code = errno;
+	if (code == ESRCH || read_status(t, tid, &st) < 0)
+		return 0;
+	if (st.tracer == gettid())
+		return 1;               /* born attached: PTRACE_O_TRACECLONE */
+	if (st.tracer)
+		return cor_fail(err, -EPERM, "thread %d (%s) is traced by process %d already", tid,
+				st.name, st.tracer);
+	if (st.state == 'Z' || st.state == 'X')
+		return tid == t->pid ? cor_fail(err, -ESRCH, "process %d (%s) has ended or its first thread has",
+						tid, st.name)
+				     : 0;
+	errno = code;
+	return cor_fail_errno(err, "cannot trace thread %d (%s)", tid, st.name);
+}
+
+/* Attaches to what is not known yet. Returns the number of new threads. */
+static int attach_new(struct cor_tracee *t, struct cor_error *err)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	int fd = openat(t->task_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), found = 0;
+	struct dirent *e;
+
+	if (fd < 0)
+		return cor_fail_errno(err, "cannot list the threads of process %d", t->pid);
+	d = fdopendir(fd);
+	if (!d) {
+		close(fd);
+		return cor_fail(err, -ENOMEM, "no memory to list the threads of process %d", t->pid);
+	}
+	while ((e = readdir(d))) {
+		pid_t tid = atoi(e->d_name);
+		int r;
+
+		if (tid <= 0 || knows(t, tid))
+			continue;
+		r = attach_thread(t, tid, err);
+		if (r > 0)
+			r = add_thread(t, tid, err);
+		else if (r == 0)
+			continue;
+		if (r < 0)
+			return r;
+		found++;
+	}
+	return found;
+}
+
+static void free_tracee(struct cor_tracee *t)
+{
+	if (t->task_dir >= 0)
+		close(t->task_dir);
+	free(t->threads);
+	free(t);
+}
+
+int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err)
+{
+	struct cor_tracee *t = calloc(1, sizeof(*t));
+	char path[32];
+	int r;
+
+	if (!t)
+		return cor_fail(err, -ENOMEM, "no memory to trace process %d", pid);
+	t->pid = pid;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	t->task_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (t->task_dir < 0) {
+		r = cor_fail(err, -ESRCH, "there is no process %d", pid);
+		free_tracee(t);
+		return r;
+	}
+	/* every round attaches to what the round before let be born */
+	do
+		r = attach_new(t, err);
+	while (r > 0);
+	if (!r && (!t->nthreads || t->threads[0].tid != pid))
+		r = cor_fail(err, -ESRCH, "process %d has ended or its first thread has", pid);
+	if (r < 0) {
+		cor_tracee_thaw(t);
+		return r;
+	}
+	*out = t;
+	return 0;
+}
+
+/* ---- stopping --------------------------------------------------------------- */
+
+/* What a stop means. 1: the thread is where we want it; 0: it had to go on and
+ * will stop again. */
+static int handle_stop(struct cor_tracee_thread *th, int status, struct cor_error *err)
+{
+	int event = status >> 16, sig = WSTOPSIG(status);
+
+	if (event == PTRACE_EVENT_STOP) {
+		th->group_stop = sig != SIGTRAP;
+		th->is_stopped = true;
+		return 1;
+	}
+	if (event == PTRACE_EVENT_EXEC)
+		return cor_fail(err, -EAGAIN, "process %d started another program meanwhile", th->tid);
+	/* A signal on its way, or a clone: any stop takes the interrupt's place, so
+	 * ask again; the thread stops at the handler's first instruction then. */
+	ptrace(PTRACE_INTERRUPT, th->tid, NULL, NULL);
+	if (ptrace(PTRACE_CONT, th->tid, NULL, event ? 0 : (long)sig) < 0 && errno != ESRCH)
+		return cor_fail_errno(err, "thread %d cannot go on", th->tid);
+	return 0;
+}
+
+/* Looks once at every thread that runs. Returns how many still do. */
+static int poll_threads(struct cor_tracee *t, struct cor_error *err)
+{
+	int running = 0;
+
+	for (unsigned i = 0; i < t->nthreads; i++) {
+		struct cor_tracee_thread *th = &t->threads[i];
+		int status, r;
+
+		if (th->is_stopped)
+			continue;
+		r = cor_ptrace_poll(th->tid, &status);
+		if (r == -ESRCH) {
+			if (th->tid == t->pid)
+				return cor_fail(err, -ESRCH, "process %d ended while it was being stopped",
+						t->pid);
+			drop_thread(t, i--);
+			continue;
+		}
+		if (r == 1)
+			r = handle_stop(th, status, err);
+		if (r < 0)
+			return r;
+		running += r == 0;
+	}
+	return running;
+}
+
+static int fail_running(struct cor_tracee *t, struct cor_error *err)
+{
+	for (unsigned i = 0; i < t->nthreads; i++) {
+		struct cor_proc_status st = { .name = "?", .state = '?' };
+		pid_t tid = t->threads[i].tid;
+
+		if (t->threads[i].is_stopped)
+			continue;
+		if (cor_thread_is_dead(t->pid))
+			return cor_fail(err, -ESRCH, "process %d ended while it was being stopped", t->pid);
+		read_status(t, tid, &st);
+		return cor_fail(err, -ETIME,
+				"thread %d (%s, state %c) does not stop: it waits in the kernel, for the child of a vfork perhaps",
+				tid, st.name, st.state);
+	}
+	return cor_fail(err, -ETIME, "process %d does not stop", t->pid);
+}
+
+static int await_all(struct cor_tracee *t, struct cor_pace *pace, struct cor_error *err)
+{
+	for (;;) {
+		int r = poll_threads(t, err);
+
+		if (r <= 0)
+			return r;
+		if (cor_pace(pace) < 0)
+			return fail_running(t, err);
+	}
+}
+
+/* Undoes a stop; the threads stay seized. */
+static void run_again(struct cor_tracee *t)
+{
+	for (unsigned i = 0; i < t->nthreads; i++) {
+		struct cor_tracee_thread *th = &t->threads[i];
+
+		if (!th->is_stopped)
+			continue;
+		cor_thread_put_right(th);
+		/* a thread in group-stop goes back to it (PTRACE_LISTEN), still seized */
+		ptrace(th->group_stop ? PTRACE_LISTEN : PTRACE_CONT, th->tid, NULL, NULL);
+		th->is_stopped = false;
+	}
+	t->stopped = false;
+}
+
+static int stop_all(struct cor_tracee *t, struct cor_pace *pace, struct cor_error *err)
+{
+	int r;
+
+	for (unsigned i = 0; i < t->nthreads; i++)
+		cor_thread_note_sleep(t, &t->threads[i]);
+	for (unsigned i = 0; i < t->nthreads; i++)
+		if (!t->threads[i].is_stopped)
+			ptrace(PTRACE_INTERRUPT, t->threads[i].tid, NULL, NULL);
+	do {
+		r = await_all(t, pace, err);
+		if (!r)
+			r = attach_new(t, err);         /* born since: they stop by themselves */
+		for (unsigned i = 0; r > 0 && i < t->nthreads; i++)
+			if (!t->threads[i].is_stopped)
+				ptrace(PTRACE_INTERRUPT, t->threads[i].tid, NULL, NULL);
+	} while (r > 0);
+	for (unsigned i = 0; !r && i < t->nthreads; i++)
+		r = cor_thread_read_state(t, &t->threads[i], err);
+	return r;
+}
+
+int cor_tracee_stop(struct cor_tracee *t, unsigned timeout_ms, struct cor_error *err)
+{
+	struct cor_pace pace;
+	int r;
+
+	if (t->stopped)
+		return 0;
+	cor_pace_begin(&pace, (uint64_t)timeout_ms * 1000000);
+	r = stop_all(t, &pace, err);
+	if (r < 0) {
+		run_again(t);
+		return r;
+	}
+	t->stopped = true;
+	return 0;
+}
+
+/* ---- letting go, keeping, killing -------------------------------------------- */
+
+void cor_tracee_thaw(struct cor_tracee *t)
+{
+	if (!t)
+		return;
+	if (!t->stopped)
+		cor_tracee_stop(t, THAW_STOP_MS, NULL);
+	/* a stop that failed leaves threads running: they cannot be detached one
+	 * by one then, but those that do stop can */
+	for (unsigned i = 0; i < t->nthreads; i++) {
+		struct cor_tracee_thread *th = &t->threads[i];
+		int status;
+
+		if (!th->is_stopped) {
+			ptrace(PTRACE_INTERRUPT, th->tid, NULL, NULL);
+			if (cor_ptrace_wait(th->tid, 20000000, &status) < 0 ||
+			    status >> 16 != PTRACE_EVENT_STOP ||
+			    cor_thread_read_state(t, th, NULL) < 0)
+				continue;
+		}
+		cor_thread_put_right(th);
+		ptrace(PTRACE_DETACH, th->tid, NULL, NULL);
+	}
+	free_tracee(t);
+}
+
+int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err)
+{
+	if (!t->stopped)
+		return cor_fail(err, -EBUSY, "process %d is not stopped", t->pid);
+	for (unsigned i = 0; i < t->nthreads; i++)
+		if (ptrace(PTRACE_SETOPTIONS, t->threads[i].tid, NULL, OPTIONS | PTRACE_O_EXITKILL) < 0)
+			return cor_fail_errno(err, "thread %d cannot be made to die with its tracer",
+					      t->threads[i].tid);
+	t->ghost = true;
+	return 0;
+}
+
+void cor_tracee_kill(struct cor_tracee *t)
+{
+	struct cor_pace pace;
+
+	if (!t)
+		return;
+	kill(t->pid, SIGKILL);
+	cor_pace_begin(&pace, 5000000000ull);
+	/* the leader's end is reported last, once the others have been waited for */
+	while (t->nthreads) {
+		for (unsigned i = t->nthreads; i-- > 0;) {
+			int status, r = cor_ptrace_poll(t->threads[i].tid, &status);
+
+			if (r == -ESRCH)
+				drop_thread(t, i);
+			else if (r == 1)
+				ptrace(PTRACE_CONT, t->threads[i].tid, NULL, NULL);
+		}
+		if (t->nthreads && cor_pace(&pace) < 0)
+			break;
+	}
+	free_tracee(t);
+}

@@ -1,0 +1,178 @@
+/* A stopped thread: its registers as found, its critical section, its sleep.
+ *
+ * How long a call had blocked follows from /proc/PID/task/TID/sched: when the
+ * thread last ran before the interrupt, and when it ran because of it, provided
+ * that it was switched just once in between, on one CPU: the CPUs' scheduler
+ * clocks need not agree.
+ */
+#include "libcor/task/tracee_state.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/task/procfs.h"
+#include "libcor/task/restart.h"
+
+struct rseq_config {            /* struct ptrace_rseq_configuration, linux/ptrace.h */
+	uint64_t area;
+	uint32_t size, signature, flags, pad;
+};
+
+#define RSEQ_CS_OFFSET 8        /* of rseq_cs in struct rseq, linux/rseq.h */
+
+struct critical_section {       /* struct rseq_cs */
+	uint32_t version, flags;
+	uint64_t start_ip, post_commit_offset, abort_ip;
+};
+
+static int read_sched(const struct cor_tracee *t, pid_t tid, uint64_t *ran_at, uint64_t *switches,
+		      int *cpu)
+{
+	_cleanup_free_ char *sched = NULL, *stat = NULL;
+	struct cor_proc_stat st;
+	char path[32];
+	int r;
+
+	snprintf(path, sizeof(path), "%d/sched", tid);
+	r = cor_slurp(t->task_dir, path, &sched, NULL);
+	if (!r)
+		r = cor_parse_sched(sched, ran_at, switches);
+	if (r)
+		return r;
+	snprintf(path, sizeof(path), "%d/stat", tid);
+	r = cor_slurp(t->task_dir, path, &stat, NULL);
+	if (!r)
+		r = cor_parse_stat(stat, &st);
+	if (!r)
+		*cpu = st.processor;
+	return r;
+}
+
+void cor_thread_note_sleep(const struct cor_tracee *t, struct cor_tracee_thread *th)
+{
+	if (read_sched(t, th->tid, &th->blocked_at, &th->switches, &th->cpu) < 0)
+		th->blocked_at = 0;
+}
+
+static void work_out_sleep(const struct cor_tracee *t, struct cor_tracee_thread *th)
+{
+	uint64_t ran_at, switches;
+	int cpu;
+
+	th->slept_ns = 0;
+	if (!th->blocked_at || !cor_restart_wants_slept(&th->regs))
+		return;
+	if (read_sched(t, th->tid, &ran_at, &switches, &cpu) < 0)
+		return;
+	if (cpu == th->cpu && switches == th->switches + 1 && ran_at > th->blocked_at)
+		th->slept_ns = ran_at - th->blocked_at;
+}
+
+static bool peek(pid_t tid, uint64_t addr, void *buf, size_t len)
+{
+	struct iovec here = { buf, len }, there = { (void *)addr, len };
+
+	return process_vm_readv(tid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
+/* The kernel forgets the critical section at the first injected call: the
+ * thread's real rip is not in it then. So the abort is ours to do. */
+static void read_rseq(struct cor_tracee_thread *th)
+{
+	struct rseq_config c = { 0 };
+	struct critical_section cs;
+
+	th->rseq = th->rseq_cs = th->rseq_abort_ip = 0;
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, th->tid, sizeof(c), &c) < 0 || !c.area)
+		return;
+	th->rseq = c.area;
+	th->rseq_len = c.size;
+	th->rseq_sig = c.signature;
+	if (!peek(th->tid, c.area + RSEQ_CS_OFFSET, &th->rseq_cs, sizeof(th->rseq_cs)) ||
+	    !th->rseq_cs || !peek(th->tid, th->rseq_cs, &cs, sizeof(cs)))
+		return;
+	if (th->regs.rip - cs.start_ip < cs.post_commit_offset)
+		th->rseq_abort_ip = cs.abort_ip;
+}
+
+int cor_thread_read_state(const struct cor_tracee *t, struct cor_tracee_thread *th,
+			  struct cor_error *err)
+{
+	if (ptrace(PTRACE_GETREGS, th->tid, NULL, &th->regs) < 0)
+		return cor_fail_errno(err, "cannot read the registers of thread %d", th->tid);
+	if (ptrace(PTRACE_GETSIGMASK, th->tid, sizeof(th->sigmask), &th->sigmask) < 0)
+		return cor_fail_errno(err, "cannot read the signal mask of thread %d", th->tid);
+	read_rseq(th);
+	work_out_sleep(t, th);
+	return 0;
+}
+
+/* ---- pending signals ------------------------------------------------------------ */
+
+static uint64_t pending(pid_t tid, unsigned flags)
+{
+	struct __ptrace_peeksiginfo_args a = { .off = 0, .flags = flags, .nr = 8 };
+	uint64_t set = 0;
+	siginfo_t info[8];
+	long n;
+
+	while ((n = ptrace(PTRACE_PEEKSIGINFO, tid, &a, info)) > 0) {
+		for (long i = 0; i < n; i++)
+			set |= 1ull << (info[i].si_signo - 1);
+		a.off += (uint64_t)n;
+	}
+	return set;
+}
+
+int cor_tracee_pending_handler(const struct cor_tracee_thread *th, uint64_t caught,
+			       const uint64_t *flags)
+{
+	uint64_t set = pending(th->tid, 0) | pending(th->tid, PTRACE_PEEKSIGINFO_SHARED);
+
+	set &= caught & ~th->sigmask;
+	if (!set)
+		return COR_HANDLER_NONE;
+	/* the kernel takes the lowest number first, as good as always */
+	if (flags && flags[__builtin_ctzll(set)] & SA_RESTART)
+		return COR_HANDLER_RESTART;
+	return COR_HANDLER_EINTR;
+}
+
+static uint64_t caught_signals(pid_t tid)
+{
+	_cleanup_free_ char *text = NULL;
+	struct cor_proc_status st;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (cor_slurp(AT_FDCWD, path, &text, NULL) < 0 || cor_parse_status(text, &st) < 0)
+		return 0;
+	return st.sig_caught;
+}
+
+void cor_thread_put_right(const struct cor_tracee_thread *th)
+{
+	struct user_regs_struct regs = th->regs;
+	bool changed = false;
+
+	if (th->rseq_abort_ip) {
+		regs.rip = th->rseq_abort_ip;
+		changed = true;
+	} else if ((int64_t)regs.rax == -EINTR && cor_restart_needed(&regs)) {
+		int handler = cor_tracee_pending_handler(th, caught_signals(th->tid), NULL);
+
+		changed = cor_restart_source(&regs, th->slept_ns, (enum cor_handler)handler);
+	}
+	if (changed)
+		ptrace(PTRACE_SETREGS, th->tid, NULL, &regs);
+}

@@ -1,0 +1,215 @@
+/* restart: the table of interrupted calls. */
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/task/restart.h"
+
+#define NONE  COR__TASK__RESTART_KIND__RESTART_NONE
+#define BLOCK COR__TASK__RESTART_KIND__RESTART_BLOCK
+#define TIMEOUT COR__TASK__RESTART_KIND__RESTART_TIMEOUT
+
+static struct user_regs_struct in_call(long nr, long ret)
+{
+	struct user_regs_struct r;
+
+	memset(&r, 0, sizeof(r));
+	r.orig_rax = (unsigned long long)nr;
+	r.rax = (unsigned long long)ret;
+	r.rip = 0x1002;
+	return r;
+}
+
+static struct cor_restart image(struct user_regs_struct *r, uint64_t slept, enum cor_handler h)
+{
+	struct cor_restart out = { 0 };
+
+	assert_int_equal(cor_restart_image(getpid(), r, slept, h, &out, NULL), 0);
+	return out;
+}
+
+enum { REWOUND, AS_IT_WAS, EINTR_NOW };
+
+static const struct {
+	long nr, ret;
+	enum cor_handler handler;
+	int want;
+} table[] = {
+	{ SYS_read, -512, COR_HANDLER_NONE, REWOUND },
+	{ SYS_read, -512, COR_HANDLER_RESTART, REWOUND },
+	{ SYS_read, -512, COR_HANDLER_EINTR, EINTR_NOW },
+	{ SYS_clone, -513, COR_HANDLER_NONE, REWOUND },
+	{ SYS_clone, -513, COR_HANDLER_EINTR, REWOUND },
+	{ SYS_pause, -514, COR_HANDLER_NONE, REWOUND },
+	{ SYS_pause, -514, COR_HANDLER_RESTART, EINTR_NOW },
+	{ SYS_epoll_wait, -EINTR, COR_HANDLER_NONE, REWOUND },
+	{ SYS_epoll_wait, -EINTR, COR_HANDLER_EINTR, AS_IT_WAS },
+	{ SYS_epoll_pwait2, -EINTR, COR_HANDLER_NONE, REWOUND },
+	{ SYS_rt_sigtimedwait, -EINTR, COR_HANDLER_NONE, REWOUND },
+	{ SYS_semtimedop, -EINTR, COR_HANDLER_NONE, REWOUND },
+	{ SYS_recvfrom, -EINTR, COR_HANDLER_NONE, REWOUND },
+	{ SYS_close, -EINTR, COR_HANDLER_NONE, AS_IT_WAS },
+	{ SYS_read, -EAGAIN, COR_HANDLER_NONE, AS_IT_WAS },
+	{ SYS_read, 5, COR_HANDLER_NONE, AS_IT_WAS },
+	{ -1, -512, COR_HANDLER_NONE, AS_IT_WAS },
+	{ -1, -EINTR, COR_HANDLER_NONE, AS_IT_WAS },
+};
+
+static void every_case_of_the_table(void **state)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
+		struct user_regs_struct r = in_call(table[i].nr, table[i].ret), before = r;
+		struct cor_restart out;
+
+		r.r10 = before.r10 = (unsigned long long)-1;
+		out = image(&r, 0, table[i].handler);
+		assert_int_equal(out.kind, NONE);
+		if (table[i].want == AS_IT_WAS) {
+			assert_memory_equal(&r, &before, sizeof(r));
+			continue;
+		}
+		assert_true(r.orig_rax == (unsigned long long)-1);
+		if (table[i].want == REWOUND) {
+			assert_true(r.rip == 0x1000);
+			assert_true((long)r.rax == table[i].nr);
+		} else {
+			assert_true(r.rip == 0x1002);
+			assert_true((long)r.rax == -EINTR);
+		}
+	}
+}
+
+static void the_source_rewinds_only_plain_eintr(void **state)
+{
+	struct user_regs_struct r = in_call(SYS_read, -512), before = r;
+
+	assert_false(cor_restart_source(&r, 0, COR_HANDLER_NONE));
+	assert_memory_equal(&r, &before, sizeof(r));
+	r = in_call(SYS_epoll_wait, -EINTR);
+	assert_true(cor_restart_source(&r, 0, COR_HANDLER_NONE));
+	assert_true(r.rip == 0x1000);
+	r = in_call(SYS_epoll_wait, -EINTR);
+	assert_false(cor_restart_source(&r, 0, COR_HANDLER_EINTR));
+}
+
+static void epoll_timeout_is_lowered(void **state)
+{
+	struct user_regs_struct r = in_call(SYS_epoll_wait, -EINTR);
+
+	r.r10 = 1000;
+	assert_int_equal(image(&r, 300000000, COR_HANDLER_NONE).kind, TIMEOUT);
+	assert_int_equal(r.r10, 700);
+	r = in_call(SYS_epoll_pwait, -EINTR);
+	r.r10 = 1000;
+	image(&r, 5000000000ull, COR_HANDLER_NONE);
+	assert_int_equal(r.r10, 0);
+}
+
+static void an_endless_epoll_stays_endless(void **state)
+{
+	struct user_regs_struct r = in_call(SYS_epoll_wait, -EINTR);
+
+	r.r10 = (uint32_t)-1;
+	assert_int_equal(image(&r, 300000000, COR_HANDLER_NONE).kind, NONE);
+	assert_int_equal(r.r10, (uint32_t)-1);
+}
+
+static void nanosleep_is_continued_with_what_is_left(void **state)
+{
+	struct timespec req = { .tv_sec = 10 };
+	struct user_regs_struct r = in_call(SYS_nanosleep, -516), before;
+	struct cor_restart out;
+
+	r.rdi = (uintptr_t)&req;
+	before = r;
+	out = image(&r, 4000000000ull, COR_HANDLER_NONE);
+	assert_int_equal(out.kind, BLOCK);
+	assert_int_equal(out.remaining_ns, 6000000000ull);
+	assert_memory_equal(&r, &before, sizeof(r));
+}
+
+static void nanosleep_believes_the_kernels_remainder(void **state)
+{
+	struct timespec req = { .tv_sec = 10 }, rem = { .tv_sec = 1, .tv_nsec = 5 };
+	struct user_regs_struct r = in_call(SYS_clock_nanosleep, -516);
+
+	r.rdx = (uintptr_t)&req;
+	r.r10 = (uintptr_t)&rem;
+	assert_int_equal(image(&r, 4000000000ull, COR_HANDLER_NONE).remaining_ns, 1000000005ull);
+}
+
+static void poll_and_futex_are_continued(void **state)
+{
+	struct timespec req = { .tv_nsec = 500000000 };
+	struct user_regs_struct r = in_call(SYS_poll, -516);
+
+	r.rdx = 2000;
+	assert_int_equal(image(&r, 500000000, COR_HANDLER_NONE).remaining_ns, 1500000000);
+	r = in_call(SYS_futex, -516);
+	r.rsi = FUTEX_WAIT | FUTEX_PRIVATE_FLAG;
+	r.r10 = (uintptr_t)&req;
+	assert_int_equal(image(&r, 100000000, COR_HANDLER_NONE).remaining_ns, 400000000);
+}
+
+static void calls_without_an_interval_are_rewound(void **state)
+{
+	struct user_regs_struct r = in_call(SYS_poll, -516);
+
+	r.rdx = (uint32_t)-1;
+	assert_int_equal(image(&r, 500000000, COR_HANDLER_NONE).kind, NONE);
+	assert_true(r.rip == 0x1000 && r.rax == SYS_poll);
+	r = in_call(SYS_futex, -516);
+	r.rsi = FUTEX_WAIT_BITSET;
+	assert_int_equal(image(&r, 0, COR_HANDLER_NONE).kind, NONE);
+	assert_true(r.rip == 0x1000 && r.rax == SYS_futex);
+}
+
+static void a_restarted_sleep_is_recognised_by_its_code(void **state)
+{
+	static unsigned char code[40];
+	struct timespec req = { .tv_sec = 10 };
+	struct user_regs_struct r = in_call(SYS_restart_syscall, -516);
+	struct cor_restart out = { 0 };
+	struct cor_error err = COR_ERROR_INIT;
+
+	memset(code, 0x90, sizeof(code));
+	memcpy(code + 33, (unsigned char[]){ 0xb8, SYS_nanosleep, 0, 0, 0, 0x0f, 0x05 }, 7);
+	r.rip = (uintptr_t)code + 40;
+	r.rdi = (uintptr_t)&req;
+	out = image(&r, 1000000000, COR_HANDLER_NONE);
+	assert_int_equal(out.kind, BLOCK);
+	assert_int_equal(out.remaining_ns, 9000000000ull);
+	assert_int_equal(r.orig_rax, SYS_nanosleep);
+
+	code[33] = 0x90;
+	r = in_call(SYS_restart_syscall, -516);
+	r.rip = (uintptr_t)code + 40;
+	assert_int_equal(cor_restart_image(getpid(), &r, 0, COR_HANDLER_NONE, &out, &err), -EOPNOTSUPP);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_case_of_the_table),
+		cmocka_unit_test(the_source_rewinds_only_plain_eintr),
+		cmocka_unit_test(epoll_timeout_is_lowered),
+		cmocka_unit_test(an_endless_epoll_stays_endless),
+		cmocka_unit_test(nanosleep_is_continued_with_what_is_left),
+		cmocka_unit_test(nanosleep_believes_the_kernels_remainder),
+		cmocka_unit_test(poll_and_futex_are_continued),
+		cmocka_unit_test(calls_without_an_interval_are_rewound),
+		cmocka_unit_test(a_restarted_sleep_is_recognised_by_its_code),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
