@@ -2,3 +2,4 @@
 dist_man_MANS += man/libcor.3
 dist_man_MANS += man/cor-protocol.7
 dist_man_MANS += man/cor-bench.1
+dist_man_MANS += man/cor_export.3
