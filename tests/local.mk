@@ -5,3 +5,5 @@ include tests/unit/preload.mk
 include tests/unit/rebuild.mk
 include tests/unit/pager.mk
 include tests/unit/names.mk
+include tests/programs/local.mk
+include tests/system/local.mk

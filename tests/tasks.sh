@@ -1,0 +1,107 @@
+# Tasks in a lab: the self-checking programs of tests/programs, and real ones.
+# Sourced by system tests; sources lab.sh.
+. "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+set -eu
+
+TASK=           # name of its files in the host's directory
+TASK_HOST=      # where it is now
+TASK_PID=       # its PID there
+TASK_OUT=
+
+# start HOST PROGRAM [ARG...]: and waits for its first round.
+start()
+{
+	local host=$1 program=$2
+
+	shift 2
+	TASK=$program
+	TASK_HOST=$host
+	TASK_OUT=$LAB_DIR/$host/$program
+	spawn "$host" "$program" "$program" -p "$TASK_OUT.beat" "$@"
+	TASK_PID=$SPAWNED
+	if ! wait_for 30 test -s "$TASK_OUT.beat"; then
+		cat "$TASK_OUT.out" "$TASK_OUT.err" >&2
+		[ -s "$TASK_OUT.out" ] && grep -q '^skip: ' "$TASK_OUT.out" &&
+			skip "$(sed -n 's/^skip: //p' "$TASK_OUT.out")"
+		fail "$program did not begin"
+	fi
+}
+
+beat()
+{
+	local n
+
+	read -r n <"$TASK_OUT.beat" || n=0
+	echo $((10#${n:-0}))
+}
+
+# It may be read while it is written.
+beat_passed()
+{
+	[ "$(beat)" -ge "$1" ]
+}
+
+# rounds N: until the task has done N more rounds where it is now.
+rounds()
+{
+	local want=$(($(beat) + $1))
+
+	if ! wait_for 30 beat_passed "$want"; then
+		cat "$TASK_OUT.out" "$TASK_OUT.err" >&2
+		on "$TASK_HOST" ps -eLo pid,tid,stat,wchan,comm >&2 || :
+		fail "$TASK on host $TASK_HOST does not go on"
+	fi
+}
+
+# go TO [OPT...]: moves the task there, and it is no longer where it was.
+go()
+{
+	local to=$1 from=$TASK_HOST pid=$TASK_PID
+
+	shift
+	move "$from" "$pid" "$to" "$@"
+	TASK_HOST=$to
+	TASK_PID=$MOVED
+	wait_for 5 gone "$from" "$pid" || fail "PID $pid is still on host $from"
+	alive "$to" "$TASK_PID" || {
+		cat "$TASK_OUT.out" "$TASK_OUT.err" >&2
+		fail "$TASK is not on host $to as PID $TASK_PID"
+	}
+}
+
+# Ends the task and reads its verdict.
+finish()
+{
+	on "$TASK_HOST" kill -TERM "$TASK_PID"
+	if ! wait_for 30 gone "$TASK_HOST" "$TASK_PID"; then
+		cat "$TASK_OUT.out" "$TASK_OUT.err" >&2
+		on "$TASK_HOST" ps -eLo pid,tid,stat,wchan,comm >&2 || :
+		fail "$TASK does not end"
+	fi
+	cat "$TASK_OUT.err" >&2
+	tail -n 1 "$TASK_OUT.out"
+	tail -n 1 "$TASK_OUT.out" | grep -q '^ok ' ||
+		fail "$(tail -n 1 "$TASK_OUT.out" | sed 's/^FAIL //')"
+}
+
+# there_and_back PROGRAM [ARG...]: the shape of most tests.
+there_and_back()
+{
+	lab_up
+	start A "$@"
+	go B
+	rounds 3
+	go A
+	rounds 3
+	finish
+	lab_end
+}
+
+# cases PROGRAM "$@": answers the runner's question for a program's kinds.
+cases()
+{
+	if [ "${2:-}" = --cases ]; then
+		"$COR_BUILD/tests/programs/$1" -l
+		exit 0
+	fi
+}
