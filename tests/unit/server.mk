@@ -3,12 +3,16 @@ if HAVE_CMOCKA
 server_tests = tests/unit/test_preamble \
 	tests/unit/test_ticket \
 	tests/unit/test_source \
-	tests/unit/test_server
+	tests/unit/test_server \
+	tests/unit/test_fetch \
+	tests/unit/test_export
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 tests_unit_test_preamble_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_ticket_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_source_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_server_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS) $(XXHASH_LIBS)
+tests_unit_test_fetch_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_export_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 EXTRA_DIST += tests/unit/fake_source.h
 endif

@@ -225,7 +225,7 @@ static void unreadable_mapping_is_an_error_and_not_zeros(void **state)
 	struct cor_vma_view view;
 	struct cor_vma vma;
 	uint64_t at = 0;
-	char path[32], buf[P], *maps, *line;
+	char path[32], buf[P], *line;
 
 	/* [vvar] is a mapping of the kernel's own, which no one may copy */
 	snprintf(path, sizeof(path), "/proc/%d", l->pid);
@@ -235,10 +235,9 @@ static void unreadable_mapping_is_an_error_and_not_zeros(void **state)
 	assert_int_equal(cor_vma_open(&view, dir), 0);
 	_cleanup_free_ char *text = NULL;
 	assert_int_equal(cor_slurp(AT_FDCWD, path, &text, NULL), 0);
-	maps = text;
-	line = strstr(maps, "[vvar]");
+	line = strstr(text, "[vvar]");
 	assert_non_null(line);
-	while (line > maps && line[-1] != '\n')
+	while (line > text && line[-1] != '\n')
 		line--;
 	at = strtoull(line, NULL, 16);
 	assert_int_equal(cor_vma_find(&view, at, &vma), 0);
@@ -258,6 +257,49 @@ static void dead_process_is_an_error(void **state)
 	waitid(P_PID, (id_t)l->pid, NULL, WEXITED | WNOWAIT);
 	assert_int_equal(get(l->source, 0, l->anon, 1, buf), -ESRCH);
 	assert_int_equal(get(l->source, 0, l->anon, 2, buf), -ESRCH);
+}
+
+/* The first mapping of pid as it is now. */
+static uint64_t first_mapping(pid_t pid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	assert_int_equal(cor_slurp(AT_FDCWD, path, &text, NULL), 0);
+	return strtoull(text, NULL, 16);
+}
+
+static void exec_does_not_lend_the_new_program(void **state)
+{
+	int go[2], gone[2];
+	struct cor_source *s;
+	char buf[2 * P];
+	uint64_t at;
+	pid_t pid;
+
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(gone, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (read(go[0], buf, 1) == 1)
+			execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(1);
+	}
+	close(gone[1]);
+	assert_int_equal(cor_source_process(&s, pid, NULL), 0);
+	assert_int_equal(write(go[1], "x", 1), 1);
+	assert_int_equal(read(gone[0], buf, 1), 0);     /* closed by the exec */
+	at = first_mapping(pid);
+	assert_int_equal(get(s, 0, (void *)(uintptr_t)at, 1, buf), -ESRCH);
+	assert_int_equal(get(s, 0, (void *)(uintptr_t)at, 2, buf), -ESRCH);
+	cor_source_close(s);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(go[0]);
+	close(go[1]);
+	close(gone[0]);
 }
 
 static void missing_process_is_refused_by_name(void **state)
@@ -504,6 +546,7 @@ int main(void)
 		process_test(guard_page_is_gone),
 		process_test(unreadable_mapping_is_an_error_and_not_zeros),
 		process_test(dead_process_is_an_error),
+		cmocka_unit_test(exec_does_not_lend_the_new_program),
 		cmocka_unit_test(missing_process_is_refused_by_name),
 		process_test(only_own_pages_are_present),
 		process_test(whole_files_are_present_when_asked),
