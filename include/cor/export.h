@@ -56,9 +56,9 @@ struct cor_export_stats {
 	unsigned reserved;
 };
 
-/* Exports len bytes at addr of this process, both multiples of COR_PAGE_SIZE. The
- * memory may be unmapped or protected meanwhile: readers then get an answer that
- * says so. The caller ends *out with cor_export_close().
+/* Exports len bytes at addr of this process, both multiples of COR_PAGE_SIZE. What
+ * is unmapped meanwhile is told to readers as gone; what is protected, PROT_NONE
+ * too, is read all the same. The caller ends *out with cor_export_close().
  * -EINVAL (alignment, address text), -ENXIO (the name does not resolve), -EADDRINUSE,
  * -EACCES and others of bind(2), -ENOMEM. */
 COR_PUBLIC int cor_export_memory(struct cor_export **out, const void *addr, size_t len,
