@@ -12,8 +12,12 @@
 #include "libcor/base/error.h"
 
 const struct cor_file_ops *const cor_file_kinds[] = {
+	&cor_file_memory,       /* before regular: its files have paths too */
 	&cor_file_regular,
 	&cor_file_device,
+	&cor_file_pipe,
+	&cor_file_event,
+	&cor_file_epoll,
 	NULL,
 };
 

@@ -98,7 +98,8 @@ struct cor_file_ops {
 	uint32_t kinds;         /* 1 << FileKind of all that are this one's */
 };
 
-extern const struct cor_file_ops cor_file_regular, cor_file_device;
+extern const struct cor_file_ops cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe,
+	cor_file_event, cor_file_epoll;
 
 /* All of them, NULL at the end. */
 extern const struct cor_file_ops *const cor_file_kinds[];

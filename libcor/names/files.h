@@ -25,9 +25,9 @@ struct cor_files_object { uint64_t dev, ino; uint32_t id; };
  * destructively: unread bytes are peeked (tee, MSG_PEEK). with_content: also
  * the unread bytes, counters and remaining times (the stopped task); without it
  * only what the destination must be able to provide.
- * A memfd or tmpfs descriptor whose object is not in objects is -ENOENT-free: it
- * is given the next id, reported through *extra (malloc; the caller's), so the
- * caller can serve it too. -EOPNOTSUPP: a descriptor cannot be carried.
+ * A memfd or nameless tmpfs file whose object is not in objects is given the next
+ * id, reported through *extra (malloc; the caller's), so the caller can serve it
+ * too; a named tmpfs file that is not mapped is a regular file. -EOPNOTSUPP: a descriptor cannot be carried.
  * Free with cor__names__file_table__free_unpacked(table, NULL). */
 int cor_files_capture(pid_t pid, bool with_content,
 		      const struct cor_files_object *objects, unsigned nobjects,

@@ -6,7 +6,11 @@ libcor_sources += \
 	libcor/names/file_regular.c \
 	libcor/names/file_deleted.c libcor/names/file_deleted.h \
 	libcor/names/file_locks.c libcor/names/file_locks.h \
+	libcor/names/file_memory.c \
 	libcor/names/file_device.c \
+	libcor/names/file_pipe.c \
+	libcor/names/file_event.c \
+	libcor/names/file_epoll.c \
 	libcor/names/files_table.c libcor/names/files_table.h \
 	libcor/names/files_holders.c libcor/names/files_holders.h \
 	libcor/names/files_capture.c \

@@ -2,9 +2,15 @@
 if HAVE_CMOCKA
 names_fixture = tests/unit/files_fixture.c tests/unit/files_fixture.h
 names_ldadd = libcor/libcor-internal.la $(CMOCKA_LIBS)
+names_tests = tests/unit/test_files_regular tests/unit/test_files_pipe \
+	tests/unit/test_files_event
 
-check_PROGRAMS += tests/unit/test_files_regular
-TESTS += tests/unit/test_files_regular
+check_PROGRAMS += $(names_tests)
+TESTS += $(names_tests)
 tests_unit_test_files_regular_SOURCES = tests/unit/test_files_regular.c $(names_fixture)
 tests_unit_test_files_regular_LDADD = $(names_ldadd)
+tests_unit_test_files_pipe_SOURCES = tests/unit/test_files_pipe.c $(names_fixture)
+tests_unit_test_files_pipe_LDADD = $(names_ldadd)
+tests_unit_test_files_event_SOURCES = tests/unit/test_files_event.c $(names_fixture)
+tests_unit_test_files_event_LDADD = $(names_ldadd)
 endif

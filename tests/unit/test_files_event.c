@@ -1,0 +1,309 @@
+/* eventfd, timerfd, signalfd, epoll, pidfd, memory objects, and what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "files_fixture.h"
+
+static void make_eventfds(void)
+{
+	HOLDS(eventfd(41, 0) == 0);
+	HOLDS(eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK) == 1);
+}
+
+static void verify_eventfds(void)
+{
+	uint64_t value;
+
+	HOLDS(read(0, &value, 8) == 8 && value == 41);
+	for (int i = 0; i < 3; i++)
+		HOLDS(read(1, &value, 8) == 8 && value == 1);
+	HOLDS(read(1, &value, 8) == -1 && errno == EAGAIN);
+}
+
+static void test_eventfd_keeps_counter_and_mode(void **state)
+{
+	round_trip(make_eventfds, verify_eventfds);
+}
+
+static void make_timers(void)
+{
+	struct itimerspec far = { .it_value = { 1000, 0 }, .it_interval = { 7, 5 } };
+	struct itimerspec once = { .it_value = { 0, 1 } };
+	struct itimerspec often = { .it_value = { 0, 1 }, .it_interval = { 0, 1000 } };
+	struct itimerspec at = { 0 };
+	struct timespec now;
+	struct pollfd p = { .events = POLLIN };
+
+	HOLDS(timerfd_create(CLOCK_MONOTONIC, 0) == 0);
+	HOLDS(timerfd_settime(0, 0, &far, NULL) == 0);
+	HOLDS(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK) == 1);
+	HOLDS(timerfd_settime(1, 0, &once, NULL) == 0);
+	p.fd = 1;
+	HOLDS(poll(&p, 1, -1) == 1);
+	HOLDS(timerfd_create(CLOCK_BOOTTIME, 0) == 2);
+	HOLDS(timerfd_create(CLOCK_REALTIME, 0) == 3);
+	clock_gettime(CLOCK_REALTIME, &now);
+	at.it_value.tv_sec = now.tv_sec + 500;
+	HOLDS(timerfd_settime(3, TFD_TIMER_ABSTIME, &at, NULL) == 0);
+	HOLDS(timerfd_create(CLOCK_MONOTONIC, 0) == 4);
+	HOLDS(timerfd_settime(4, 0, &often, NULL) == 0);
+	p.fd = 4;
+	HOLDS(poll(&p, 1, -1) == 1);
+}
+
+static void verify_timers(void)
+{
+	struct itimerspec its;
+	uint64_t ticks;
+
+	HOLDS(timerfd_gettime(0, &its) == 0);
+	HOLDS(its.it_value.tv_sec >= 900 && its.it_value.tv_sec < 1000);
+	HOLDS(its.it_interval.tv_sec == 7 && its.it_interval.tv_nsec == 5);
+	HOLDS(read(1, &ticks, 8) == 8 && ticks == 1);
+	HOLDS(read(1, &ticks, 8) == -1 && errno == EAGAIN);
+	HOLDS(timerfd_gettime(2, &its) == 0 && its.it_value.tv_sec == 0);
+	HOLDS(timerfd_gettime(3, &its) == 0);
+	HOLDS(its.it_value.tv_sec > 400 && its.it_value.tv_sec <= 500);
+	HOLDS(read(4, &ticks, 8) == 8 && ticks >= 2);
+}
+
+static void test_timers_go_on_with_what_was_left(void **state)
+{
+	round_trip(make_timers, verify_timers);
+}
+
+static void make_cancelled_timer(void)
+{
+	struct itimerspec at = { .it_value = { INT32_MAX, 0 } };
+
+	HOLDS(timerfd_create(CLOCK_REALTIME, 0) == 0);
+	HOLDS(timerfd_settime(0, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL) == 0);
+}
+
+static void test_timer_cancelled_by_the_clock_is_refused(void **state)
+{
+	assert_mentions(refusal_of(make_cancelled_timer), "descriptor 0 is a timerfd");
+}
+
+static void make_signalfd(void)
+{
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGUSR1);
+	sigaddset(&mask, 64);
+	HOLDS(signalfd(-1, &mask, SFD_NONBLOCK) == 0);
+}
+
+static void verify_signalfd(void)
+{
+	struct signalfd_siginfo info;
+	sigset_t mask;
+
+	sigfillset(&mask);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	HOLDS(raise(64) == 0);
+	HOLDS(read(0, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == 64);
+	HOLDS(raise(SIGUSR2) == 0);
+	HOLDS(read(0, &info, sizeof(info)) == -1 && errno == EAGAIN);
+}
+
+static void test_signalfd_keeps_its_mask(void **state)
+{
+	round_trip(make_signalfd, verify_signalfd);
+}
+
+static void add(int epoll, int fd, uint32_t events, uint64_t data)
+{
+	struct epoll_event event = { .events = events, .data.u64 = data };
+
+	HOLDS(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0);
+}
+
+static void make_epoll(void)
+{
+	HOLDS(epoll_create1(0) == 0 && epoll_create1(0) == 1);
+	HOLDS(eventfd(1, 0) == 2 && eventfd(0, 0) == 3);
+	add(0, 2, EPOLLIN, 0x1122334455667788);
+	add(1, 3, EPOLLIN | EPOLLET, 33);
+	add(0, 1, EPOLLIN, 11);             /* nested */
+	HOLDS(dup2(2, 8) == 8);
+	add(0, 8, EPOLLOUT | EPOLLONESHOT, 88);
+}
+
+static void verify_epoll(void)
+{
+	struct epoll_event events[8];
+	uint64_t one = 1;
+
+	HOLDS(epoll_wait(0, events, 8, 0) == 2);
+	HOLDS(events[0].data.u64 + events[1].data.u64 == 0x1122334455667788 + 88);
+	HOLDS(epoll_wait(0, events, 8, 0) == 1);
+	HOLDS(events[0].data.u64 == 0x1122334455667788 && events[0].events == EPOLLIN);
+	HOLDS(write(3, &one, 8) == 8);
+	HOLDS(epoll_wait(1, events, 8, 0) == 1 && events[0].data.u64 == 33);
+	HOLDS(epoll_wait(1, events, 8, 0) == 0);
+}
+
+static void test_epoll_fires_with_its_data(void **state)
+{
+	round_trip(make_epoll, verify_epoll);
+}
+
+static void make_stale_epoll(void)
+{
+	HOLDS(epoll_create1(0) == 0 && eventfd(0, 0) == 1);
+	add(0, 1, EPOLLIN, 1);
+	HOLDS(dup2(1, 5) == 5);
+	HOLDS(eventfd(0, 0) == 2 && dup2(2, 1) == 1);
+}
+
+static void test_epoll_item_whose_number_was_reused_is_refused(void **state)
+{
+	const char *text = refusal_of(make_stale_epoll);
+
+	assert_mentions(text, "descriptor 0 is an epoll set");
+	assert_mentions(text, "descriptor 1 when it was added");
+}
+
+static void make_twice_stale_epoll(void)
+{
+	make_stale_epoll();
+	add(0, 1, EPOLLIN, 2);
+}
+
+static void test_epoll_with_two_items_of_one_number_is_refused(void **state)
+{
+	assert_mentions(refusal_of(make_twice_stale_epoll), "descriptor 0 is an epoll set");
+}
+
+static void make_pidfd(void)
+{
+	HOLDS(syscall(SYS_pidfd_open, getpid(), 0) == 0);
+}
+
+static void verify_pidfd(void)
+{
+	HOLDS(syscall(SYS_pidfd_send_signal, 0, 0, NULL, 0) == 0);
+	signal(SIGUSR1, SIG_IGN);
+	HOLDS(syscall(SYS_pidfd_send_signal, 0, SIGUSR1, NULL, 0) == 0);
+}
+
+static void test_pidfd_of_the_task_itself(void **state)
+{
+	round_trip(make_pidfd, verify_pidfd);
+}
+
+static void make_parent_pidfd(void)
+{
+	HOLDS(syscall(SYS_pidfd_open, getppid(), 0) == 0);
+}
+
+static void test_pidfd_of_another_process_is_refused(void **state)
+{
+	assert_mentions(refusal_of(make_parent_pidfd), "descriptor 0 is a pidfd of process");
+}
+
+static void make_async(void)
+{
+	int ends[2];
+
+	HOLDS(pipe(ends) == 0);
+	HOLDS(fcntl(0, F_SETOWN, getpid()) == 0 && fcntl(0, F_SETSIG, SIGUSR1) == 0);
+	HOLDS(fcntl(0, F_SETFL, O_ASYNC | O_NONBLOCK) == 0);
+}
+
+static void verify_async(void)
+{
+	siginfo_t info;
+	sigset_t mask;
+
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &mask, NULL);
+	HOLDS(fcntl(0, F_GETOWN) == getpid() && fcntl(0, F_GETSIG) == SIGUSR1);
+	HOLDS(write(1, "x", 1) == 1);
+	HOLDS(sigwaitinfo(&mask, &info) == SIGUSR1 && info.si_fd == 0);
+}
+
+static void test_owner_gets_its_signal(void **state)
+{
+	round_trip(make_async, verify_async);
+}
+
+static void make_memfd(void)
+{
+	HOLDS(memfd_create("shared", 0) == 0);
+	HOLDS(write(0, "object", 6) == 6);
+	HOLDS(open("/proc/self/fd/0", O_RDONLY) == 1);
+	HOLDS(memfd_create("other", MFD_CLOEXEC) == 2);
+}
+
+static void test_memory_objects_get_ids(void **state)
+{
+	struct subject s = subject_start(make_memfd, NULL);
+	struct cor_files_object known = { 0 }, *extra = NULL;
+	Cor__Names__FileTable *table = capture(&s), *again = NULL;
+	struct cor_error err = COR_ERROR_INIT;
+	unsigned nextra = 0;
+
+	assert_int_equal(table->files[0]->kind, COR__NAMES__FILE_KIND__MEMORY);
+	assert_int_equal(table->files[0]->object, 1);
+	assert_int_equal(table->files[1]->object, 1);
+	assert_int_equal(table->files[2]->object, 2);
+	known = (struct cor_files_object){ table->files[2]->dev, table->files[2]->ino, 4 };
+	assert_int_equal(cor_files_capture(s.pid, true, &known, 1, &extra, &nextra, &again, &err), 0);
+	assert_int_equal(again->files[2]->object, 4);
+	assert_int_equal(again->files[0]->object, 5);
+	assert_int_equal(nextra, 1);
+	assert_int_equal(extra[0].id, 5);
+	assert_int_equal(extra[0].ino, table->files[0]->ino);
+	cor__names__file_table__free_unpacked(again, NULL);
+	free(extra);
+}
+
+static void make_uffd(void)
+{
+	HOLDS(syscall(SYS_userfaultfd, 1) == 0);
+}
+
+static void test_unknown_kind_is_refused_by_its_link(void **state)
+{
+	assert_mentions(refusal_of(make_uffd), "descriptor 0 is anon_inode:[userfaultfd]");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		FILES_TEST(test_eventfd_keeps_counter_and_mode),
+		FILES_TEST(test_timers_go_on_with_what_was_left),
+		FILES_TEST(test_timer_cancelled_by_the_clock_is_refused),
+		FILES_TEST(test_signalfd_keeps_its_mask),
+		FILES_TEST(test_epoll_fires_with_its_data),
+		FILES_TEST(test_epoll_item_whose_number_was_reused_is_refused),
+		FILES_TEST(test_epoll_with_two_items_of_one_number_is_refused),
+		FILES_TEST(test_pidfd_of_the_task_itself),
+		FILES_TEST(test_pidfd_of_another_process_is_refused),
+		FILES_TEST(test_owner_gets_its_signal),
+		FILES_TEST(test_memory_objects_get_ids),
+		FILES_TEST(test_unknown_kind_is_refused_by_its_link),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
