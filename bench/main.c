@@ -7,8 +7,6 @@
 
 #include "bench/bench.h"
 
-const char *argp_program_version = "cor-bench (cor) 0.1.0";
-
 static const struct {
 	const char *name;
 	int       (*run)(int argc, char **argv);
@@ -34,6 +32,7 @@ int main(int argc, char **argv)
 {
 	char name[64];
 
+	argp_err_exit_status = 2;
 	if (argc < 2) {
 		usage(stderr);
 		return 2;

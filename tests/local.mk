@@ -7,3 +7,4 @@ include tests/unit/pager.mk
 include tests/unit/names.mk
 include tests/programs/local.mk
 include tests/system/local.mk
+include tests/unit/bench.mk

@@ -1,0 +1,23 @@
+#!/bin/sh
+# cor-bench on small sizes: its JSON has what docs and plots rely on.
+set -eu
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+
+expect() { # expect PYTHON-EXPRESSION, on the object "o"
+	python3 -c "import json,sys; o=json.load(open(sys.argv[1])); assert $1" "$out"
+}
+
+echo "# floor: every figure is there"
+bench/cor-bench floor --json --runs 1 --count 200 --size 4M > "$out"
+expect 'o["bench"] == "floor"'
+expect 'all(r["p50_us"] > 0 and r["p99_us"] >= r["p50_us"] for r in o["latency"])'
+expect 'sum("bare fault loop" in r["name"] for r in o["latency"]) == 3'
+expect 'all(r["gb_per_s"] > 0 for r in o["rate"])'
+
+echo "# wrong usage is told apart from failure"
+set +e
+bench/cor-bench floor --size 5 2> "$out"
+test $? = 2 || { echo "exit status of a bad size"; exit 1; }
+bench/cor-bench nonsense 2> "$out"
+test $? = 2 || { echo "exit status of an unknown command"; exit 1; }
