@@ -8,3 +8,4 @@ include tests/unit/names.mk
 include tests/programs/local.mk
 include tests/system/local.mk
 include tests/unit/bench.mk
+include tests/unit/daemon.mk

@@ -1,0 +1,240 @@
+/* cord's configuration file and what must hold of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/config.h"
+
+struct fixture {
+	char path[32];
+	struct cord_config config;
+	struct cor_error err;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	int fd;
+
+	strcpy(f->path, "/tmp/cor-config-XXXXXX");
+	fd = mkstemp(f->path);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	cord_config_init(&f->config);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	unlink(f->path);
+	cord_config_clear(&f->config);
+	free(f);
+	return 0;
+}
+
+static int load(struct fixture *f, const char *text)
+{
+	FILE *out = fopen(f->path, "w");
+
+	fputs(text, out);
+	fclose(out);
+	return cord_config_load(&f->config, f->path, &f->err);
+}
+
+/* The sentence begins with FILE:LINE: and holds what. */
+static void assert_told(const struct fixture *f, int line, const char *what)
+{
+	char start[64];
+
+	snprintf(start, sizeof(start), "%s:%d: ", f->path, line);
+	if (strncmp(f->err.text, start, strlen(start)) || !strstr(f->err.text, what))
+		fail_msg("not %s...%s: %s", start, what, f->err.text);
+}
+
+static void reads_every_section(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[cord]\nname = a\nlisten=127.0.0.1:9\ncontrol = /c.sock\n"
+				 "state-dir = /s\ninsecure = yes\n"
+				 "[paging]\nprefetch = off\nbulk-lanes = 3\nspin-us = 0\n"
+				 "[timeouts]\nfreeze-ms = 5\nreconnect-s = 7\n"), 0);
+	assert_string_equal(f->config.name, "a");
+	assert_string_equal(f->config.listen, "127.0.0.1:9");
+	assert_string_equal(f->config.control, "/c.sock");
+	assert_string_equal(f->config.state_dir, "/s");
+	assert_true(f->config.insecure);
+	assert_false(f->config.paging.prefetch);
+	assert_int_equal(f->config.paging.bulk_lanes, 3);
+	assert_int_equal(f->config.paging.spin_us, 0);
+	assert_int_equal(f->config.timeouts.freeze_ms, 5);
+	assert_int_equal(f->config.timeouts.reconnect_s, 7);
+}
+
+static void finds_peers_by_name(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[peers]\nb = 10.0.0.2:7411\nc = [::1]:7412\n"), 0);
+	assert_string_equal(cord_config_peer(&f->config, "b"), "10.0.0.2:7411");
+	assert_string_equal(cord_config_peer(&f->config, "c"), "[::1]:7412");
+}
+
+static void takes_an_address_for_a_peer(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_string_equal(cord_config_peer(&f->config, "10.0.0.9:1"), "10.0.0.9:1");
+	assert_null(cord_config_peer(&f->config, "nobody"));
+}
+
+static void tells_the_line_of_an_unknown_key(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[cord]\nname = a\n\nnmae = b\n"), -EINVAL);
+	assert_told(f, 4, "nmae");
+}
+
+static void tells_the_line_of_an_unknown_section(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[crod]\nname = a\n"), -EINVAL);
+	assert_told(f, 2, "crod");
+}
+
+static void tells_the_line_of_a_number_out_of_range(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[paging]\nbulk-lanes = 17\n"), -EINVAL);
+	assert_told(f, 2, "from 1 to 16");
+}
+
+static void tells_the_line_of_what_is_no_number(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[timeouts]\nconnect-s = 5 s\n"), -EINVAL);
+	assert_told(f, 2, "5 s");
+}
+
+static void tells_the_line_of_what_is_neither_key_nor_section(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[cord]\nthis is nothing\nfoo = bar\n"), -EINVAL);
+	assert_told(f, 2, "neither");
+}
+
+static void tells_the_line_of_a_bad_peer_address(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[peers]\nb = 10.0.0.2\n"), -EINVAL);
+	assert_told(f, 2, "ADDR:PORT");
+}
+
+static void refuses_a_peer_named_twice(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[peers]\nb = h:1\nb = h:2\n"), -EINVAL);
+	assert_told(f, 3, "twice");
+}
+
+static void leaves_the_configuration_alone_on_failure(void **state)
+{
+	struct fixture *f = *state;
+
+	strcpy(f->config.name, "before");
+	assert_int_equal(load(f, "[cord]\nname = after\n[peers]\nb = h:1\n[cord]\nx = y\n"),
+			 -EINVAL);
+	assert_string_equal(f->config.name, "before");
+	assert_int_equal(f->config.npeers, 0);
+}
+
+static void names_a_file_that_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(cord_config_load(&f->config, "/nonexistent/cord.conf", &f->err), -ENOENT);
+	assert_non_null(strstr(f->err.text, "/nonexistent/cord.conf"));
+}
+
+static void refuses_other_than_loopback_without_insecure(void **state)
+{
+	struct fixture *f = *state;
+
+	strcpy(f->config.listen, "0.0.0.0:7411");
+	assert_int_equal(cord_config_check(&f->config, &f->err), -EACCES);
+	assert_non_null(strstr(f->err.text, "--insecure"));
+	strcpy(f->config.listen, ":7411");
+	assert_int_equal(cord_config_check(&f->config, &f->err), -EACCES);
+}
+
+static void allows_other_than_loopback_with_insecure(void **state)
+{
+	struct fixture *f = *state;
+
+	strcpy(f->config.listen, "0.0.0.0:7411");
+	f->config.insecure = true;
+	assert_int_equal(cord_config_check(&f->config, &f->err), 0);
+}
+
+static void allows_loopback(void **state)
+{
+	struct fixture *f = *state;
+
+	strcpy(f->config.listen, "127.8.8.8:1");
+	assert_int_equal(cord_config_check(&f->config, &f->err), 0);
+	strcpy(f->config.listen, "[::1]:1");
+	assert_int_equal(cord_config_check(&f->config, &f->err), 0);
+}
+
+static void wants_absolute_paths(void **state)
+{
+	struct fixture *f = *state;
+
+	strcpy(f->config.control, "cord.sock");
+	assert_int_equal(cord_config_check(&f->config, &f->err), -EINVAL);
+	assert_non_null(strstr(f->err.text, "cord.sock"));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(reads_every_section),
+		T(finds_peers_by_name),
+		T(takes_an_address_for_a_peer),
+		T(tells_the_line_of_an_unknown_key),
+		T(tells_the_line_of_an_unknown_section),
+		T(tells_the_line_of_a_number_out_of_range),
+		T(tells_the_line_of_what_is_no_number),
+		T(tells_the_line_of_what_is_neither_key_nor_section),
+		T(tells_the_line_of_a_bad_peer_address),
+		T(refuses_a_peer_named_twice),
+		T(leaves_the_configuration_alone_on_failure),
+		T(names_a_file_that_is_not_there),
+		T(refuses_other_than_loopback_without_insecure),
+		T(allows_other_than_loopback_with_insecure),
+		T(allows_loopback),
+		T(wants_absolute_paths),
+	};
+#undef T
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
