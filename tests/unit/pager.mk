@@ -1,9 +1,15 @@
 # The pager and what it is made of. Need userfaultfd(2).
 if HAVE_CMOCKA
-pager_tests = tests/unit/test_space tests/unit/test_uffd
+pager_tests = tests/unit/test_space tests/unit/test_uffd \
+	tests/unit/test_pager_faults
 check_PROGRAMS += $(pager_tests)
 TESTS += $(pager_tests)
 
+pager_fixture = tests/unit/pager_fixture.c tests/unit/pager_fixture.h \
+	tests/unit/toy_server.c tests/unit/toy_server.h
+
 tests_unit_test_space_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_uffd_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_pager_faults_SOURCES = tests/unit/test_pager_faults.c $(pager_fixture)
+tests_unit_test_pager_faults_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 endif

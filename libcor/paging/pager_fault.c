@@ -1,0 +1,340 @@
+/* One slot per page that somebody waits for: found by a hash, so that threads
+ * which fault on the same page share a request, and moved from list to list as
+ * the fault is resolved. All of it is allocated before. */
+#include "libcor/paging/pager_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
+#include "libcor/paging/uffd.h"
+
+enum resolved {
+	RESOLVED,
+	NEED_DATA,              /* the source must be asked (again) */
+	NOT_YET,                /* the mappings are changing */
+	IMPOSSIBLE,
+};
+
+void pager_slots_init(struct cor_pager *p)
+{
+	for (unsigned i = 0; i < SLOT_STATES; i++)
+		TAILQ_INIT(&p->lists[i]);
+	for (unsigned i = 0; i < PAGER_CHAINS; i++)
+		LIST_INIT(&p->chains[i]);
+	for (unsigned i = 0; i < PAGER_SLOTS; i++)
+		TAILQ_INSERT_TAIL(&p->lists[SLOT_FREE], &p->slots[i], link);
+	for (unsigned i = 0; i < PAGER_HELD; i++)
+		p->held_free[p->nheld_free++] = (char *)p->held_pages + i * PAGE;
+}
+
+static unsigned chain_of(const struct pager_mm *mm, uint64_t addr)
+{
+	uint64_t h = ((addr >> COR_PAGE_SHIFT) ^ ((uintptr_t)mm >> 6)) * 0x9e3779b97f4a7c15ull;
+
+	return (unsigned)(h >> 32) % PAGER_CHAINS;
+}
+
+static struct pager_slot *find(struct cor_pager *p, const struct pager_mm *mm, uint64_t addr)
+{
+	struct pager_slot *s;
+
+	LIST_FOREACH(s, &p->chains[chain_of(mm, addr)], chain)
+		if (s->mm == mm && s->addr == addr)
+			return s;
+	return NULL;
+}
+
+static void move(struct cor_pager *p, struct pager_slot *s, enum slot_state state)
+{
+	TAILQ_REMOVE(&p->lists[s->state], s, link);
+	TAILQ_INSERT_TAIL(&p->lists[state], s, link);
+	s->state = state;
+}
+
+/* Data that was kept for a slot is not needed any more. */
+static void let_go(struct cor_pager *p, struct pager_slot *s)
+{
+	if (s->state == SLOT_HELD && s->answer.data)
+		p->held_free[p->nheld_free++] = s->answer.data;
+	s->answer = (struct pager_answer) { 0, NULL };
+}
+
+static void landed(struct cor_pager *p, struct pager_slot *s)
+{
+	if (!s->landed)
+		cor_hist_add(&p->stats.fault_ns, cor_now_ns() - s->since);
+	s->landed = true;
+}
+
+static void finish(struct cor_pager *p, struct pager_slot *s)
+{
+	let_go(p, s);
+	landed(p, s);
+	LIST_REMOVE(s, chain);
+	s->mm->waiting--;
+	pager_mm_unref(s->mm);
+	s->mm = NULL;
+	move(p, s, SLOT_FREE);
+}
+
+void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr)
+{
+	struct pager_slot *s;
+
+	addr &= ~(PAGE - 1);
+	PAGER_COUNT(p, faults, 1);
+	if (find(p, mm, addr))
+		return;
+	s = TAILQ_FIRST(&p->lists[SLOT_FREE]);
+	if (!s) {
+		/* More threads than slots: this one will fault again. */
+		cor_uffd_wake(mm->uffd, addr, PAGE);
+		return;
+	}
+	pager_mm_ref(mm);
+	mm->waiting++;
+	s->mm = mm;
+	s->addr = addr;
+	s->since = cor_now_ns();
+	s->landed = false;
+	s->answer = (struct pager_answer) { 0, NULL };
+	LIST_INSERT_HEAD(&p->chains[chain_of(mm, addr)], s, chain);
+	move(p, s, SLOT_FRESH);
+}
+
+/* Makes the page at s->addr what it has to be, as the map stands now. */
+static enum cor_uffd_result fill(struct cor_pager *p, struct pager_slot *s, bool missing)
+{
+	uint64_t done;
+
+	if (missing && s->answer.status == COR_PAGE_DATA)
+		return cor_uffd_copy(s->mm->uffd, s->addr, s->answer.data, PAGE, &done);
+	if (missing && s->answer.status == COR_PAGE_GONE)
+		return cor_uffd_poison(s->mm->uffd, s->addr, PAGE, &done);
+	/* Also where the map says "installed": if the page is there, the kernel says
+	 * so; if it went away behind our back (a hole punched in shared memory, a
+	 * child that is to see zeros), then zeros are right. */
+	return cor_uffd_zero(s->mm->uffd, s->addr, PAGE, &done);
+}
+
+static void filled(struct cor_pager *p, struct pager_slot *s, enum cor_page_is is,
+		   const struct cor_place *at)
+{
+	p->short_since = 0;
+	if (is == COR_IS_MISSING) {
+		cor_track_mark(at->track, COR_TRACK_INSTALLED, at->index, 1, true);
+		if (s->answer.status == COR_PAGE_DATA)
+			PAGER_COUNT(p, pages_demand, 1);
+		else if (s->answer.status == COR_PAGE_ZERO)
+			PAGER_COUNT(p, pages_zero, 1);
+		return;
+	}
+	PAGER_COUNT(p, pages_zero, 1);
+	if (is == COR_IS_FOREIGN)
+		cor_space_grow(&s->mm->space, s->addr);
+	else if (is == COR_IS_ZERO && at->track)
+		cor_track_mark(at->track, COR_TRACK_INSTALLED, at->index, 1, true);
+}
+
+/* The page cannot be there: not mapped any more (the thread that waits gets its
+ * SIGSEGV from the kernel), or there already. */
+static enum resolved give_up(struct pager_slot *s, enum cor_page_is is, const struct cor_place *at,
+			     enum cor_track_bit bit)
+{
+	if (is == COR_IS_MISSING)
+		cor_track_mark(at->track, bit, at->index, 1, true);
+	cor_uffd_wake(s->mm->uffd, s->addr, PAGE);
+	return RESOLVED;
+}
+
+static enum resolved starved(struct cor_pager *p)
+{
+	if (!p->short_since)
+		p->short_since = cor_now_ns();
+	if (cor_now_ns() - p->short_since < PAGER_STARVED_NS)
+		return NOT_YET;
+	pager_fail(p, -ENOMEM, "no memory for the task's pages since 10 seconds");
+	return IMPOSSIBLE;
+}
+
+static enum resolved impossible(struct cor_pager *p, struct pager_slot *s)
+{
+	if (s->answer.status == COR_PAGE_GONE)
+		pager_fail(p, -EFAULT, "the source has no memory for the page at 0x%llx",
+			   (unsigned long long)s->addr);
+	else
+		pager_fail(p, -EINVAL, "installing the page at 0x%llx: refused by the kernel",
+			   (unsigned long long)s->addr);
+	return IMPOSSIBLE;
+}
+
+static enum resolved resolve(struct cor_pager *p, struct pager_slot *s)
+{
+	uint64_t deadline = 0;
+	unsigned strikes = 0;
+
+	while (!s->mm->gone) {
+		struct cor_place at = { NULL, 0, 0 };
+		enum cor_page_is is = cor_space_look(&s->mm->space, s->addr, &at);
+		bool missing = is == COR_IS_MISSING;
+
+		/* What came may belong to what was here before an mremap. */
+		if (missing && (!s->answer.status || at.track->presence != s->presence ||
+				at.index != s->index))
+			return NEED_DATA;
+		switch (fill(p, s, missing)) {
+		case COR_UFFD_DONE:
+		case COR_UFFD_PARTIAL:
+			filled(p, s, is, &at);
+			return RESOLVED;
+		case COR_UFFD_EXISTS:
+			return give_up(s, is, &at, COR_TRACK_INSTALLED);
+		case COR_UFFD_AGAIN:
+			pager_mm_read(p, s->mm);
+			if (!deadline)
+				deadline = cor_now_ns() + PAGER_PATIENCE_NS;
+			else if (cor_now_ns() > deadline)
+				return NOT_YET;
+			break;
+		case COR_UFFD_RANGE_GONE:
+			/* Perhaps an event tells where it went; only then is it final. */
+			if (strikes++)
+				return give_up(s, is, &at, COR_TRACK_DROPPED);
+			pager_mm_read(p, s->mm);
+			break;
+		case COR_UFFD_MM_GONE:
+			pager_mm_close(p, s->mm);
+			break;
+		case COR_UFFD_NO_MEMORY:
+			return starved(p);
+		case COR_UFFD_BAD:
+			return impossible(p, s);
+		}
+	}
+	return RESOLVED;
+}
+
+/* Resolves s and puts it where it belongs then. */
+static void settle(struct cor_pager *p, struct pager_slot *s)
+{
+	enum resolved r = resolve(p, s);
+
+	if (r == RESOLVED) {
+		finish(p, s);
+	} else if (r == NEED_DATA) {
+		let_go(p, s);
+		move(p, s, SLOT_UNSENT);
+	} else if (r == IMPOSSIBLE) {
+		let_go(p, s);
+		move(p, s, SLOT_STUCK);
+	} else if (s->state != SLOT_HELD) {
+		move(p, s, SLOT_HELD);
+	}
+}
+
+void pager_fault_work(struct cor_pager *p)
+{
+	struct pager_slot *s, *next, *last;
+
+	last = TAILQ_LAST(&p->lists[SLOT_HELD], pager_slots);
+	for (s = TAILQ_FIRST(&p->lists[SLOT_HELD]); s && last; s = next) {
+		next = s == last ? NULL : TAILQ_NEXT(s, link);
+		settle(p, s);
+	}
+	while ((s = TAILQ_FIRST(&p->lists[SLOT_FRESH])))
+		settle(p, s);
+}
+
+void pager_fault_answer(struct cor_pager *p, struct pager_slot *s, struct pager_answer a)
+{
+	enum resolved r;
+	void *page;
+
+	s->answer = a;
+	r = resolve(p, s);
+	if (r != NOT_YET) {
+		s->answer.data = NULL;
+		if (r == RESOLVED)
+			finish(p, s);
+		else
+			move(p, s, r == NEED_DATA ? SLOT_UNSENT : SLOT_STUCK);
+		return;
+	}
+	if (a.data && !p->nheld_free) {
+		/* nowhere to keep it: ask again */
+		s->answer = (struct pager_answer) { 0, NULL };
+		move(p, s, SLOT_UNSENT);
+		return;
+	}
+	if (a.data) {
+		page = p->held_free[--p->nheld_free];
+		memcpy(page, a.data, PAGE);
+		s->answer.data = page;
+	}
+	move(p, s, SLOT_HELD);
+}
+
+void pager_fault_lost(struct cor_pager *p, struct pager_slot *s)
+{
+	move(p, s, SLOT_FRESH);
+}
+
+void pager_fault_stuck(struct cor_pager *p, struct pager_slot *s)
+{
+	move(p, s, SLOT_STUCK);
+}
+
+/* Longest spin for a reply: what a near peer needs; a far one is not spun for. */
+static uint64_t spin_budget(const struct cor_pager *p)
+{
+	if (p->rtt_ns > 300000)
+		return 0;
+	return COR_MIN(p->rtt_ns + p->rtt_ns / 2 + 40000, 150000ull);
+}
+
+void pager_fault_send(struct cor_pager *p)
+{
+	struct pager_lane *l = NULL;
+	struct pager_slot *s;
+
+	while ((s = TAILQ_FIRST(&p->lists[SLOT_UNSENT]))) {
+		struct pager_request *rq;
+		struct cor_place at;
+
+		l = pager_demand_lane(p);
+		rq = l ? pager_lane_request(l) : NULL;
+		if (!rq)
+			break;
+		if (s->mm->gone || cor_space_look(&s->mm->space, s->addr, &at) != COR_IS_MISSING) {
+			move(p, s, SLOT_FRESH);
+			continue;
+		}
+		s->presence = at.track->presence;
+		s->index = at.index;
+		s->mm->cursor = s->addr + PAGE;
+		rq->slot = s;
+		rq->wire = (struct cor_page_request) {
+			.op = COR_PAGE_READ, .object = s->presence->object, .npages = 1,
+			.offset = s->presence->offset + (s->index << COR_PAGE_SHIFT),
+		};
+		move(p, s, SLOT_SENT);
+		pager_lane_push(p, l);
+		p->asked++;
+		p->spin_until = cor_now_ns() + spin_budget(p);
+	}
+	if (l)
+		pager_lane_flush(p, l);
+}
+
+void pager_fault_landed(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint64_t n)
+{
+	struct pager_slot *s;
+
+	if (!mm->waiting)
+		return;
+	TAILQ_FOREACH(s, &p->lists[SLOT_SENT], link)
+		if (s->mm == mm && s->addr >= addr && s->addr < addr + (n << COR_PAGE_SHIFT))
+			landed(p, s);
+}

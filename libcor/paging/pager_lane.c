@@ -1,0 +1,312 @@
+/* A lane: a connection to the page server with its queue of unanswered requests
+ * and the reply that is coming in. Payload goes straight from the socket into a
+ * page-aligned buffer, from which the kernel copies it into the task. */
+#include "libcor/paging/pager_private.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+
+#define SEND_BATCH 32u
+
+/* Memory that the demand path must not fault on; locking is as far as allowed. */
+static void *locked_pages(size_t npages)
+{
+	void *m = mmap(NULL, npages << COR_PAGE_SHIFT, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (m == MAP_FAILED)
+		return NULL;
+	(void)!mlock(m, npages << COR_PAGE_SHIFT);
+	return m;
+}
+
+static struct pager_lane *lane_new(int sock, enum cor_connection_kind kind)
+{
+	struct pager_lane *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->buf_pages = kind == COR_CONN_DEMAND ? PAGER_PIECE : PAGER_RUN;
+	l->buf = locked_pages(l->buf_pages);
+	if (!l->buf) {
+		free(l);
+		return NULL;
+	}
+	l->fd = sock;
+	l->kind = kind;
+	l->open = l->readable = true;
+	return l;
+}
+
+void pager_lane_free(struct pager_lane *l)
+{
+	if (!l)
+		return;
+	munmap(l->buf, (size_t)l->buf_pages << COR_PAGE_SHIFT);
+	if (l->fd >= 0)
+		close(l->fd);
+	free(l);
+}
+
+int pager_lane_open(struct cor_pager *p, int sock, enum cor_connection_kind kind,
+		    struct cor_error *err)
+{
+	_cleanup_close_ int fd = sock;
+	struct pager_lane **at = NULL;
+	int one = 1;
+
+	if (kind != COR_CONN_DEMAND && kind != COR_CONN_BULK)
+		return cor_fail(err, -EINVAL, "socket %d: a lane is for demand or for bulk", sock);
+	for (unsigned i = 0; i < PAGER_LANES && !at; i++) {
+		struct pager_lane *old = p->lanes[i];
+
+		if (old && (old->open || old->polled || old->polled_out))
+			continue;
+		pager_lane_free(old);
+		p->lanes[i] = NULL;
+		at = &p->lanes[i];
+	}
+	if (!at)
+		return cor_fail(err, -EMFILE, "socket %d: the pager has %u lanes already", sock,
+				PAGER_LANES);
+	*at = lane_new(sock, kind);
+	if (!*at)
+		return cor_fail(err, -ENOMEM, "out of memory for a lane");
+	take_fd(&fd);
+	/* not TCP in tests: no matter */
+	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	atomic_fetch_add(&p->nlanes[kind], 1);
+	if (p->running)
+		pager_poll_lane(p, *at);
+	return 0;
+}
+
+void pager_lane_lost(struct cor_pager *p, struct pager_lane *l)
+{
+	if (!l->open)
+		return;
+	l->open = l->readable = false;
+	atomic_fetch_sub(&p->nlanes[l->kind], 1);
+	while (pager_lane_unanswered(l)) {
+		struct pager_request *rq = pager_lane_oldest(l);
+
+		l->head++;
+		if (rq->slot) {
+			p->asked--;
+			pager_fault_lost(p, rq->slot);
+		}
+		pager_request_end(p, rq);
+	}
+	shutdown(l->fd, SHUT_RDWR);
+	pager_unpoll(p, l);
+	close(l->fd);
+	l->fd = -1;
+	pager_notify(p);
+}
+
+struct pager_lane *pager_demand_lane(struct cor_pager *p)
+{
+	struct pager_lane *spare = NULL;
+
+	for (unsigned i = 0; i < PAGER_LANES; i++) {
+		struct pager_lane *l = p->lanes[i];
+
+		if (!l || !l->open)
+			continue;
+		if (l->kind == COR_CONN_DEMAND)
+			return l;
+		spare = l;
+	}
+	return spare;
+}
+
+struct pager_request *pager_lane_request(struct pager_lane *l)
+{
+	struct pager_request *rq = &l->queue[l->tail % PAGER_DEPTH];
+
+	if (pager_lane_unanswered(l) == PAGER_DEPTH)
+		return NULL;
+	memset(rq, 0, sizeof(*rq));
+	return rq;
+}
+
+void pager_lane_push(struct cor_pager *p, struct pager_lane *l)
+{
+	l->queue[l->tail % PAGER_DEPTH].sent_at = cor_now_ns();
+	l->tail++;
+}
+
+void pager_lane_flush(struct cor_pager *p, struct pager_lane *l)
+{
+	struct cor_page_request out[SEND_BATCH];
+
+	while (l->open && !l->blocked && l->sent != l->tail) {
+		unsigned n = COR_MIN(l->tail - l->sent, SEND_BATCH);
+		ssize_t r;
+
+		for (unsigned i = 0; i < n; i++)
+			out[i] = l->queue[(l->sent + i) % PAGER_DEPTH].wire;
+		r = send(l->fd, (char *)out + l->partial, n * sizeof(*out) - l->partial,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0 && errno == EAGAIN) {
+			l->blocked = true;
+			pager_poll_lane_out(p, l);
+			return;
+		}
+		if (r < 0) {
+			pager_lane_lost(p, l);
+			return;
+		}
+		l->partial += (unsigned)r;
+		l->sent += l->partial / sizeof(*out);
+		l->partial %= sizeof(*out);
+	}
+}
+
+/* What may follow the header: taken along in the same call. Bytes of a later
+ * reply that come with it are carried over. */
+static size_t expected_payload(struct pager_lane *l)
+{
+	const struct pager_request *rq = pager_lane_oldest(l);
+
+	if (!pager_lane_unanswered(l) || rq->wire.op != COR_PAGE_READ)
+		return 0;
+	return (size_t)COR_MIN(rq->wire.npages - l->answered, l->buf_pages) << COR_PAGE_SHIFT;
+}
+
+/* Moves what was carried over into the header, then into the payload. */
+static void take_header(struct pager_lane *l)
+{
+	size_t n = COR_MIN(l->carry, sizeof(l->reply) - l->header_got);
+
+	memcpy((char *)&l->reply + l->header_got, l->buf + l->carry_at, n);
+	l->header_got += n;
+	l->carry_at += n;
+	l->carry -= n;
+}
+
+static void take_payload(struct pager_lane *l)
+{
+	size_t n = COR_MIN(l->carry, l->need);
+
+	if (l->carry_at)
+		memmove(l->buf, l->buf + l->carry_at, n);
+	l->got = n;
+	l->carry_at += n;
+	l->carry -= n;
+}
+
+static ssize_t receive(struct pager_lane *l)
+{
+	struct iovec iov[2] = {
+		{ (char *)&l->reply + l->header_got, sizeof(l->reply) - l->header_got },
+		{ l->buf, 0 },
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	if (l->phase == LANE_PAYLOAD)
+		return recv(l->fd, l->buf + l->got, l->need - l->got, MSG_DONTWAIT);
+	iov[1].iov_len = expected_payload(l);
+	return recvmsg(l->fd, &msg, MSG_DONTWAIT);
+}
+
+static void received(struct pager_lane *l, size_t n)
+{
+	size_t head;
+
+	if (l->phase == LANE_PAYLOAD) {
+		l->got += n;
+		return;
+	}
+	head = COR_MIN(n, sizeof(l->reply) - l->header_got);
+	l->header_got += head;
+	l->carry_at = 0;
+	l->carry = n - head;
+}
+
+/* 1: a whole reply is there, 0: no more to read now, -errno: the lane is lost. */
+static int fetch_reply(struct cor_pager *p, struct pager_lane *l)
+{
+	for (;;) {
+		ssize_t n;
+
+		if (l->phase == LANE_HEADER)
+			take_header(l);
+		if (l->phase == LANE_HEADER && l->header_got == sizeof(l->reply)) {
+			if (!pager_reply_valid(l))
+				return -EPROTO;
+			l->phase = LANE_PAYLOAD;
+			take_payload(l);
+		}
+		if (l->phase == LANE_PAYLOAD && l->got == l->need)
+			return 1;
+		n = receive(l);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			l->readable = false;
+			return 0;
+		}
+		if (n <= 0)
+			return n ? -errno : -EPIPE;
+		PAGER_COUNT(p, bytes_wire, (uint64_t)n);
+		received(l, (size_t)n);
+	}
+}
+
+/* Round trips of single pages, smoothed over the last eight. */
+static void measure(struct cor_pager *p, const struct pager_request *rq)
+{
+	uint64_t rtt = cor_now_ns() - rq->sent_at;
+
+	p->asked--;
+	p->rtt_ns = p->rtt_ns ? p->rtt_ns - p->rtt_ns / 8 + rtt / 8 : rtt;
+}
+
+static void reply_done(struct cor_pager *p, struct pager_lane *l)
+{
+	struct pager_request *rq = pager_lane_oldest(l);
+	bool last = l->reply.flags & COR_PAGE_LAST;
+
+	l->answered += l->reply.npages;
+	l->phase = LANE_HEADER;
+	l->header_got = 0;
+	if (!last)
+		return;
+	l->answered = 0;
+	l->head++;
+	pager_request_end(p, rq);
+}
+
+bool pager_lane_work(struct cor_pager *p, struct pager_lane *l)
+{
+	int r;
+
+	if (l->phase != LANE_REPLY) {
+		r = fetch_reply(p, l);
+		if (r < 0)
+			pager_lane_lost(p, l);
+		if (r <= 0)
+			return r < 0;
+		l->phase = LANE_REPLY;
+		l->placed = 0;
+		if (pager_lane_oldest(l)->slot)
+			measure(p, pager_lane_oldest(l));
+	}
+	if (!pager_reply(p, l))
+		return !p->stalled;
+	reply_done(p, l);
+	return true;
+}

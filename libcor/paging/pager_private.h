@@ -1,0 +1,285 @@
+/* What the files of the pager share. One thread runs all of it, except for the
+ * functions of pager.h, which hand their wishes over (pager_control.c).
+ *
+ *	pager.c          life cycle
+ *	pager_control.c  commands from other threads, state, statistics
+ *	pager_loop.c     the thread and its ring
+ *	pager_event.c    reading userfaultfds: faults and events, address spaces
+ *	pager_fault.c    one slot per waiting page: how a fault is resolved
+ *	pager_lane.c     requests out, replies in
+ *	pager_reply.c    what a reply means
+ *	install.c        putting runs of pages in place
+ *	prefetch.c       what to ask for next in bulk
+ */
+#pragma once
+
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "libcor/paging/pager.h"
+#include "libcor/paging/space.h"
+#include "libcor/paging/wire.h"
+
+#define PAGE (1ull << COR_PAGE_SHIFT)
+
+#define PAGER_SLOTS      1024u      /* pages waited for at once */
+#define PAGER_CHAINS     1024u      /* of the hash that finds them */
+#define PAGER_HELD       64u        /* pages that came while they could not be installed */
+#define PAGER_LANES      16u
+#define PAGER_HINTS      256u
+#define PAGER_DEPTH      256u       /* unanswered requests of one lane */
+#define PAGER_RUN        64u        /* pages in one bulk request: 256 KiB */
+#define PAGER_WINDOW     4u         /* bulk requests in flight on one lane */
+#define PAGER_PIECE      16u        /* pages installed at once while a fault waits */
+#define PAGER_PRESENCE   32768u     /* pages in one presence request: 128 MiB */
+
+/* Longest wait inside one attempt for the mappings to stop changing. */
+#define PAGER_PATIENCE_NS (50 * 1000ull)
+/* How long memory may be short before the pager gives up. */
+#define PAGER_STARVED_NS  (10 * 1000000000ull)
+
+/* One address space that is served: the task's, or a forked child's. */
+struct pager_mm {
+	TAILQ_ENTRY(pager_mm) link;
+	struct cor_space space;
+	int uffd;
+	unsigned refs;          /* the list, the ring's poll, slots, requests */
+	unsigned waiting;       /* slots of it */
+	bool root, gone, readable;
+	bool unserved;          /* its map could not be made: kept open, not answered */
+	uint64_t cursor;        /* where the prefetcher goes on: behind the last fault */
+};
+
+TAILQ_HEAD(pager_mms, pager_mm);
+
+enum slot_state {
+	SLOT_FREE,
+	SLOT_FRESH,             /* to be looked at */
+	SLOT_UNSENT,            /* must be asked for */
+	SLOT_SENT,
+	SLOT_HELD,              /* could not be installed yet */
+	SLOT_STUCK,             /* cannot be had: the pager has failed */
+	SLOT_STATES
+};
+
+/* What the source said about a page; status 0: nothing. */
+struct pager_answer {
+	uint8_t status;         /* enum cor_page_status */
+	void *data;
+};
+
+/* One page that somebody waits for. */
+struct pager_slot {
+	TAILQ_ENTRY(pager_slot) link;
+	LIST_ENTRY(pager_slot) chain;
+	enum slot_state state;
+	bool landed;            /* came by another way meanwhile */
+	struct pager_mm *mm;
+	uint64_t addr;
+	uint64_t since;         /* when the fault was read */
+	struct cor_presence *presence;   /* what was asked for: this page of it */
+	uint64_t index;
+	struct pager_answer answer;
+};
+TAILQ_HEAD(pager_slots, pager_slot);
+
+/* One unanswered request; which of the members are set depends on what for. */
+struct pager_request {
+	struct cor_page_request wire;
+	uint64_t sent_at;
+	struct pager_slot *slot;         /* for a fault */
+	struct pager_mm *mm;             /* in bulk: where to, */
+	uint64_t addr;
+	struct cor_track *track;         /* and from where */
+	uint64_t index;
+	struct cor_presence *presence;   /* a presence request */
+};
+
+enum lane_phase { LANE_HEADER, LANE_PAYLOAD, LANE_REPLY };
+
+struct pager_lane {
+	int fd;
+	enum cor_connection_kind kind;
+	bool open;
+	bool readable;          /* nothing says that a read would block */
+	bool blocked;           /* a write would */
+	bool polled, polled_out;
+	/* requests, oldest first: [head, sent) are on their way, [sent, tail) wait */
+	unsigned head, sent, tail;
+	unsigned partial;       /* bytes of request sent that are already gone */
+	struct pager_request queue[PAGER_DEPTH];
+	/* the reply that is coming in */
+	enum lane_phase phase;
+	struct cor_page_reply reply;
+	size_t header_got, need, got;
+	size_t carry_at, carry; /* bytes in buf that belong to what follows */
+	uint64_t answered;      /* pages of the oldest request */
+	uint64_t placed;        /* pages of this reply that are dealt with */
+	unsigned char *buf;
+	unsigned buf_pages;
+};
+
+/* Pages that cor_pager_install() got before there was a userfaultfd. */
+struct pager_early {
+	struct pager_early *next;
+	uint64_t addr;
+	size_t len;
+	unsigned char data[];
+};
+
+struct pager_command {
+	STAILQ_ENTRY(pager_command) link;
+	int (*run)(struct cor_pager *p, struct pager_command *c);
+	int result;
+	bool done;
+	struct cor_error *err;
+	union {
+		struct { int sock; enum cor_connection_kind kind; } lane;
+		struct { uint64_t addr; const void *data; size_t len; } install;
+		struct { const uint64_t *addrs; unsigned n; } hint;
+	};
+};
+STAILQ_HEAD(pager_commands, pager_command);
+
+struct cor_pager {
+	/* the pager's thread alone */
+	struct io_uring ring;
+	struct pager_mms mms;
+	struct pager_mm *root;
+	struct cor_presence **presences;
+	unsigned npresences;
+	unsigned unknown;                /* presences whose map is incomplete */
+	bool presence_asked;             /* one such request is in flight */
+	struct pager_slot slots[PAGER_SLOTS];
+	struct pager_slots lists[SLOT_STATES];
+	LIST_HEAD(, pager_slot) chains[PAGER_CHAINS];
+	void *held_pages;
+	void *held_free[PAGER_HELD];
+	unsigned nheld_free;
+	struct pager_lane *lanes[PAGER_LANES];
+	uint64_t hints[PAGER_HINTS];
+	unsigned nhints;
+	unsigned asked;                  /* demand requests on their way */
+	uint64_t spin_until;
+	uint64_t rtt_ns;                 /* of a demand request, smoothed */
+	uint64_t bulk_sent_at;
+	bool stalled;                    /* bulk data waits for mappings to settle */
+	uint64_t short_since;            /* memory is short since */
+	unsigned polls;                  /* armed in the ring, control aside */
+	bool leave;                      /* the thread is to end */
+	struct pager_early *early;       /* pages given before start */
+	uint64_t started_at;
+	/* written by the thread, copied by others without a lock */
+	struct cor_paging_stats stats;
+	/* shared */
+	atomic_bool prefetch;
+	atomic_int state;
+	atomic_uint nlanes[4];           /* by kind */
+	int control_fd;                  /* commands wait, or the prefetcher was switched */
+	int event_fd;
+	bool running;
+	pthread_t thread;
+	pthread_mutex_t lock;            /* of what follows */
+	pthread_cond_t answered;
+	struct pager_commands commands;
+	bool closed;                     /* commands are no longer taken */
+	struct cor_error error;
+};
+
+/* A counter that others read. */
+#define PAGER_COUNT(p, field, n) \
+	__atomic_store_n(&(p)->stats.field, (p)->stats.field + (n), __ATOMIC_RELAXED)
+
+/* pager_control.c */
+int  pager_command(struct cor_pager *p, struct pager_command *c);
+void pager_run_commands(struct cor_pager *p);
+void pager_refuse_commands(struct cor_pager *p);
+void pager_set_state(struct cor_pager *p, enum cor_pager_state state);
+void pager_notify(struct cor_pager *p);
+/* Only the first failure is kept. */
+void pager_fail(struct cor_pager *p, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* pager_loop.c */
+int   pager_ring_init(struct cor_pager *p, struct cor_error *err);
+void *pager_thread(void *p);
+void  pager_poll_mm(struct cor_pager *p, struct pager_mm *mm);
+void  pager_poll_lane(struct cor_pager *p, struct pager_lane *l);
+void  pager_poll_lane_out(struct cor_pager *p, struct pager_lane *l);
+void  pager_unpoll(struct cor_pager *p, void *what);
+
+/* pager_event.c */
+struct pager_mm *pager_mm_new(struct cor_pager *p, int uffd);
+void pager_mm_ref(struct pager_mm *mm);
+void pager_mm_unref(struct pager_mm *mm);
+/* The address space ended, or needs us no more. */
+void pager_mm_close(struct cor_pager *p, struct pager_mm *mm);
+int  pager_mm_unregister(struct pager_mm *mm);
+/* Reads everything there is: events are handled, faults queued as fresh slots. */
+void pager_mm_read(struct cor_pager *p, struct pager_mm *mm);
+/* Closes what is complete, notices what is gone, says DRAINED. */
+void pager_check_done(struct cor_pager *p);
+void pager_probe_mms(struct cor_pager *p);
+
+/* pager_fault.c */
+void pager_slots_init(struct cor_pager *p);
+void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr);
+void pager_fault_work(struct cor_pager *p);
+void pager_fault_send(struct cor_pager *p);
+/* The reply for a sent slot; a.data is only borrowed. */
+void pager_fault_answer(struct cor_pager *p, struct pager_slot *s, struct pager_answer a);
+void pager_fault_lost(struct cor_pager *p, struct pager_slot *s);
+void pager_fault_stuck(struct cor_pager *p, struct pager_slot *s);
+/* Pages were installed otherwise: whoever waits for one of them has it now. */
+void pager_fault_landed(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint64_t n);
+
+/* pager_lane.c */
+int  pager_lane_open(struct cor_pager *p, int sock, enum cor_connection_kind kind,
+		     struct cor_error *err);
+void pager_lane_lost(struct cor_pager *p, struct pager_lane *l);
+void pager_lane_free(struct pager_lane *l);
+/* NULL when the queue is full. The caller fills it and then pushes. */
+struct pager_request *pager_lane_request(struct pager_lane *l);
+void pager_lane_push(struct cor_pager *p, struct pager_lane *l);
+void pager_lane_flush(struct cor_pager *p, struct pager_lane *l);
+/* One unit of work on what came in; false: nothing to do just now. */
+bool pager_lane_work(struct cor_pager *p, struct pager_lane *l);
+/* The lane that faults go to; NULL: none. */
+struct pager_lane *pager_demand_lane(struct cor_pager *p);
+static inline unsigned pager_lane_unanswered(const struct pager_lane *l)
+{
+	return l->tail - l->head;
+}
+static inline struct pager_request *pager_lane_oldest(struct pager_lane *l)
+{
+	return &l->queue[l->head % PAGER_DEPTH];
+}
+
+/* pager_reply.c */
+/* Is this what the oldest request may be answered with? Sets l->need. */
+bool pager_reply_valid(struct pager_lane *l);
+/* Deals with the reply in l, or with a part of it; true when all is done. */
+bool pager_reply(struct cor_pager *p, struct pager_lane *l);
+/* Lets the oldest request go; pages that did not come are wanted again. */
+void pager_request_end(struct cor_pager *p, struct pager_request *rq);
+
+/* install.c */
+enum install_result { INSTALL_DONE, INSTALL_LATER, INSTALL_FAILED };
+/* Source pages [index, index+n) of pr, whose bytes are at data, go to run-time
+ * address addr in mm, as far as they still belong there and are missing. *done
+ * counts pages dealt with, *fresh the ones really installed. At most limit pages
+ * are installed by one call. */
+enum install_result pager_install_run(struct cor_pager *p, struct pager_mm *mm, uint64_t addr,
+				      const struct cor_presence *pr, uint64_t index, uint64_t n,
+				      const unsigned char *data, uint64_t limit,
+				      uint64_t *done, uint64_t *fresh);
+int pager_run_install(struct cor_pager *p, struct pager_command *c);
+/* Installs what was given before start, and lets it go. */
+int pager_install_early(struct cor_pager *p, struct cor_error *err);
+void pager_drop_early(struct cor_pager *p);
+
+/* prefetch.c */
+void pager_prefetch_step(struct cor_pager *p);
+void pager_hint_add(struct cor_pager *p, const uint64_t *addrs, unsigned n);

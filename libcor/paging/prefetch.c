@@ -1,0 +1,134 @@
+/* What to ask for in bulk, and when: hints first, then the nearest missing run
+ * behind the last fault. Steps aside while a fault waits for the source. */
+#include "libcor/paging/pager_private.h"
+
+#include <string.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
+#include "libcor/paging/bits.h"
+
+/* A task that faults without a pause does not starve the prefetcher for good:
+ * one request goes out after so much silence. */
+#define TRICKLE_NS (2 * 1000000ull)
+#define HINT_RUN 8u
+
+void pager_hint_add(struct cor_pager *p, const uint64_t *addrs, unsigned n)
+{
+	n = COR_MIN(n, PAGER_HINTS - p->nhints);
+	memcpy(p->hints + p->nhints, addrs, n * sizeof(*addrs));
+	p->nhints += n;
+}
+
+static void ask_run(struct cor_pager *p, struct pager_lane *l, struct pager_mm *mm, uint64_t addr,
+		    const struct cor_place *at, uint64_t n)
+{
+	struct pager_request *rq = pager_lane_request(l);
+	const struct cor_presence *pr = at->track->presence;
+
+	rq->wire = (struct cor_page_request) {
+		.op = COR_PAGE_READ, .object = pr->object, .npages = (uint32_t)n,
+		.offset = pr->offset + (at->index << COR_PAGE_SHIFT),
+	};
+	rq->mm = mm;
+	rq->addr = addr;
+	rq->track = at->track;
+	rq->index = at->index;
+	at->track->refs++;
+	pager_mm_ref(mm);
+	cor_track_mark(at->track, COR_TRACK_BUSY, at->index, n, true);
+	p->bulk_sent_at = cor_now_ns();
+	pager_lane_push(p, l);
+}
+
+/* Hinted pages may lie where the presence map has not been seen yet. */
+static bool ask_hint(struct cor_pager *p, struct pager_lane *l)
+{
+	while (p->nhints && !p->root->gone) {
+		uint64_t addr = p->hints[0] & ~(PAGE - 1), n;
+		struct cor_place at;
+
+		p->nhints--;
+		memmove(p->hints, p->hints + 1, p->nhints * sizeof(*p->hints));
+		if (cor_space_look(&p->root->space, addr, &at) != COR_IS_MISSING)
+			continue;
+		n = cor_bits_clear_run(at.track->have, at.index, COR_MIN(at.pages, HINT_RUN));
+		n = cor_bits_clear_run(at.track->busy, at.index, n);
+		if (!n)
+			continue;
+		ask_run(p, l, p->root, addr, &at, n);
+		return true;
+	}
+	return false;
+}
+
+/* In order, one request at a time: known only ever grows. */
+static bool ask_presence(struct cor_pager *p, struct pager_lane *l)
+{
+	struct pager_request *rq;
+	struct cor_presence *pr = NULL;
+
+	if (!p->unknown || p->presence_asked)
+		return false;
+	for (unsigned i = 0; i < p->npresences && !pr; i++)
+		if (p->presences[i]->known < p->presences[i]->npages)
+			pr = p->presences[i];
+	if (!pr)
+		return false;
+	rq = pager_lane_request(l);
+	rq->presence = pr;
+	rq->wire = (struct cor_page_request) {
+		.op = COR_PAGE_PRESENCE, .object = pr->object,
+		.npages = (uint32_t)COR_MIN(pr->npages - pr->known, PAGER_PRESENCE),
+		.offset = pr->offset + (pr->known << COR_PAGE_SHIFT),
+	};
+	p->presence_asked = true;
+	pager_lane_push(p, l);
+	return true;
+}
+
+/* The task's own pages first: forked children get theirs along with them. */
+static bool ask_next(struct cor_pager *p, struct pager_lane *l)
+{
+	struct pager_mm *mm;
+
+	TAILQ_FOREACH(mm, &p->mms, link) {
+		struct cor_place at;
+		uint64_t addr, n = cor_space_next(&mm->space, mm->cursor, l->buf_pages, &addr, &at);
+
+		if (!n)
+			continue;
+		ask_run(p, l, mm, addr, &at, n);
+		mm->cursor = addr + (n << COR_PAGE_SHIFT);
+		return true;
+	}
+	return false;
+}
+
+static void fill_lane(struct cor_pager *p, struct pager_lane *l, unsigned window)
+{
+	while (pager_lane_unanswered(l) < window)
+		if (!ask_hint(p, l) && !ask_presence(p, l) && !ask_next(p, l))
+			break;
+	pager_lane_flush(p, l);
+}
+
+void pager_prefetch_step(struct cor_pager *p)
+{
+	unsigned window = PAGER_WINDOW;
+
+	if (!atomic_load_explicit(&p->prefetch, memory_order_relaxed) ||
+	    atomic_load_explicit(&p->state, memory_order_relaxed) != COR_PAGER_PAGING)
+		return;
+	if (p->asked) {
+		if (cor_now_ns() - p->bulk_sent_at < TRICKLE_NS)
+			return;
+		window = 1;
+	}
+	for (unsigned i = 0; i < PAGER_LANES; i++) {
+		struct pager_lane *l = p->lanes[i];
+
+		if (l && l->open && l->kind == COR_CONN_BULK && !l->blocked)
+			fill_lane(p, l, window);
+	}
+}
