@@ -1,0 +1,400 @@
+/* The prefetcher, lanes that end, children, and the end of paging. */
+#include "tests/unit/pager_fixture.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
+
+static bool a_third(uint64_t page)
+{
+	return page % 3 == 0;
+}
+
+static unsigned wrong_pages(struct lazy *l)
+{
+	unsigned wrong = 0;
+
+	for (uint64_t i = 0; i < NPAGES; i++)
+		wrong += !page_is(l, l->mem, i, i);
+	return wrong;
+}
+
+static void drain(struct lazy *l)
+{
+	cor_pager_prefetch(l->pager, true);
+	lazy_await(l, COR_PAGER_DRAINED);
+}
+
+static void nothing_moves_before_the_prefetcher_is_on(void **state)
+{
+	struct lazy *l = *state;
+
+	lazy_start(l);
+	assert_true(page_is(l, l->mem, 0, 0));
+	assert_int_equal(l->toy.reads[COR_CONN_BULK], 0);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), -EBUSY);
+}
+
+static void drain_brings_every_page(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_paging_stats st;
+
+	lazy_start(l);
+	drain(l);
+	st = lazy_stats(l);
+	assert_true(st.presence_known);
+	assert_int_equal(st.pages_total, NPAGES);
+	assert_int_equal(st.pages_prefetched, NPAGES);
+	assert_int_equal(st.pages_demand, 0);
+	assert_int_equal(wrong_pages(l), 0);
+	assert_int_equal(lazy_stats(l).faults, 0);
+}
+
+static void drain_leaves_zero_pages_alone(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_paging_stats st;
+
+	l->toy.holds = a_third;
+	lazy_start(l);
+	drain(l);
+	st = lazy_stats(l);
+	assert_int_equal(st.pages_total, (NPAGES + 2) / 3);
+	assert_int_equal(st.pages_prefetched, (NPAGES + 2) / 3);
+	assert_true(page_is(l, l->mem, 3, 3));
+	assert_true(page_is_zero(l->mem, 4));
+	assert_int_equal(l->toy.reads[COR_CONN_DEMAND], 0);
+}
+
+static void drain_knows_dropped_and_moved_pages(void **state)
+{
+	struct lazy *l = *state;
+	unsigned char *to = mmap(NULL, 64 * P, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct cor_paging_stats st;
+
+	lazy_start(l);
+	assert_int_equal(madvise(l->mem, 100 * P, MADV_DONTNEED), 0);
+	assert_ptr_equal(mremap(l->mem + 500 * P, 64 * P, 64 * P, MREMAP_MAYMOVE | MREMAP_FIXED, to),
+			 to);
+	drain(l);
+	st = lazy_stats(l);
+	assert_int_equal(st.pages_prefetched, NPAGES - 100);
+	assert_true(page_is_zero(l->mem, 99));
+	assert_true(page_is(l, l->mem, 100, 100));
+	for (uint64_t i = 0; i < 64; i++)
+		assert_true(page_is(l, to, i, 500 + i));
+	munmap(to, 64 * P);
+}
+
+static void whole_regions_need_no_presence(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_region r = {
+		.start = (uintptr_t)l->mem, .len = NPAGES * P, .offset = SOURCE_BASE, .whole = true,
+	};
+
+	l->toy.holds = a_third;
+	assert_int_equal(cor_pager_add_region(l->pager, &r, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, lazy_uffd(), NULL), 0);
+	assert_int_equal(lazy_stats(l).pages_total, NPAGES);
+	drain(l);
+	assert_true(page_is(l, l->mem, 999, 999));
+	assert_true(page_is_zero(l->mem, 1000));
+}
+
+static void hints_come_first(void **state)
+{
+	struct lazy *l = *state;
+	uint64_t hint;
+
+	lazy_start(l);
+	hint = (uintptr_t)l->mem + 700 * P + 8;
+	cor_pager_hint(l->pager, &hint, 1);
+	drain(l);
+	assert_int_equal(wrong_pages(l), 0);
+}
+
+static void installed_pages_are_not_fetched(void **state)
+{
+	struct lazy *l = *state;
+	static unsigned char pages[2 * P];
+	uint64_t at = (uintptr_t)l->mem;
+
+	memset(pages, 0x77, sizeof(pages));
+	assert_int_equal(cor_pager_install(l->pager, at + 5 * P, pages, sizeof(pages), NULL), 0);
+	lazy_start(l);
+	assert_int_equal(cor_pager_install(l->pager, at + 6 * P, l->truth, 2 * P, NULL), 0);
+	assert_int_equal(lazy_stats(l).pages_eager, 3);
+	drain(l);
+	assert_memory_equal(l->mem + 5 * P, pages, sizeof(pages));
+	assert_true(page_is(l, l->mem, 7, 1));
+	assert_int_equal(l->toy.asked[5] + l->toy.asked[6] + l->toy.asked[7], 0);
+	assert_int_equal(cor_pager_install(l->pager, 4096, pages, P, NULL), -ENOENT);
+}
+
+/* --- lanes ------------------------------------------------------------------ */
+
+static void replace_lane(struct lazy *l, enum cor_connection_kind kind)
+{
+	lazy_await_lanes(l, kind, 0);
+	assert_int_equal(cor_pager_add_lane(l->pager, toy_connect(&l->toy, kind), kind, NULL), 0);
+}
+
+static void a_cut_bulk_lane_is_replaced(void **state)
+{
+	struct lazy *l = *state;
+
+	l->toy.cut_kind = COR_CONN_BULK;
+	l->toy.cut_after = 6;
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	replace_lane(l, COR_CONN_BULK);
+	lazy_await(l, COR_PAGER_DRAINED);
+	assert_int_equal(wrong_pages(l), 0);
+}
+
+static void *touch(void *arg)
+{
+	return (void *)(uintptr_t)*(volatile unsigned char *)arg;
+}
+
+static void faults_wait_for_a_new_demand_lane(void **state)
+{
+	struct lazy *l = *state;
+	pthread_t t;
+
+	l->toy.cut_kind = COR_CONN_BULK;
+	l->toy.cut_after = 1;
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	lazy_await_lanes(l, COR_CONN_BULK, 0);
+	l->toy.cut_kind = COR_CONN_DEMAND;
+	l->toy.cut_after = 1;
+	pthread_create(&t, NULL, touch, l->mem + 33 * P);
+	replace_lane(l, COR_CONN_DEMAND);
+	pthread_join(t, NULL);
+	assert_true(page_is(l, l->mem, 33, 33));
+}
+
+static void faults_may_use_a_bulk_lane(void **state)
+{
+	struct lazy *l = *state;
+
+	l->toy.cut_kind = COR_CONN_DEMAND;
+	l->toy.cut_after = 1;
+	lazy_start(l);
+	assert_true(page_is(l, l->mem, 44, 44));
+	assert_int_equal(cor_pager_lanes(l->pager, COR_CONN_DEMAND), 0);
+	assert_int_equal(l->toy.reads[COR_CONN_BULK], 1);
+}
+
+static void a_malformed_reply_closes_the_lane(void **state)
+{
+	struct lazy *l = *state;
+
+	l->toy.bad_page = 55 + 1;
+	lazy_start(l);
+	assert_true(page_is(l, l->mem, 55, 55));
+	assert_int_equal(cor_pager_lanes(l->pager, COR_CONN_DEMAND), 0);
+	assert_int_equal(cor_pager_state(l->pager, NULL), COR_PAGER_PAGING);
+}
+
+static void an_unreadable_page_fails_with_its_name(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_error why = COR_ERROR_INIT;
+
+	l->toy.error_page = 66 + 1;
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	lazy_await(l, COR_PAGER_FAILED);
+	assert_int_equal(cor_pager_state(l->pager, &why), COR_PAGER_FAILED);
+	assert_int_equal(why.code, -EIO);
+	assert_non_null(strstr(why.text, "0x5000000"));
+	assert_true(page_is(l, l->mem, 500, 500));
+}
+
+static void a_fault_overtakes_bulk_data(void **state)
+{
+	struct lazy *l = *state;
+
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	for (uint64_t i = NPAGES; i-- > 0; )
+		assert_true(page_is(l, l->mem, i, i));
+	lazy_await(l, COR_PAGER_DRAINED);
+	assert_int_equal(lazy_stats(l).pages_demand + lazy_stats(l).pages_prefetched, NPAGES);
+}
+
+/* --- children --------------------------------------------------------------- */
+
+static int child_reads_all(struct lazy *l)
+{
+	return wrong_pages(l) != 0;
+}
+
+static void a_child_sees_the_same_pages(void **state)
+{
+	struct lazy *l = *state;
+
+	lazy_start(l);
+	assert_true(page_is(l, l->mem, 0, 0));
+	assert_int_equal(in_child(child_reads_all, l), 0);
+	assert_int_equal(wrong_pages(l), 0);
+}
+
+static void children_are_drained_too(void **state)
+{
+	struct lazy *l = *state;
+	pid_t pid;
+	int hold[2], status;
+	char c;
+
+	assert_int_equal(pipe(hold), 0);
+	lazy_start(l);
+	pid = fork();
+	if (pid == 0) {
+		close(hold[1]);
+		_exit(read(hold[0], &c, 1) == 0 ? child_reads_all(l) : 2);
+	}
+	close(hold[0]);
+	drain(l);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+	close(hold[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void a_child_forked_during_the_drain(void **state)
+{
+	struct lazy *l = *state;
+
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(in_child(child_reads_all, l), 0);
+	lazy_await(l, COR_PAGER_DRAINED);
+	assert_int_equal(wrong_pages(l), 0);
+}
+
+static int child_drops_and_leaves(struct lazy *l)
+{
+	madvise(l->mem, 10 * P, MADV_DONTNEED);
+	return !page_is_zero(l->mem, 5) || !page_is(l, l->mem, 10, 10);
+}
+
+static void what_a_child_drops_stays_with_its_parent(void **state)
+{
+	struct lazy *l = *state;
+
+	lazy_start(l);
+	assert_int_equal(in_child(child_drops_and_leaves, l), 0);
+	assert_true(page_is(l, l->mem, 5, 5));
+	drain(l);
+	assert_int_equal(wrong_pages(l), 0);
+}
+
+/* --- the end ---------------------------------------------------------------- */
+
+/* Is some mapping in [mem, mem+len) still registered (VmFlags: um)? */
+static bool registered(const unsigned char *mem, size_t len)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long start = 0, end = 0, a, b;
+	char line[512];
+	bool found = false;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &a, &b) == 2) {
+			start = a;
+			end = b;
+		} else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " um")) {
+			found |= start < (uintptr_t)mem + len && end > (uintptr_t)mem;
+		}
+	}
+	return found;
+}
+
+static void finish_leaves_nothing_registered(void **state)
+{
+	struct lazy *l = *state;
+	int uffd = lazy_uffd(), keep = dup(uffd);
+	struct cor_region r = { .start = (uintptr_t)l->mem, .len = NPAGES * P, .offset = SOURCE_BASE };
+
+	assert_int_equal(cor_pager_add_region(l->pager, &r, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, uffd, NULL), 0);
+	assert_true(registered(l->mem, NPAGES * P));
+	munmap(l->mem + 200 * P, P);
+	drain(l);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+	/* although somebody else still holds the userfaultfd */
+	assert_false(registered(l->mem, NPAGES * P));
+	assert_true(page_is(l, l->mem, 201, 201));
+	assert_int_equal(cor_pager_add_lane(l->pager, dup(keep), COR_CONN_BULK, NULL), -ESHUTDOWN);
+	close(keep);
+}
+
+/* A child that owns the lazy memory and ends with missing pages. */
+static void the_end_of_the_task_is_noticed(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_region r = { .start = (uintptr_t)l->mem, .len = NPAGES * P, .offset = SOURCE_BASE };
+	int pair[2], uffd;
+	unsigned n = 1;
+	pid_t pid;
+	char c;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		uffd = lazy_uffd();
+		cor_send_fds(pair[1], "u", 1, &uffd, 1);
+		_exit(recv(pair[1], &c, 1, 0) != 1);
+	}
+	assert_int_equal(cor_recv_fds(pair[0], &c, 1, &uffd, &n), 1);
+	assert_int_equal(cor_pager_add_region(l->pager, &r, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, uffd, NULL), 0);
+	assert_int_equal(send(pair[0], "x", 1, 0), 1);
+	waitpid(pid, NULL, 0);
+	lazy_await(l, COR_PAGER_TASK_GONE);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void a_pager_that_never_started_is_freed(void **state)
+{
+	struct lazy *l = *state;
+
+	assert_int_equal(cor_pager_install(l->pager, (uintptr_t)l->mem, l->truth, P, NULL), 0);
+	assert_int_equal(cor_pager_state(l->pager, NULL), COR_PAGER_IDLE);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, lazy_setup, lazy_teardown)
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(nothing_moves_before_the_prefetcher_is_on), T(drain_brings_every_page),
+		T(drain_leaves_zero_pages_alone), T(drain_knows_dropped_and_moved_pages),
+		T(whole_regions_need_no_presence), T(hints_come_first),
+		T(installed_pages_are_not_fetched), T(a_cut_bulk_lane_is_replaced),
+		T(faults_wait_for_a_new_demand_lane), T(faults_may_use_a_bulk_lane),
+		T(a_malformed_reply_closes_the_lane), T(an_unreadable_page_fails_with_its_name),
+		T(a_fault_overtakes_bulk_data), T(a_child_sees_the_same_pages),
+		T(children_are_drained_too), T(a_child_forked_during_the_drain),
+		T(what_a_child_drops_stays_with_its_parent), T(finish_leaves_nothing_registered),
+		T(the_end_of_the_task_is_noticed), T(a_pager_that_never_started_is_freed),
+	};
+
+	return cmocka_run_group_tests_name("pager drain", tests, NULL, NULL);
+}
