@@ -318,6 +318,16 @@ lab_mark()
 
 	for name in "${LAB_HOSTS[@]}"; do
 		lab_inventory "$name" >"$LAB_DIR/$name/before"
+	done
+	lab_mark_memory
+}
+
+# Again when caches are warm, where growth is to be seen.
+lab_mark_memory()
+{
+	local name
+
+	for name in "${LAB_HOSTS[@]}"; do
 		lab_cord_kib "$name" >"$LAB_DIR/$name/before.kib"
 	done
 }
