@@ -27,7 +27,6 @@ MOVED=
 
 PATH=$COR_BUILD:$COR_BUILD/tools:$COR_BUILD/daemon:$COR_BUILD/tests/programs:$PATH
 export COR_PRELOAD=${COR_PRELOAD:-$COR_BUILD/preload/.libs/libcor-preload.so}
-export LD_LIBRARY_PATH=$COR_BUILD/libcor/.libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 fail()
 {
