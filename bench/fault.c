@@ -7,6 +7,7 @@
 #include "bench/bare.h"
 #include "bench/live.h"
 #include "bench/report.h"
+#include "libcor/base/cleanup.h"
 
 struct options {
 	struct bench_common common;
@@ -121,6 +122,47 @@ static void run_case(const struct cor_ctx *ctx, const struct ghost *g, const str
 	cor_hist_merge(&res->live, &live);
 }
 
+/* --- several tasks at once --------------------------------------------------- */
+enum { MANY = 4 };
+enum { MANY50, MANY99, MANYMAX, SLOWEST, NMANY };
+
+static const struct report_column many_columns[NMANY] = {
+	{ "p50_us", "p50 us", 1 }, { "p99_us", "p99 us", 1 }, { "max_us", "max us", 1 },
+	{ "slowest_over_fastest", "slow/fast", 2 },
+};
+
+/* Each task with its own pager and server, all touching at random; how evenly
+ * they are served shows in the times they need for the same work. */
+static void run_many(const struct cor_ctx *ctx, const struct ghost *g, const struct options *o,
+		     struct samples s[NMANY])
+{
+	struct order order = { .walk = WALK_RANDOM, .count = o->count };
+	uint64_t fastest = UINT64_MAX, slowest = 0;
+	struct task t[MANY];
+	struct live l[MANY];
+	struct cor_hist h;
+
+	cor_hist_init(&h);
+	for (unsigned i = 0; i < MANY; i++) {
+		task_start(&t[i], g);
+		live_start(&l[i], ctx, g, &t[i], false);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		task_order(&t[i], &order);
+	for (unsigned i = 0; i < MANY; i++) {
+		task_wait(&t[i]);
+		cor_hist_merge(&h, &t[i].outcome->fault);
+		fastest = COR_MIN(fastest, t[i].outcome->wall_ns);
+		slowest = COR_MAX(slowest, t[i].outcome->wall_ns);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		live_end(&l[i]);
+	samples_add(&s[MANY50], US(cor_hist_percentile(&h, 0.5)));
+	samples_add(&s[MANY99], US(cor_hist_percentile(&h, 0.99)));
+	samples_add(&s[MANYMAX], US(h.max));
+	samples_add(&s[SLOWEST], (double)slowest / (double)fastest);
+}
+
 static void findings(struct report *r, const struct result *res)
 {
 	char key[48], what[96];
@@ -150,6 +192,7 @@ int cmd_fault(int argc, char **argv)
 		"\"waits\" are the touches that found no page.", children, NULL, NULL };
 	struct options o = { .common.runs = 5, .size = 128u << 20, .count = 3000 };
 	static struct result res[NCASES];
+	struct samples many[NMANY] = { 0 };
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_ctx *ctx;
 	struct report *r;
@@ -164,15 +207,19 @@ int cmd_fault(int argc, char **argv)
 		cor_hist_init(&res[i].live);
 	}
 	ghost_start(&g, o.size);
-	for (unsigned run = 0; run < o.common.runs; run++)
+	for (unsigned run = 0; run < o.common.runs; run++) {
 		for (unsigned i = 0; i < NCASES; i++)
 			run_case(ctx, &g, &o, &cases[i], &res[i]);
+		run_many(ctx, &g, &o, many);
+	}
 	ghost_end(&g);
 	cor_close(ctx);
 	r = report_new("fault");
 	report_table(r, "fault", "demand fault", columns, NCOLUMNS);
 	for (unsigned i = 0; i < NCASES; i++)
 		report_row_medians(r, cases[i].name, res[i].s);
+	report_table(r, "many", "tasks at once", many_columns, NMANY);
+	report_row_medians(r, "4 tasks, random", many);
 	findings(r, res);
 	report_axes(r, "Demand fault over loopback TCP", "microseconds", "share of faults", true);
 	report_curve_hist(r, "bare loop", &res[0].bare);

@@ -13,6 +13,9 @@ static const struct {
 	const char *what;       /* NULL: hidden */
 } commands[] = {
 	{ "floor",  cmd_floor,  "what this machine can do at best: userfaultfd, TCP, copies, spawn" },
+	{ "fault",  cmd_fault,  "latency of a demand fault beside the bare fault loop" },
+	{ "drain",  cmd_drain,  "rate at which all pages move beside the bare drain" },
+	{ "cpu",    cmd_cpu,    "CPU seconds per GiB moved, on each side" },
 	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
 	{ "victim", cmd_victim, NULL },
 };

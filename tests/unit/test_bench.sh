@@ -15,6 +15,15 @@ expect 'all(r["p50_us"] > 0 and r["p99_us"] >= r["p50_us"] for r in o["latency"]
 expect 'sum("bare fault loop" in r["name"] for r in o["latency"]) == 3'
 expect 'all(r["gb_per_s"] > 0 for r in o["rate"])'
 
+echo "# fault, drain and cpu: page server and pager move every page unharmed"
+bench/cor-bench fault --json --runs 1 --count 200 --size 8M > "$out"
+expect 'all(r["p50_us"] > 0 and r["floor_p50_us"] > 0 for r in o["fault"])'
+expect 'o["fault"][0]["waited"] >= 150'
+bench/cor-bench drain --json --runs 1 --sizes 8M > "$out"
+expect 'o["drain"][0]["gb_per_s"] > 0 and o["drain"][0]["ratio"] > 0'
+bench/cor-bench cpu --json --runs 1 --sizes 8M > "$out"
+expect 'o["cpu"][0]["source_s_per_gib"] > 0 and o["cpu"][0]["destination_s_per_gib"] > 0'
+
 echo "# wrong usage is told apart from failure"
 set +e
 bench/cor-bench floor --size 5 2> "$out"
