@@ -1,7 +1,9 @@
 # rebuild: supervisor, stub, memory, threads
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/test_rebuild
-TESTS += tests/unit/test_rebuild
-endif
-tests_unit_test_rebuild_SOURCES = tests/unit/test_rebuild.c
+rebuild_tests = tests/unit/test_rebuild tests/unit/test_vdso tests/unit/test_layout
+check_PROGRAMS += $(rebuild_tests)
+TESTS += $(rebuild_tests)
 tests_unit_test_rebuild_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_vdso_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_layout_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+endif

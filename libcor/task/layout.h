@@ -1,0 +1,44 @@
+/* Address ranges: what a process has mapped, and where there is room. */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "libcor/task/task.pb-c.h"
+
+enum cor_range_kind { COR_RANGE_OTHER, COR_RANGE_VDSO, COR_RANGE_VVAR, COR_RANGE_VSYSCALL };
+
+struct cor_range {
+	uint64_t start, end;
+	enum cor_range_kind kind;
+};
+
+struct cor_layout {
+	struct cor_range *ranges;
+	size_t n, room;
+};
+
+void cor_layout_clear(struct cor_layout *l);
+
+int cor_layout_add(struct cor_layout *l, uint64_t start, uint64_t end, enum cor_range_kind kind);
+
+/* Adds the VMAs of process pid (/proc/PID/maps). */
+int cor_layout_read(struct cor_layout *l, pid_t pid, struct cor_error *err);
+
+/* Adds the VMAs of an image. */
+int cor_layout_add_image(struct cor_layout *l, const Cor__Task__Memory *m);
+
+/* A page-aligned place of len bytes, margin bytes away from every range of l
+ * (which it sorts); 0: none. */
+uint64_t cor_layout_hole(struct cor_layout *l, size_t len, uint64_t margin);
+
+/* The lowest and highest address of the ranges of the two vDSO kinds: false when
+ * there are none. */
+bool cor_layout_vdso(const struct cor_layout *l, uint64_t *start, uint64_t *end);
+
+/* An image comes from a peer: VMAs ascending, apart, page aligned, in user
+ * space; every index within its table. -EPROTO with what is wrong. */
+int cor_layout_check(const Cor__Task__Memory *m, struct cor_error *err);

@@ -1,0 +1,166 @@
+/* Address ranges: holes, and the checks of a peer's image. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "libcor/task/layout.h"
+
+static void hole_keeps_its_margin(void **state)
+{
+	struct cor_layout l = { 0 };
+	uint64_t at;
+
+	assert_int_equal(cor_layout_add(&l, 0x500000000000, 0x7ffffff00000, COR_RANGE_OTHER), 0);
+	assert_int_equal(cor_layout_add(&l, 0x10000, 0x20000, COR_RANGE_OTHER), 0);
+	at = cor_layout_hole(&l, 0x4000, 1u << 20);
+	assert_true(at && at % 4096 == 0);
+	assert_true(at + 0x4000 + (1u << 20) <= 0x500000000000);
+	cor_layout_clear(&l);
+}
+
+static void hole_between_overlapping_ranges(void **state)
+{
+	struct cor_layout l = { 0 };
+
+	assert_int_equal(cor_layout_add(&l, 0x10000, 0x7fffff000000, COR_RANGE_OTHER), 0);
+	assert_int_equal(cor_layout_add(&l, 0x20000, 0x30000, COR_RANGE_OTHER), 0);
+	assert_int_equal(cor_layout_add(&l, 0x7fffff100000, 0x7fffffffe000, COR_RANGE_OTHER), 0);
+	assert_int_equal(cor_layout_hole(&l, 0x1000, 0), 0x7fffff0ff000);
+	assert_int_equal(cor_layout_hole(&l, 0x200000, 0), 0);
+	cor_layout_clear(&l);
+}
+
+static void own_maps_have_a_vdso(void **state)
+{
+	struct cor_layout l = { 0 };
+	uint64_t start = 0, end = 0;
+
+	assert_int_equal(cor_layout_read(&l, getpid(), NULL), 0);
+	assert_true(cor_layout_vdso(&l, &start, &end));
+	assert_true(end > start);
+	cor_layout_clear(&l);
+}
+
+struct peer {
+	Cor__Task__Memory m;
+	Cor__Task__Vma v[2], *vmas[2];
+	Cor__Task__Run run, *runs[1];
+};
+
+static void make_peer(struct peer *p)
+{
+	p->m = (Cor__Task__Memory)COR__TASK__MEMORY__INIT;
+	for (int i = 0; i < 2; i++) {
+		p->v[i] = (Cor__Task__Vma)COR__TASK__VMA__INIT;
+		p->v[i].start = 0x10000u * (unsigned)(i + 1);
+		p->v[i].end = p->v[i].start + 0x2000;
+		p->vmas[i] = &p->v[i];
+	}
+	p->run = (Cor__Task__Run)COR__TASK__RUN__INIT;
+	p->run.start = p->v[0].start;
+	p->run.npages = 2;
+	p->runs[0] = &p->run;
+	p->v[0].written = p->runs;
+	p->v[0].n_written = 1;
+	p->m.vmas = p->vmas;
+	p->m.n_vmas = 2;
+}
+
+static int verdict(const struct peer *p)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	int r = cor_layout_check(&p->m, &err);
+
+	assert_true(r == 0 || err.text[0]);
+	return r;
+}
+
+static void good_image_passes(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	assert_int_equal(verdict(&p), 0);
+}
+
+static void overlap_is_refused(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	p.v[1].start = p.v[0].end - 0x1000;
+	assert_int_equal(verdict(&p), -EPROTO);
+}
+
+static void kernel_address_is_refused(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	p.v[1].end = 0xffff800000000000;
+	assert_int_equal(verdict(&p), -EPROTO);
+}
+
+static void unaligned_address_is_refused(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	p.v[1].start += 8;
+	assert_int_equal(verdict(&p), -EPROTO);
+}
+
+static void unknown_file_is_refused(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	p.v[1].kind = COR__TASK__VMA_KIND__FILE_PRIVATE;
+	assert_int_equal(verdict(&p), -EPROTO);
+}
+
+static void unknown_object_is_refused(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	p.v[1].kind = COR__TASK__VMA_KIND__SHMEM;
+	p.v[1].object = 1;
+	assert_int_equal(verdict(&p), -EPROTO);
+}
+
+static void run_outside_its_mapping_is_refused(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	p.run.npages = 3;
+	assert_int_equal(verdict(&p), -EPROTO);
+	p.run.npages = 1;
+	p.run.start = p.v[1].start;
+	assert_int_equal(verdict(&p), -EPROTO);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hole_keeps_its_margin),
+		cmocka_unit_test(hole_between_overlapping_ranges),
+		cmocka_unit_test(own_maps_have_a_vdso),
+		cmocka_unit_test(good_image_passes),
+		cmocka_unit_test(overlap_is_refused),
+		cmocka_unit_test(kernel_address_is_refused),
+		cmocka_unit_test(unaligned_address_is_refused),
+		cmocka_unit_test(unknown_file_is_refused),
+		cmocka_unit_test(unknown_object_is_refused),
+		cmocka_unit_test(run_outside_its_mapping_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
