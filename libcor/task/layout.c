@@ -100,19 +100,20 @@ static int by_start(const void *a, const void *b)
 
 uint64_t cor_layout_hole(struct cor_layout *l, size_t len, uint64_t margin)
 {
-	uint64_t top = HIGHEST;
+	const uint64_t highest = HIGHEST;
+	uint64_t behind = LOWEST, best = 0;
 
 	qsort(l->ranges, l->n, sizeof(*l->ranges), by_start);
-	/* from the top down: low addresses are where programs ask for exact places */
-	for (size_t i = l->n + 1; i-- > 0;) {
-		uint64_t below = i ? l->ranges[i - 1].end : LOWEST;
+	/* the highest: low addresses are where programs ask for exact places */
+	for (size_t i = 0; i <= l->n && behind < highest; i++) {
+		uint64_t next = i < l->n ? COR_MIN(l->ranges[i].start, highest) : highest;
 
-		if (below < top && top - below >= len + 2 * margin)
-			return (top - margin - len) & ~(uint64_t)(COR_PAGE_SIZE - 1);
-		if (i && l->ranges[i - 1].start < top)
-			top = l->ranges[i - 1].start;
+		if (next > behind && next - behind >= len + 2 * margin)
+			best = (next - margin - len) & ~(uint64_t)(COR_PAGE_SIZE - 1);
+		if (i < l->n)
+			behind = COR_MAX(behind, l->ranges[i].end);
 	}
-	return 0;
+	return best;
 }
 
 bool cor_layout_vdso(const struct cor_layout *l, uint64_t *start, uint64_t *end)

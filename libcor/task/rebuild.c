@@ -30,6 +30,7 @@ static void free_rebuild(struct cor_rebuild *rb)
 	cor_closep(&rb->uffd);
 	cor_closep(&rb->pidfd);
 	cor_closep(&rb->supervisor_pidfd);
+	cor_batch_free(rb->batch);
 	if (rb->runner)
 		cor_runner_unmap(rb->runner, 0, NULL);
 	free(rb->threads);
@@ -343,6 +344,9 @@ int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err)
 	if (r < 0)
 		return r;
 	rb->stage = COR_REBUILD_RESUMED;
+	/* the first thread to run finds it, and stops them all */
+	if (rb->stopped)
+		pidfd_send_signal(rb->pidfd, SIGSTOP, NULL, 0);
 	/* the leader last: once it runs it may end the process */
 	for (unsigned i = rb->nthreads; i-- > 0;)
 		detach(rb->threads[i].outer);

@@ -97,5 +97,10 @@ int cor_rebuild_release(struct cor_rebuild *rb, struct cor_error *err);
  * build-id where both have one). */
 int cor_rebuild_check_files(const Cor__Task__Memory *memory, bool *file_ok, struct cor_error *err);
 
-/* Makes the object here, empty, with its size: a descriptor. */
+/* Makes the object here, empty, with its size: a descriptor. A tmpfs file whose
+ * name is in use here is made without a name. */
 int cor_rebuild_make_object(const Cor__Task__Object *object, struct cor_error *err);
+
+/* Sets a memfd's seals: once its content is there (sealed it cannot be filled),
+ * but before it is mapped (a mapping would count as a writer). */
+int cor_rebuild_seal_object(const Cor__Task__Object *object, int fd, struct cor_error *err);

@@ -1,13 +1,15 @@
 /* What the parts of rebuild share: rebuild.c (life cycle), rebuild_memory.c,
- * rebuild_threads.c and the files behind it. */
+ * rebuild_threads.c and the files behind them. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libcor/task/batch.h"
 #include "libcor/task/channel.h"
 #include "libcor/task/inject.h"
+#include "libcor/task/layout.h"
 #include "libcor/task/rebuild.h"
 
 enum cor_rebuild_stage {
@@ -26,7 +28,7 @@ struct cor_rebuild_thread {
 
 struct cor_rebuild {
 	enum cor_rebuild_stage stage;
-	int   ctl;              /* to the supervisor; -1 when it is gone */
+	int   ctl;              /* to the supervisor */
 	int   channel;          /* to the stub */
 	int   uffd;             /* until taken */
 	int   pidfd;            /* of the stub */
@@ -36,7 +38,9 @@ struct cor_rebuild {
 	int   max_fd;
 	bool  pid_ns;
 	bool  foreign_vdso;     /* forced, for tests */
+	bool  stopped;          /* the task arrives in a group-stop */
 	struct cor_runner *runner;
+	struct cor_batch *batch;
 	unsigned nthreads;      /* the leader included, which is the first */
 	struct cor_rebuild_thread *threads;
 };
@@ -45,3 +49,56 @@ struct cor_rebuild {
  * failure comes back as the error. */
 int cor_rebuild_request(struct cor_rebuild *rb, const struct cor_message *request,
 			struct cor_message *answer, struct cor_error *err);
+
+/* What rebuild_memory.c works on. */
+struct cor_memory_job {
+	struct cor_rebuild *rb;
+	const Cor__Task__Image *image;
+	const Cor__Task__Memory *memory;
+	const bool *file_ok;
+	unsigned nobjects;
+	int32_t *file_fds;      /* in the stub, by file; -1: not open */
+	int32_t *object_fds;    /* in the stub, object i + 1 */
+	struct cor_layout all;  /* what the stub has and what the task has */
+	struct cor_layout stub;
+	struct cor_region *regions;
+	unsigned nregions, room;
+	unsigned char *old_vdso;/* the task's vDSO, redirected; NULL when it is this kernel's */
+	uint64_t old_vdso_at;
+};
+
+/* rebuild_stub.c: opens in the stub what is to be mapped; then takes it over
+ * by ptrace, unmaps our code and leaves a runner and the vDSO. */
+int cor_rebuild_open_files(struct cor_memory_job *job, const int *object_fds,
+			   struct cor_error *err);
+int cor_rebuild_take_over(struct cor_memory_job *job, struct cor_error *err);
+
+/* rebuild_vdso.c: the vDSO to its place (or out of the way, and the old one prepared). */
+int cor_rebuild_place_vdso(struct cor_memory_job *job, struct cor_error *err);
+
+/* rebuild_map.c: every mapping, and the list of lazy regions. */
+int cor_rebuild_map(struct cor_memory_job *job, struct cor_error *err);
+
+/* rebuild_process.c: what all threads share. Calls are added to the batch, whose
+ * thread is the leader. */
+int cor_rebuild_actions(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err);
+int cor_rebuild_trap_action(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct cor_error *err);
+int cor_rebuild_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err);
+/* From outside: limits, OOM score, scheduling. */
+int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err);
+
+/* rebuild_timers.c: interval timers and POSIX timers with their ids. */
+int cor_rebuild_timers(struct cor_rebuild *rb, const Cor__Task__Image *image,
+		       struct cor_error *err);
+
+/* rebuild_restart.c: begins the call that the thread is to go on with, if it is
+ * such a one, with the help of the runner's room; *regs are then the registers
+ * for cor_rebuild_registers(), the thread's last call. */
+int cor_rebuild_begin_call(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
+			   struct user_regs_struct *regs, struct cor_error *err);
+int cor_rebuild_registers(pid_t tid, const Cor__Task__Thread *t, struct user_regs_struct *regs,
+			  struct cor_error *err);

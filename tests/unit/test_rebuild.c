@@ -505,8 +505,3 @@ int main(void)
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-/* until the pager is there */
-__attribute__((weak)) int cor_pager_uffd_handshake(int uffd, struct cor_error *err)
-{
-	return 0;
-}

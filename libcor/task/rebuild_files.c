@@ -1,0 +1,167 @@
+/* Files and shared memory objects behind an arriving task's mappings. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/task/rebuild.h"
+
+/* Of an ELF's beginning: where its build-id's note is, in a PT_NOTE segment. */
+static size_t note_of(const char *p, size_t len, const unsigned char **id)
+{
+	size_t at = 0;
+
+	while (len - at >= sizeof(Elf64_Nhdr)) {
+		Elf64_Nhdr n;
+		size_t name, desc;
+
+		memcpy(&n, p + at, sizeof(n));
+		name = at + sizeof(n);
+		desc = name + ((n.n_namesz + 3ul) & ~3ul);
+		if (n.n_namesz > len || n.n_descsz > len || desc > len || n.n_descsz > len - desc)
+			return 0;
+		if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && !memcmp(p + name, "GNU", 4)) {
+			*id = (const unsigned char *)p + desc;
+			return n.n_descsz;
+		}
+		at = desc + ((n.n_descsz + 3ul) & ~3ul);
+		if (at > len)
+			return 0;
+	}
+	return 0;
+}
+
+/* Whether the file's build-id differs from id; a file without one does not. */
+static bool other_build(int fd, const ProtobufCBinaryData *id)
+{
+	_cleanup_free_ char *buf = malloc(65536);
+	ssize_t got = buf ? pread(fd, buf, 65536, 0) : -1;
+	size_t len = got > 0 ? (size_t)got : 0;
+	Elf64_Ehdr eh;
+
+	if (len < sizeof(eh))
+		return false;
+	memcpy(&eh, buf, sizeof(eh));
+	if (memcmp(eh.e_ident, ELFMAG, SELFMAG) || eh.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    eh.e_phentsize != sizeof(Elf64_Phdr))
+		return false;
+	for (unsigned i = 0; i < eh.e_phnum; i++) {
+		uint64_t at = eh.e_phoff + i * sizeof(Elf64_Phdr);
+		const unsigned char *own;
+		Elf64_Phdr ph;
+		size_t n;
+
+		if (eh.e_phoff > len || at + sizeof(ph) > len)
+			break;
+		memcpy(&ph, buf + at, sizeof(ph));
+		if (ph.p_type != PT_NOTE || ph.p_offset > len || ph.p_filesz > len - ph.p_offset)
+			continue;
+		n = note_of(buf + ph.p_offset, ph.p_filesz, &own);
+		if (n)
+			return n != id->len || memcmp(own, id->data, n);
+	}
+	return false;
+}
+
+static bool very_same(const Cor__Task__File *f)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	/* the path of a deleted file is another file's now, or nobody's */
+	if (f->deleted || f->path[0] != '/')
+		return false;
+	fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	if ((uint64_t)st.st_size != f->size ||
+	    (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec != f->mtime_ns)
+		return false;
+	return !f->build_id.len || !other_build(fd, &f->build_id);
+}
+
+int cor_rebuild_check_files(const Cor__Task__Memory *memory, bool *file_ok, struct cor_error *err)
+{
+	for (size_t i = 0; i < memory->n_files; i++)
+		file_ok[i] = very_same(memory->files[i]);
+	return 0;
+}
+
+/* In /dev/shm under its name; without a name where it had none, or where the
+ * name is in use here: then the bytes are the task's own nevertheless. */
+static int open_tmpfs(const Cor__Task__Object *o, struct cor_error *err)
+{
+	mode_t mode = o->mode ? o->mode & 07777 : 0600;
+	char dir[4096];
+	char *slash;
+	int fd;
+
+	if (o->name[0] != '/' || strlen(o->name) >= sizeof(dir))
+		return cor_fail(err, -EPROTO, "shared memory object %u has the odd path '%s'", o->id,
+				o->name);
+	if (!o->unlinked) {
+		fd = open(o->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+		if (fd >= 0) {
+			fchmod(fd, mode);       /* whatever our umask is */
+			return fd;
+		}
+		if (errno != EEXIST)
+			return cor_fail_errno(err, "cannot make %s", o->name);
+	}
+	strcpy(dir, o->name);
+	slash = strrchr(dir, '/');
+	slash[slash == dir] = 0;
+	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+	if (fd < 0)
+		return cor_fail_errno(err, "cannot make a nameless file in %s for %s", dir, o->name);
+	return fd;
+}
+
+static int open_memfd(const Cor__Task__Object *o, struct cor_error *err)
+{
+	bool sealable = o->kind == COR__TASK__OBJECT_KIND__OBJECT_MEMFD && !(o->seals & F_SEAL_SEAL);
+	const char *name = o->name[0] ? o->name : "cor";
+	int fd;
+
+	/* a seal can be set only where sealing is allowed, F_SEAL_SEAL itself too */
+	if (o->seals & ~(uint32_t)F_SEAL_SEAL)
+		sealable = true;
+	fd = memfd_create(name, MFD_CLOEXEC | (sealable ? MFD_ALLOW_SEALING : 0));
+	if (fd < 0)
+		return cor_fail_errno(err, "cannot make shared memory for object %u (%s)", o->id, name);
+	if (o->mode)
+		fchmod(fd, o->mode & 07777);
+	return fd;
+}
+
+int cor_rebuild_make_object(const Cor__Task__Object *o, struct cor_error *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = o->kind == COR__TASK__OBJECT_KIND__OBJECT_TMPFS ? open_tmpfs(o, err) : open_memfd(o, err);
+
+	if (r < 0)
+		return r;
+	fd = r;
+	if (ftruncate(fd, (off_t)o->size) < 0)
+		return cor_fail_errno(err, "cannot give shared memory object %u (%s) its %llu bytes",
+				      o->id, o->name, (unsigned long long)o->size);
+	return take_fd(&fd);
+}
+
+int cor_rebuild_seal_object(const Cor__Task__Object *o, int fd, struct cor_error *err)
+{
+	if (o->kind != COR__TASK__OBJECT_KIND__OBJECT_MEMFD)
+		return 0;
+	/* made without MFD_ALLOW_SEALING it is sealed against sealing already */
+	if (!(o->seals & ~(uint32_t)F_SEAL_SEAL))
+		return 0;
+	if (fcntl(fd, F_ADD_SEALS, (int)o->seals) < 0)
+		return cor_fail_errno(err, "cannot seal shared memory object %u (%s)", o->id, o->name);
+	return 0;
+}

@@ -1,0 +1,187 @@
+/* What all threads of a process share: signal actions, umask, directory, and
+ * what is set from outside: limits, scheduling. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/task/rebuild_private.h"
+
+#define IOPRIO_WHO_PROCESS 1
+#define SIGSET_BYTES 8
+
+/* The kernel's struct sigaction. */
+struct action { uint64_t handler, flags, restorer, mask; };
+
+static int add_action(struct cor_rebuild *rb, int sig, const Cor__Task__SigAction *a,
+		      struct cor_error *err)
+{
+	const struct action k = { a->handler, a->flags, a->restorer, a->mask };
+	uint64_t at;
+	int r = cor_batch_data(rb->batch, &k, sizeof(k), &at, err);
+
+	if (r == 0)
+		r = cor_batch_add(rb->batch, COR_BATCH_OK, SYS_rt_sigaction,
+				  COR_ARGS((uint64_t)sig, at, 0, SIGSET_BYTES), err,
+				  "set the action of signal %d", sig);
+	return r < 0 ? r : 0;
+}
+
+int cor_rebuild_actions(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < image->n_actions && i < 64 && r == 0; i++) {
+		int sig = (int)i + 1;
+
+		/* SIGTRAP ends our lists: its own comes at the very end */
+		if (sig == SIGKILL || sig == SIGSTOP || sig == SIGTRAP)
+			continue;
+		/* as the stub has it */
+		if (!image->actions[i]->handler && !image->actions[i]->flags &&
+		    !image->actions[i]->mask)
+			continue;
+		r = add_action(rb, sig, image->actions[i], err);
+	}
+	return r;
+}
+
+int cor_rebuild_trap_action(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct cor_error *err)
+{
+	const Cor__Task__SigAction *a;
+
+	if (image->n_actions < SIGTRAP)
+		return 0;
+	a = image->actions[SIGTRAP - 1];
+	return a->handler || a->flags || a->mask ? add_action(rb, SIGTRAP, a, err) : 0;
+}
+
+static int add_membarrier(struct cor_rebuild *rb, uint32_t registered, struct cor_error *err)
+{
+	int r = 0;
+
+	for (unsigned bit = 0; bit < 32 && r >= 0; bit++)
+		if (registered >> bit & 1)
+			r = cor_batch_add(rb->batch, COR_BATCH_OK, SYS_membarrier,
+					  COR_ARGS(1u << bit), err, "register for membarrier %#x",
+					  1u << bit);
+	return r < 0 ? r : 0;
+}
+
+int cor_rebuild_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err)
+{
+	const Cor__Task__Identity *id = image->identity;
+	struct cor_batch *b = rb->batch;
+	uint64_t at;
+	int r = cor_batch_add(b, COR_BATCH_OK, SYS_umask, COR_ARGS(id->umask), err, "set the umask");
+
+	if (r >= 0 && id->cwd[0])
+		r = cor_batch_data(b, id->cwd, strlen(id->cwd) + 1, &at, err);
+	if (r >= 0 && id->cwd[0])
+		r = cor_batch_add(b, COR_BATCH_OK, SYS_chdir, COR_ARGS(at), err,
+				  "change to the directory %s", id->cwd);
+	if (r >= 0)
+		r = cor_batch_add(b, COR_BATCH_OK, SYS_prctl,
+				  COR_ARGS(PR_SET_CHILD_SUBREAPER, id->child_subreaper), err,
+				  "set the subreaper flag");
+	return r < 0 ? r : add_membarrier(rb, id->membarrier, err);
+}
+
+/* --- from outside ------------------------------------------------------------ */
+
+/* As asked for; where the hard limit cannot be raised, as much as there is. */
+static void set_limit(pid_t pid, int resource, const Cor__Task__Limit *l)
+{
+	struct rlimit want = { l->cur, l->max }, now;
+
+	if (prlimit(pid, (__rlimit_resource_t)resource, &want, NULL) == 0)
+		return;
+	if (prlimit(pid, (__rlimit_resource_t)resource, NULL, &now) < 0)
+		return;
+	want.rlim_max = COR_MIN(want.rlim_max, now.rlim_max);
+	want.rlim_cur = COR_MIN(want.rlim_cur, want.rlim_max);
+	prlimit(pid, (__rlimit_resource_t)resource, &want, NULL);
+}
+
+static void write_number(pid_t pid, const char *file, const char *format, long value)
+{
+	char path[64], text[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, file);
+	snprintf(text, sizeof(text), format[0] == 'x' ? "%#lx" : "%ld", value);
+	/* lowering the OOM score wants a privilege; neither keeps the task from working */
+	cor_spew(AT_FDCWD, path, text);
+}
+
+struct sched {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t  nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+static int set_scheduling(pid_t tid, const Cor__Task__Thread *t, struct cor_error *err)
+{
+	const struct sched s = {
+		.size = sizeof(s), .policy = t->sched_policy, .flags = t->sched_flags,
+		.nice = t->nice, .priority = (uint32_t)t->sched_priority,
+	};
+	bool real_time = t->sched_policy == SCHED_FIFO || t->sched_policy == SCHED_RR;
+
+	if (syscall(SYS_sched_setattr, tid, &s, 0) == 0 || !real_time)
+		return 0;
+	return cor_fail_errno(err, "cannot give thread %d its real-time priority %d", t->tid,
+			      t->sched_priority);
+}
+
+/* Where none of its CPUs is here, it may use all. */
+static void set_affinity(pid_t tid, const Cor__Task__Thread *t)
+{
+	unsigned char now[1024] = { 0 };
+	long len = syscall(SYS_sched_getaffinity, tid, sizeof(now), now);
+	bool any = false;
+
+	for (long i = 0; i < len; i++) {
+		now[i] &= (size_t)i < t->affinity.len ? t->affinity.data[i] : 0;
+		any |= now[i] != 0;
+	}
+	if (any)
+		syscall(SYS_sched_setaffinity, tid, len, now);
+}
+
+int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err)
+{
+	const Cor__Task__Identity *id = image->identity;
+	int r = 0;
+
+	for (size_t i = 0; i < id->n_limits && i < RLIM_NLIMITS; i++)
+		set_limit(rb->pid, (int)i, id->limits[i]);
+	write_number(rb->pid, "oom_score_adj", "d", id->oom_score_adj);
+	if (id->coredump_filter)
+		write_number(rb->pid, "coredump_filter", "x", id->coredump_filter);
+	for (unsigned i = 0; i < rb->nthreads && r == 0; i++) {
+		const Cor__Task__Thread *t = image->threads[i];
+
+		r = set_scheduling(rb->threads[i].outer, t, err);
+		set_affinity(rb->threads[i].outer, t);
+		if (t->ioprio)
+			syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, rb->threads[i].outer, t->ioprio);
+	}
+	return r;
+}
