@@ -150,8 +150,8 @@ static void print_done(const json_t *r)
 	       (long long)output_number(r, "pid"), output_text(r, "peer"),
 	       (long long)output_number(r, "destination_pid"),
 	       output_us(freeze, sizeof(freeze), (double)output_number(r, "freeze_us")));
-	if (!json_is_integer(json_object_get(r, "drain_us")))
-		return;
+	if (strcmp(output_text(r, "state"), "released"))
+		return;         /* its memory is still on the way */
 	printf("%lld pages in %s: %lld on demand, %lld prefetched, %lld zero; %s received\n",
 	       (long long)output_number(r, "pages"),
 	       output_us(drain, sizeof(drain), (double)output_number(r, "drain_us")),

@@ -57,7 +57,7 @@ const char *output_reason(const json_t *result)
 
 int64_t output_number(const json_t *o, const char *key)
 {
-	return json_integer_value(json_object_get(o, key));
+	return (int64_t)json_number_value(json_object_get(o, key));
 }
 
 const char *output_text(const json_t *o, const char *key)

@@ -18,7 +18,7 @@ void output_json_error(int code, const char *error);
 /* "error" of a result that says no, or a stand-in. */
 const char *output_reason(const json_t *result);
 
-/* An integer member; 0 where there is none. */
+/* A member that is a number, without its fraction; 0 where there is none. */
 int64_t output_number(const json_t *o, const char *key);
 /* A text member; "-" where there is none. */
 const char *output_text(const json_t *o, const char *key);
