@@ -2,3 +2,4 @@
 corincludedir = $(includedir)/cor
 corinclude_HEADERS = include/cor/cor.h include/cor/error.h include/cor/migrate.h
 corinclude_HEADERS += include/cor/export.h
+corinclude_HEADERS += include/cor/import.h

@@ -26,3 +26,4 @@ libcor_sources += libcor/paging/pager_lane.c
 libcor_sources += libcor/paging/pager_reply.c
 libcor_sources += libcor/paging/install.c
 libcor_sources += libcor/paging/prefetch.c
+libcor_sources += libcor/paging/import.c

@@ -251,7 +251,7 @@ void *pager_thread(void *arg)
 	while (!p->leave) {
 		bool retry;
 
-		if (turn(p))
+		if (turn(p) || p->leave)
 			continue;
 		retry = p->stalled || !TAILQ_EMPTY(&p->lists[SLOT_HELD]);
 		wait_ring(p, retry ? RETRY_NS : PROBE_NS);
