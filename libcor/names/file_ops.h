@@ -99,7 +99,8 @@ struct cor_file_ops {
 };
 
 extern const struct cor_file_ops cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe,
-	cor_file_event, cor_file_epoll;
+	cor_file_event, cor_file_epoll, cor_file_inet, cor_file_socketpair, cor_file_unix,
+	cor_file_socket;
 
 /* All of them, NULL at the end. */
 extern const struct cor_file_ops *const cor_file_kinds[];

@@ -11,6 +11,10 @@ libcor_sources += \
 	libcor/names/file_pipe.c \
 	libcor/names/file_event.c \
 	libcor/names/file_epoll.c \
+	libcor/names/file_inet.c libcor/names/file_unix.c libcor/names/file_socketpair.c \
+	libcor/names/file_socket.c libcor/names/file_socket.h \
+	libcor/names/socket_options.c libcor/names/socket_unread.c \
+	libcor/names/sock_diag.c libcor/names/sock_diag.h \
 	libcor/names/files_table.c libcor/names/files_table.h \
 	libcor/names/files_holders.c libcor/names/files_holders.h \
 	libcor/names/files_capture.c \

@@ -3,7 +3,7 @@ if HAVE_CMOCKA
 names_fixture = tests/unit/files_fixture.c tests/unit/files_fixture.h
 names_ldadd = libcor/libcor-internal.la $(CMOCKA_LIBS)
 names_tests = tests/unit/test_files_regular tests/unit/test_files_pipe \
-	tests/unit/test_files_event
+	tests/unit/test_files_event tests/unit/test_files_unix tests/unit/test_files_inet
 
 check_PROGRAMS += $(names_tests)
 TESTS += $(names_tests)
@@ -13,4 +13,8 @@ tests_unit_test_files_pipe_SOURCES = tests/unit/test_files_pipe.c $(names_fixtur
 tests_unit_test_files_pipe_LDADD = $(names_ldadd)
 tests_unit_test_files_event_SOURCES = tests/unit/test_files_event.c $(names_fixture)
 tests_unit_test_files_event_LDADD = $(names_ldadd)
+tests_unit_test_files_unix_SOURCES = tests/unit/test_files_unix.c $(names_fixture)
+tests_unit_test_files_unix_LDADD = $(names_ldadd)
+tests_unit_test_files_inet_SOURCES = tests/unit/test_files_inet.c $(names_fixture)
+tests_unit_test_files_inet_LDADD = $(names_ldadd)
 endif

@@ -1,0 +1,204 @@
+/* TCP sockets that listen or were never connected, and UDP sockets. Established
+ * connections are refused. Datagrams that wait in a UDP socket stay behind, as
+ * UDP may lose them: they could not be made again with their senders' addresses. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/names/file_socket.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
+{
+	struct cor_socket s;
+
+	if (!S_ISSOCK(seen->st.st_mode) || cor_socket_query(seen->dup, &s) < 0 ||
+	    (s.domain != AF_INET && s.domain != AF_INET6))
+		return -1;
+	if ((s.type == SOCK_STREAM && (s.protocol == IPPROTO_TCP || s.protocol == IPPROTO_MPTCP)) ||
+	    (s.type == SOCK_DGRAM && s.protocol == IPPROTO_UDP))
+		return COR__NAMES__FILE_KIND__INET;
+	return -1;
+}
+
+static void print(const ProtobufCBinaryData *address, char name[COR_SOCKET_NAME])
+{
+	struct sockaddr_storage ss;
+	socklen_t len = 0;
+
+	if (cor_socket_sockaddr(address, &ss, &len) < 0)
+		len = 0;
+	cor_socket_print(&ss, len, name);
+}
+
+static int refuse_connection(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
+			     struct cor_error *err)
+{
+	char ours[COR_SOCKET_NAME], theirs[COR_SOCKET_NAME];
+
+	print(&out->address, ours);
+	print(&out->peer_address, theirs);
+	if (out->peer_address.len == 0)
+		return cor_file_refuse(err, seen, "a TCP connection from %s that is being made or has "
+				       "ended: connections are not carried yet", ours);
+	return cor_file_refuse(err, seen, "a TCP connection from %s to %s: established connections "
+			       "are not carried yet", ours, theirs);
+}
+
+static int capture_listener(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			    const struct tcp_info *info, Cor__Names__OpenFile *out,
+			    struct cor_error *err)
+{
+	char name[COR_SOCKET_NAME];
+
+	/* of a listener these two are the queue of connections and its limit (tcp(7)) */
+	out->backlog = (int32_t)info->tcpi_sacked;
+	if (info->tcpi_unacked == 0 || !c->with_content)
+		return 0;
+	print(&out->address, name);
+	return cor_file_refuse(err, seen, "a TCP socket listening on %s with %u connections that are "
+			       "not accepted yet: established connections are not carried yet",
+			       name, info->tcpi_unacked);
+}
+
+static int capture_tcp(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		       Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	struct pollfd p = { .fd = seen->dup, .events = POLLRDHUP };
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(seen->dup, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return cor_fail_errno(err, "descriptor %d: TCP_INFO", seen->fd);
+	if (out->listening)
+		return capture_listener(c, seen, &info, out, err);
+	/* a socket that was connected once stays shut down for reading */
+	if (out->peer_address.len || info.tcpi_state != TCP_CLOSE ||
+	    (poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP)))
+		return refuse_connection(seen, out, err);
+	return 0;
+}
+
+static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		   Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	int rc = cor_socket_capture(c, seen, out, err);
+
+	if (rc == 0)
+		rc = cor_socket_address(seen, false, &out->address, err);
+	if (rc == 0)
+		rc = cor_socket_address(seen, true, &out->peer_address, err);
+	if (rc < 0 || out->type != SOCK_STREAM)
+		return rc;
+	return capture_tcp(c, seen, out, err);
+}
+
+/* --- the destination --------------------------------------------------------- */
+
+static bool is_bound(const struct sockaddr_storage *ss)
+{
+	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)ss;
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)ss;
+
+	if (ss->ss_family == AF_INET6)
+		return sin6->sin6_port != 0 || !IN6_IS_ADDR_UNSPECIFIED(&sin6->sin6_addr);
+	return sin->sin_port != 0 || sin->sin_addr.s_addr != 0;
+}
+
+/* An option that is listed differs from the default, which is off. */
+static bool has_reuseaddr(const Cor__Names__OpenFile *file)
+{
+	for (size_t i = 0; i < file->n_options; i++)
+		if (file->options[i]->level == SOL_SOCKET && file->options[i]->name == SO_REUSEADDR)
+			return true;
+	return false;
+}
+
+/* A new socket with the file's options, bound as it was; or -errno. */
+static int make_bound(const Cor__Names__OpenFile *file, int number, struct cor_error *err)
+{
+	_cleanup_close_ int fd = cor_socket_make(file);
+	char name[COR_SOCKET_NAME];
+	struct sockaddr_storage ss;
+	int one = 1, zero = 0, rc;
+	socklen_t len;
+
+	if (fd < 0)
+		return cor_fail_code(err, fd, "descriptor %d: a socket of family %d and protocol %d "
+				     "cannot be made here", number, file->domain, file->protocol);
+	rc = cor_socket_options_set(file, fd, true, number, err);
+	if (rc < 0)
+		return rc;
+	rc = cor_socket_sockaddr(&file->address, &ss, &len);
+	if (rc < 0)
+		return cor_fail(err, rc, "descriptor %d: its address is wrong", number);
+	/* connections that ended here a moment ago must not keep the port */
+	if (file->type == SOCK_STREAM)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (is_bound(&ss) && bind(fd, (struct sockaddr *)&ss, len) < 0) {
+		rc = -errno;
+		cor_socket_print(&ss, len, name);
+		return cor_fail_code(err, rc, "descriptor %d: the address %s (%s) cannot be had here",
+				     number, name, file->type == SOCK_STREAM ? "TCP" : "UDP");
+	}
+	if (file->type == SOCK_STREAM && !has_reuseaddr(file))
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &zero, sizeof(zero));
+	return take_fd(&fd);
+}
+
+static int check(const struct cor_file_place *place, unsigned index, struct cor_error *err)
+{
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+	_cleanup_close_ int fd = make_bound(file, cor_file_number(place->table, index), err);
+
+	return fd < 0 ? fd : 0;
+}
+
+static int connect_udp(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
+{
+	char name[COR_SOCKET_NAME];
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int rc = cor_socket_sockaddr(&file->peer_address, &ss, &len);
+
+	if (rc < 0)
+		return cor_fail(err, rc, "descriptor %d: its peer's address is wrong", number);
+	if (connect(fd, (struct sockaddr *)&ss, len) == 0)
+		return 0;
+	rc = -errno;
+	cor_socket_print(&ss, len, name);
+	return cor_fail_code(err, rc, "descriptor %d: connecting to %s (UDP)", number, name);
+}
+
+static int restore(struct cor_file_restore *r, unsigned index, struct cor_error *err)
+{
+	const Cor__Names__OpenFile *file = cor_file_at(&r->place, index);
+	int number = cor_file_number(r->place.table, index);
+	_cleanup_close_ int fd = make_bound(file, number, err);
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	rc = cor_socket_options_set(file, fd, false, number, err);
+	if (rc == 0 && file->listening && listen(fd, file->backlog) < 0)
+		rc = cor_fail_errno(err, "descriptor %d: listening", number);
+	if (rc == 0 && file->type == SOCK_DGRAM && file->peer_address.len)
+		rc = connect_udp(file, fd, number, err);
+	return rc < 0 ? rc : cor_file_made(r, index, take_fd(&fd), "the socket", err);
+}
+
+const struct cor_file_ops cor_file_inet = {
+	.recognise = recognise,
+	.capture   = capture,
+	.check     = check,
+	.restore   = restore,
+	.kinds     = 1u << COR__NAMES__FILE_KIND__INET,
+};

@@ -1,0 +1,175 @@
+/* Sockets: what all of them have, and the refusal of families not carried. */
+#include "libcor/names/file_socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+
+static int get_int(int fd, int name, int *out)
+{
+	socklen_t len = sizeof(*out);
+
+	return getsockopt(fd, SOL_SOCKET, name, out, &len) < 0 ? -errno : 0;
+}
+
+int cor_socket_query(int fd, struct cor_socket *out)
+{
+	struct cor_socket s = { 0 };
+	int listening = 0;
+	int rc = get_int(fd, SO_DOMAIN, &s.domain);
+
+	if (rc == 0)
+		rc = get_int(fd, SO_TYPE, &s.type);
+	if (rc == 0)
+		rc = get_int(fd, SO_PROTOCOL, &s.protocol);
+	if (rc < 0)
+		return rc;
+	if (get_int(fd, SO_ACCEPTCONN, &listening) == 0)
+		s.listening = listening != 0;
+	*out = s;
+	return 0;
+}
+
+static void print_unix(const struct sockaddr_un *sun, socklen_t len, char name[COR_SOCKET_NAME])
+{
+	size_t path = len > offsetof(struct sockaddr_un, sun_path) ?
+		      len - offsetof(struct sockaddr_un, sun_path) : 0;
+
+	if (path == 0)
+		snprintf(name, COR_SOCKET_NAME, "(unnamed)");
+	else if (sun->sun_path[0] == 0)
+		snprintf(name, COR_SOCKET_NAME, "@%.*s", (int)path - 1, sun->sun_path + 1);
+	else
+		snprintf(name, COR_SOCKET_NAME, "%.*s", (int)path, sun->sun_path);
+}
+
+void cor_socket_print(const struct sockaddr_storage *ss, socklen_t len,
+		      char name[COR_SOCKET_NAME])
+{
+	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)ss;
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)ss;
+	char text[INET6_ADDRSTRLEN] = "?";
+
+	switch (len < sizeof(sa_family_t) ? AF_UNSPEC : ss->ss_family) {
+	case AF_INET:
+		inet_ntop(AF_INET, &sin->sin_addr, text, sizeof(text));
+		snprintf(name, COR_SOCKET_NAME, "%s:%u", text, ntohs(sin->sin_port));
+		break;
+	case AF_INET6:
+		inet_ntop(AF_INET6, &sin6->sin6_addr, text, sizeof(text));
+		snprintf(name, COR_SOCKET_NAME, "[%s]:%u", text, ntohs(sin6->sin6_port));
+		break;
+	case AF_UNIX:
+		print_unix((const struct sockaddr_un *)ss, len, name);
+		break;
+	default:
+		snprintf(name, COR_SOCKET_NAME, "(unnamed)");
+	}
+}
+
+int cor_socket_address(const struct cor_file_seen *seen, bool peer, ProtobufCBinaryData *out,
+		       struct cor_error *err)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int rc = peer ? getpeername(seen->dup, (struct sockaddr *)&ss, &len) :
+		 getsockname(seen->dup, (struct sockaddr *)&ss, &len);
+
+	if (rc < 0 && peer && errno == ENOTCONN)
+		return 0;
+	if (rc < 0)
+		return cor_fail_errno(err, "descriptor %d: its address", seen->fd);
+	return cor_file_bytes(out, &ss, len);
+}
+
+int cor_socket_sockaddr(const ProtobufCBinaryData *bytes, struct sockaddr_storage *out,
+			socklen_t *len)
+{
+	if (bytes->len < sizeof(sa_family_t) || bytes->len > sizeof(*out))
+		return -EPROTO;
+	memset(out, 0, sizeof(*out));
+	memcpy(out, bytes->data, bytes->len);
+	*len = (socklen_t)bytes->len;
+	return 0;
+}
+
+int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		       Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	socklen_t instructions = 0;
+	struct cor_socket s;
+	int rc = cor_socket_query(seen->dup, &s);
+
+	if (rc < 0)
+		return cor_fail_code(err, rc, "descriptor %d: its socket", seen->fd);
+	if (!c->same_netns)
+		return cor_file_refuse(err, seen, "a socket of a network namespace that is not "
+				       "cord's: that is not carried yet");
+	if (seen->holder.pid)
+		return cor_file_refuse_shared(err, seen, "a socket");
+	if (getsockopt(seen->dup, SOL_SOCKET, SO_GET_FILTER, NULL, &instructions) == 0 &&
+	    instructions)
+		return cor_file_refuse(err, seen, "a socket with a packet filter: filters are not "
+				       "carried yet");
+	out->domain = s.domain;
+	out->type = s.type;
+	out->protocol = s.protocol;
+	out->listening = s.listening;
+	return cor_socket_options_capture(seen, out, err);
+}
+
+int cor_socket_make(const Cor__Names__OpenFile *file)
+{
+	int fd = socket(file->domain, file->type | SOCK_CLOEXEC |
+			(file->flags & O_NONBLOCK ? SOCK_NONBLOCK : 0), file->protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* --- all the others -------------------------------------------------------- */
+
+static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
+{
+	/* any kind: capture refuses it, whatever it is */
+	return S_ISSOCK(seen->st.st_mode) ? COR__NAMES__FILE_KIND__INET : -1;
+}
+
+static const char *family_name(const struct cor_socket *s)
+{
+	switch (s->domain) {
+	case AF_NETLINK:   return "a netlink socket";
+	case AF_PACKET:    return "a packet socket";
+	case AF_VSOCK:     return "a vsock socket";
+	case AF_ALG:       return "a socket of the kernel's crypto interface (AF_ALG)";
+	case AF_BLUETOOTH: return "a Bluetooth socket";
+	case AF_XDP:       return "an XDP socket";
+	case AF_CAN:       return "a CAN socket";
+	case AF_TIPC:      return "a TIPC socket";
+	case AF_INET:
+	case AF_INET6:     return s->type == SOCK_RAW ? "a raw socket" : "an IP socket";
+	default:           return "a socket";
+	}
+}
+
+static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		   Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	struct cor_socket s = { 0 };
+
+	cor_socket_query(seen->dup, &s);
+	return cor_file_refuse(err, seen, "%s (family %d, type %d, protocol %d): only TCP, UDP and "
+			       "UNIX sockets are carried", family_name(&s), s.domain, s.type,
+			       s.protocol);
+}
+
+const struct cor_file_ops cor_file_socket = {
+	.recognise = recognise,
+	.capture   = capture,
+};

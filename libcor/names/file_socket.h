@@ -1,0 +1,57 @@
+/* What the kinds of sockets share: names, options, queued messages. */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "libcor/names/file_ops.h"
+
+#define COR_SOCKET_NAME 136     /* room for a printable address */
+
+struct cor_socket {
+	int  domain, type, protocol;
+	bool listening;
+};
+
+/* -errno when it is not a socket. */
+int cor_socket_query(int fd, struct cor_socket *out);
+
+/* "10.0.0.1:80", "[::1]:80", "/run/x.sock", "@abstract", "(unnamed)". */
+void cor_socket_print(const struct sockaddr_storage *ss, socklen_t len,
+		      char name[COR_SOCKET_NAME]);
+
+/* getsockname(2) or getpeername(2) into bytes; nothing where there is none. */
+int cor_socket_address(const struct cor_file_seen *seen, bool peer, ProtobufCBinaryData *out,
+		       struct cor_error *err);
+
+/* An address that came in a table, whose length was checked. -EPROTO. */
+int cor_socket_sockaddr(const ProtobufCBinaryData *bytes, struct sockaddr_storage *out,
+			socklen_t *len);
+
+/* Domain, type, protocol and options into out; refuses what all sockets are
+ * refused for: another network namespace, another holder, a packet filter. */
+int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		       Cor__Names__OpenFile *out, struct cor_error *err);
+
+/* A new socket of the file's kind, close-on-exec, O_NONBLOCK as it was. -errno. */
+int cor_socket_make(const Cor__Names__OpenFile *file);
+
+/* --- socket_options.c ------------------------------------------------------ */
+
+/* Options that differ from those of a new socket. */
+int cor_socket_options_capture(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+			       struct cor_error *err);
+
+/* Sets those that must be set before bind(2), or all the others. number: the
+ * descriptor's, for the sentence. */
+int cor_socket_options_set(const Cor__Names__OpenFile *file, int fd, bool before_bind, int number,
+			   struct cor_error *err);
+
+/* --- socket_unread.c ------------------------------------------------------- */
+
+/* The queued messages of a UNIX socket, peeked: one for a stream, each for the
+ * other types. */
+int cor_socket_unread_capture(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+			      struct cor_error *err);
+
+/* Sends file's messages through from, whose peer is the socket that had them. -errno. */
+int cor_socket_unread_send(const Cor__Names__OpenFile *file, int from);
