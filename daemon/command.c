@@ -82,7 +82,8 @@ static void run_migrate(struct client *k, const struct request *q)
 	char why[320];
 
 	if (!what.dest) {
-		snprintf(why, sizeof(why), "\"%s\" is neither ADDR:PORT nor a peer's name", q->dest);
+		snprintf(why, sizeof(why), "\"%s\" is neither ADDR:PORT nor a peer's name",
+			 q->dest);
 		client_refuse(k, why);
 		return;
 	}

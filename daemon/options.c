@@ -22,8 +22,10 @@ struct given {
 
 static const struct argp_option options[] = {
 	{ "name",      'n', "NAME",      0, "This host, as its peers know it (the host's name)", 0 },
-	{ "listen",    'l', "ADDR:PORT", 0, "Serve peers here (" CORD_DEFAULT_LISTEN ")", 0 },
-	{ "control",   'c', "PATH",      0, "The control socket (" CORD_DEFAULT_CONTROL ")", 0 },
+	{ "listen",    'l', "ADDR:PORT", 0,
+	  "Serve peers here (" CORD_DEFAULT_LISTEN ")", 0 },
+	{ "control",   'c', "PATH",      0,
+	  "The control socket (" CORD_DEFAULT_CONTROL ")", 0 },
 	{ "config",    'f', "FILE",      0, "Read this configuration first", 0 },
 	{ "state-dir", OPT_STATE_DIR, "DIR", 0,
 	  "Where sessions leave what must outlive them (" CORD_DEFAULT_STATE ")", 0 },

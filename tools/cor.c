@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "libcor/base/cleanup.h"
+#include "tools/output.h"
 
 #define DEFAULT_CONTROL "/run/cor/cord.sock"
 
@@ -28,6 +29,7 @@ int cor_complain(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	output_clean_text(text);
 	fprintf(stderr, "cor: %s\n", text);
 	return COR_EXIT_FAILED;
 }

@@ -58,6 +58,7 @@ static int cancel(const struct wish *w)
 		output_json(result);
 	if (!json_is_true(json_object_get(result, "ok")))
 		return cor_complain("%s", output_reason(result));
+	output_clean(result);
 	if (!w->json)
 		printf("cancelled: %s (%lld) runs on here\n", output_text(result, "comm"),
 		       (long long)output_number(result, "pid"));

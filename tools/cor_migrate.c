@@ -82,12 +82,14 @@ static int check_pid(struct wish *w, struct cor_error *err)
 	errno = 0;
 	pid = strtol(w->pid_text, &end, 10);
 	if (errno || *end || end == w->pid_text || pid < 1 || pid > INT_MAX)
-		return cor_fail(err, -EINVAL, "\"%s\" is not the number of a process", w->pid_text);
+		return cor_fail(err, -EINVAL, "\"%s\" is not the number of a process",
+				w->pid_text);
 	if (kill((pid_t)pid, 0) < 0 && errno == ESRCH)
 		return cor_fail(err, -ESRCH, "there is no process %ld", pid);
 	if (process_of((pid_t)pid))
-		return cor_fail(err, -EINVAL, "%ld is a thread of process %d, which moves as a whole",
-				pid, (int)process_of((pid_t)pid));
+		return cor_fail(err, -EINVAL,
+				"%ld is a thread of process %d, which moves as a whole", pid,
+				(int)process_of((pid_t)pid));
 	w->pid = (pid_t)pid;
 	return 0;
 }
@@ -95,7 +97,8 @@ static int check_pid(struct wish *w, struct cor_error *err)
 static int check(struct wish *w, struct cor_error *err)
 {
 	if (!w->pid_text || !w->dest)
-		return cor_fail(err, -EINVAL, "migrate takes PID and DEST (see cor migrate --help)");
+		return cor_fail(err, -EINVAL,
+				"migrate takes PID and DEST (see cor migrate --help)");
 	if (!*w->dest)
 		return cor_fail(err, -EINVAL, "DEST is empty");
 	if (strcmp(w->wait, "resumed") && strcmp(w->wait, "drained"))
@@ -135,6 +138,7 @@ static int await(struct client *c, json_t **result, char id[33], struct cor_erro
 			*result = json_incref(event);
 			break;
 		}
+		output_clean(event);
 		progress_show(&bar, event);
 	}
 	progress_end(&bar);
@@ -165,14 +169,15 @@ static void print_done(const json_t *r)
 		       output_us(p99, sizeof(p99), (double)output_number(fault, "p99")));
 }
 
-static int finish(const struct wish *w, const json_t *result)
+static int finish(const struct wish *w, json_t *result)
 {
 	bool ok = json_is_true(json_object_get(result, "ok"));
 	int code = (int)output_number(result, "exit");
 
 	if (w->json)
 		output_json(result);
-	else if (ok)
+	output_clean(result);
+	if (ok && !w->json)
 		print_done(result);
 	if (ok)
 		return COR_EXIT_DONE;

@@ -164,8 +164,10 @@ static int status(const struct wish *w)
 		output_json(result);
 	if (!json_is_true(json_object_get(result, "ok")))
 		return cor_complain("%s", output_reason(result));
-	if (!w->json)
+	if (!w->json) {
+		output_clean(result);
 		print_all(w, result);
+	}
 	return COR_EXIT_DONE;
 }
 

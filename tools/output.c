@@ -2,6 +2,7 @@
 #include "tools/output.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libcor/base/cleanup.h"
@@ -46,6 +47,38 @@ void output_json_error(int code, const char *error)
 
 	output_json(o);
 	json_decref(o);
+}
+
+void output_clean_text(char *text)
+{
+	for (char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+}
+
+static void clean_string(json_t *s)
+{
+	char *text = strdup(json_string_value(s));
+
+	if (!text)
+		return;
+	output_clean_text(text);
+	json_string_set(s, text);
+	free(text);
+}
+
+void output_clean(json_t *o)
+{
+	const char *key;
+	json_t *value;
+	size_t i;
+
+	if (json_is_string(o))
+		clean_string(o);
+	json_array_foreach(o, i, value)
+		output_clean(value);
+	json_object_foreach(o, key, value)
+		output_clean(value);
 }
 
 const char *output_reason(const json_t *result)

@@ -15,6 +15,11 @@ void output_json(const json_t *o);
 /* ok:false, exit and error: for --json where there is no answer of cord. */
 void output_json_error(int code, const char *error);
 
+/* Names of tasks come from anywhere: makes every text in o fit to be shown on a
+ * terminal, '?' in place of control characters. */
+void output_clean(json_t *o);
+void output_clean_text(char *text);
+
 /* "error" of a result that says no, or a stand-in. */
 const char *output_reason(const json_t *result);
 

@@ -195,7 +195,8 @@ static bool has_ptrace(const struct cor_features *f) { return f->ptrace; }
 const struct cor_feature *cor_feature_list(unsigned *n)
 {
 	static const struct cor_feature list[] = {
-		{ "userfaultfd",   "pages by reference, kernel faults included", true, has_userfaultfd },
+		{ "userfaultfd",   "pages by reference, kernel faults included", true,
+		  has_userfaultfd },
 		{ "uffd_events",   "following fork, mremap, munmap and madvise", true, has_events },
 		{ "uffd_shmem",    "shared memory by reference", true, has_shmem },
 		{ "ptrace",        "freezing a task and reading its registers", true, has_ptrace },

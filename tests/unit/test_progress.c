@@ -95,6 +95,26 @@ static void writes_times_in_fitting_units(void **state)
 	assert_string_equal(output_us(buf, sizeof(buf), 8120000), "8.12 s");
 }
 
+static void shows_no_control_characters_of_others(void **state)
+{
+	json_t *o = json_pack("{s:[{s:s}]}", "tasks", "comm", "a\033[2Jb\n");
+
+	output_clean(o);
+	assert_string_equal(output_text(json_array_get(json_object_get(o, "tasks"), 0), "comm"),
+			    "a?[2Jb?");
+	json_decref(o);
+}
+
+static void takes_numbers_with_a_fraction(void **state)
+{
+	json_t *o = json_pack("{s:f, s:i}", "p50", 30.7, "max", 120);
+
+	assert_int_equal(output_number(o, "p50"), 30);
+	assert_int_equal(output_number(o, "max"), 120);
+	assert_int_equal(output_number(o, "none"), 0);
+	json_decref(o);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -106,6 +126,8 @@ int main(void)
 		cmocka_unit_test(stops_at_a_hundred),
 		cmocka_unit_test(writes_bytes_in_binary_units),
 		cmocka_unit_test(writes_times_in_fitting_units),
+		cmocka_unit_test(shows_no_control_characters_of_others),
+		cmocka_unit_test(takes_numbers_with_a_fraction),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
