@@ -1,0 +1,73 @@
+/* Inside capture: one capture on its way, and its parts (capture_*.c). */
+#pragma once
+
+#include "libcor/task/capture.h"
+#include "libcor/task/inject.h"
+#include "libcor/task/procfs.h"
+
+struct cor_capture {
+	pid_t pid;
+	struct cor_tracee *t;                   /* NULL: the skeleton of a running task */
+	struct cor_capture_options o;
+	const Cor__Task__Image *skeleton;       /* lends what cannot have changed; or NULL */
+	Cor__Task__Image *image;                /* being built */
+	struct cor_proc_status status;          /* of the leader */
+	struct cor_proc_stat stat;
+	int proc;                               /* /proc/PID */
+	int mem, pagemap;                       /* opened when first needed; -1 */
+	uint64_t action_flags[64];              /* of each signal, once known */
+};
+
+/* /proc/PID/NAME whole; the caller's to free. */
+int cor_capture_slurp(struct cor_capture *c, const char *name, char **out, size_t *len,
+		      struct cor_error *err);
+int cor_capture_no_memory(struct cor_capture *c, struct cor_error *err);
+
+/* capture_memory.c: Image.memory, without the contents of pages */
+int cor_capture_memory(struct cor_capture *c, struct cor_error *err);
+
+/* capture_objects.c: files and shared memory behind mappings */
+struct cor_backing {                    /* what a mapping maps */
+	int  file;                      /* index into Memory.files, or -1 */
+	uint32_t object;                /* Object.id, or 0 */
+	bool anonymous;                 /* private /dev/zero */
+};
+int cor_capture_backing(struct cor_capture *c, const struct cor_map_line *m,
+			struct cor_backing *out, struct cor_error *err);
+int cor_capture_exe(struct cor_capture *c, struct cor_error *err);
+int cor_capture_lend_files(struct cor_capture *c, struct cor_error *err);
+int cor_capture_object_descriptors(struct cor_capture *c, struct cor_error *err);
+
+/* capture_written.c: pages of private file mappings that no longer are the file's */
+int cor_capture_written(struct cor_capture *c, struct cor_error *err);
+
+/* capture_eager.c: pages for the first instructions, and hints. After threads. */
+int cor_capture_eager(struct cor_capture *c, struct cor_error *err);
+
+/* capture_pages.c: reading the task's memory */
+int cor_capture_read(struct cor_capture *c, uint64_t addr, void *buf, size_t len);
+bool cor_capture_page_is_there(struct cor_capture *c, uint64_t addr);
+Cor__Task__Vma *cor_capture_find_vma(const Cor__Task__Image *image, uint64_t addr);
+
+/* capture_threads.c: Image.threads; tid and comm only in a skeleton */
+int cor_capture_threads(struct cor_capture *c, struct cor_error *err);
+/* Pending signals, and what becomes of interrupted calls. After the calls. */
+int cor_capture_signals(struct cor_capture *c, struct cor_error *err);
+
+/* capture_calls.c: what only the task can say, by injection */
+int cor_capture_calls(struct cor_capture *c, struct cor_error *err);
+
+/* capture_identity.c */
+int cor_capture_identity(struct cor_capture *c, struct cor_error *err);
+int cor_capture_clock(struct cor_capture *c, struct cor_error *err);
+void cor_capture_credentials(Cor__Task__Credentials *out, const struct cor_proc_status *st);
+
+/* refuse.c: -EOPNOTSUPP, or -EAGAIN for children of a stopped task */
+int cor_refuse_process(struct cor_capture *c, struct cor_error *err);
+int cor_refuse_mapping(struct cor_capture *c, const struct cor_map_line *m, struct cor_error *err);
+int cor_refuse_smap(struct cor_capture *c, const struct cor_smap *s, struct cor_error *err);
+int cor_refuse_thread(struct cor_capture *c, const struct cor_tracee_thread *th,
+		      const struct cor_proc_status *st, struct cor_error *err);
+
+/* build_id.c: the GNU build-id of the ELF file fd, its length (0: none). */
+size_t cor_build_id(int fd, uint8_t *out, size_t room);

@@ -1,0 +1,401 @@
+/* refuse: each thing that cannot be carried is named. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/io_uring.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "libcor/task/capture.h"
+#include "tests/unit/victim.h"
+
+#define SKIPPED 98      /* the victim could not do it here */
+
+static struct victim v;
+
+static int setup(void **state)
+{
+	memset(&v, 0, sizeof(v));
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	victim_end(&v);
+	return 0;
+}
+
+/* Runs prepare in a victim, which must then be refused with a sentence that
+ * holds word and its PID. */
+static int body(struct victim *self, void *arg)
+{
+	int ok = ((int (*)(void))arg)();
+	char c;
+
+	*(int *)self->shared = ok ? 0 : SKIPPED;
+	victim_ready(self);
+	return read(self->to, &c, 1) == 1 ? 0 : 1;
+}
+
+static void expect(int (*prepare)(void), const char *word)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Task__Image *image = NULL;
+	char pid[16];
+	int r;
+
+	victim_start(&v, body, (void *)prepare);
+	if (*(int *)v.shared == SKIPPED)
+		skip();
+	r = cor_capture_skeleton(v.pid, NULL, &image, &err);
+	assert_int_equal(r, -EOPNOTSUPP);
+	assert_null(image);
+	assert_int_equal(err.code, r);
+	if (!strstr(err.text, word))
+		fail_msg("'%s' does not say '%s'", err.text, word);
+	snprintf(pid, sizeof(pid), "%d", v.pid);
+	assert_non_null(strstr(err.text, pid));
+}
+
+static int nothing(void)
+{
+	return 1;
+}
+
+static void a_plain_process_is_accepted(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Task__Image *image = NULL;
+
+	victim_start(&v, body, (void *)nothing);
+	if (cor_capture_skeleton(v.pid, NULL, &image, &err))
+		fail_msg("%s", err.text);
+	cor__task__image__free_unpacked(image, NULL);
+}
+
+static int has_child(void)
+{
+	if (!fork()) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		prctl(PR_SET_NAME, "offspring");
+		for (;;)
+			pause();
+	}
+	usleep(1000);
+	return 1;
+}
+
+static void children(void **state)
+{
+	expect(has_child, "child");
+}
+
+static int has_zombie(void)
+{
+	siginfo_t info;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0;
+}
+
+static void zombies_of_its_own(void **state)
+{
+	expect(has_zombie, "ended but not waited for");
+}
+
+static int filters(void)
+{
+	struct sock_filter allow = { .code = BPF_RET | BPF_K, .k = SECCOMP_RET_ALLOW };
+	struct sock_fprog prog = { 1, &allow };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog) == 0;
+}
+
+static void seccomp(void **state)
+{
+	expect(filters, "seccomp");
+}
+
+static int maps_uring(void)
+{
+	struct io_uring_params p = { 0 };
+	long fd = syscall(SYS_io_uring_setup, 4, &p);
+
+	return fd >= 0 && mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0) != MAP_FAILED;
+}
+
+static void io_uring(void **state)
+{
+	expect(maps_uring, "io_uring");
+}
+
+static int maps_aio(void)
+{
+	unsigned long ctx = 0;
+
+	return syscall(SYS_io_setup, 4, &ctx) == 0;
+}
+
+static void aio(void **state)
+{
+	expect(maps_aio, "aio");
+}
+
+static int maps_sysv(void)
+{
+	int id = shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600);
+	void *p = id < 0 ? (void *)-1 : shmat(id, NULL, 0);
+
+	if (id >= 0)
+		shmctl(id, IPC_RMID, NULL);
+	return p != (void *)-1;
+}
+
+static void sysv_memory(void **state)
+{
+	expect(maps_sysv, "System V");
+}
+
+static int maps_device(void)
+{
+	int fd = open("/dev/mem", O_RDONLY);
+
+	if (fd < 0)
+		return 0;
+	return mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED;
+}
+
+static void devices(void **state)
+{
+	expect(maps_device, "device");
+}
+
+static int maps_shared_file(void)
+{
+	char path[] = "/var/tmp/test-refuse-XXXXXX";
+	int fd = mkstemp(path);
+
+	unlink(path);
+	if (fd < 0 || ftruncate(fd, 4096))
+		return 0;
+	return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED;
+}
+
+static void shared_writable_files(void **state)
+{
+	expect(maps_shared_file, "/var/tmp/test-refuse-");
+}
+
+static int uses_pkey(void)
+{
+	long key = syscall(SYS_pkey_alloc, 0, 0);
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return key >= 0 && syscall(SYS_pkey_mprotect, p, 4096, PROT_READ | PROT_WRITE, key) == 0;
+}
+
+static void protection_keys(void **state)
+{
+	expect(uses_pkey, "protection key");
+}
+
+static int maps_hugetlb(void)
+{
+	return mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+}
+
+static void huge_pages(void **state)
+{
+	expect(maps_hugetlb, "huge");
+}
+
+static int other_uts(void)
+{
+	return unshare(CLONE_NEWUTS) == 0;
+}
+
+static int other_net(void)
+{
+	return unshare(CLONE_NEWNET) == 0;
+}
+
+static int other_ipc(void)
+{
+	return unshare(CLONE_NEWIPC) == 0;
+}
+
+static int other_user(void)
+{
+	return unshare(CLONE_NEWUSER) == 0;
+}
+
+static void uts_namespace(void **state)
+{
+	expect(other_uts, "uts namespace");
+}
+
+static void net_namespace(void **state)
+{
+	expect(other_net, "net namespace");
+}
+
+static void ipc_namespace(void **state)
+{
+	expect(other_ipc, "ipc namespace");
+}
+
+static void user_namespace(void **state)
+{
+	expect(other_user, "user namespace");
+}
+
+static int other_root(void)
+{
+	return chroot("/var/tmp") == 0;
+}
+
+static void root_directory(void **state)
+{
+	expect(other_root, "root directory, /var/tmp");
+}
+
+static void refuse_pid(pid_t pid, int code, const char *word)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Task__Image *image = NULL;
+
+	assert_int_equal(cor_capture_skeleton(pid, NULL, &image, &err), code);
+	if (!strstr(err.text, word))
+		fail_msg("'%s' does not say '%s'", err.text, word);
+}
+
+static void kernel_threads(void **state)
+{
+	refuse_pid(2, -EOPNOTSUPP, "kernel thread");
+}
+
+static void itself(void **state)
+{
+	refuse_pid(getpid(), -EOPNOTSUPP, "itself");
+}
+
+static void nobody(void **state)
+{
+	refuse_pid(4194000, -ESRCH, "4194000");
+}
+
+static void zombies(void **state)
+{
+	siginfo_t info;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	refuse_pid(pid, -EOPNOTSUPP, "has ended");
+	waitpid(pid, NULL, 0);
+}
+
+static void a_tracer_is_named(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Task__Image *image = NULL;
+	char me[16];
+
+	victim_start(&v, body, (void *)nothing);
+	victim_seize(v.pid);
+	assert_int_equal(cor_capture_skeleton(v.pid, NULL, &image, &err), -EOPNOTSUPP);
+	snprintf(me, sizeof(me), "%d", getpid());
+	assert_non_null(strstr(err.text, me));
+}
+
+static int body_forks_late(struct victim *self, void *arg)
+{
+	char c;
+
+	victim_ready(self);
+	if (read(self->to, &c, 1) != 1)
+		return 1;
+	if (!fork()) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	victim_ready(self);
+	for (;;)
+		pause();
+}
+
+static void a_child_born_after_the_skeleton(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Task__Image *skeleton = NULL, *image = NULL;
+	struct cor_tracee *t = NULL;
+	char c;
+
+	victim_start(&v, body_forks_late, NULL);
+	assert_int_equal(cor_capture_skeleton(v.pid, NULL, &skeleton, &err), 0);
+	assert_int_equal(write(v.to, "x", 1), 1);
+	assert_int_equal(read(v.from, &c, 1), 1);
+	assert_int_equal(cor_tracee_seize(&t, v.pid, &err), 0);
+	assert_int_equal(cor_tracee_stop(t, 1000, &err), 0);
+	assert_int_equal(cor_capture_image(t, NULL, skeleton, &image, &err), -EAGAIN);
+	assert_non_null(strstr(err.text, "child"));
+	cor_tracee_thaw(t);
+	cor__task__image__free_unpacked(skeleton, NULL);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_plain_process_is_accepted),
+		T(children),
+		T(zombies_of_its_own),
+		T(seccomp),
+		T(io_uring),
+		T(aio),
+		T(sysv_memory),
+		T(devices),
+		T(shared_writable_files),
+		T(protection_keys),
+		T(huge_pages),
+		T(uts_namespace),
+		T(net_namespace),
+		T(ipc_namespace),
+		T(user_namespace),
+		T(root_directory),
+		T(kernel_threads),
+		T(itself),
+		T(nobody),
+		T(zombies),
+		T(a_tracer_is_named),
+		T(a_child_born_after_the_skeleton),
+	};
+
+	if (geteuid())
+		return 77;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
