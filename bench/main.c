@@ -17,6 +17,7 @@ static const struct {
 	{ "drain",  cmd_drain,  "rate at which all pages move beside the bare drain" },
 	{ "cpu",    cmd_cpu,    "CPU seconds per GiB moved, on each side" },
 	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
+	{ "import", cmd_import, "time to the first byte of cor_import" },
 	{ "victim", cmd_victim, NULL },
 };
 

@@ -4,3 +4,4 @@ dist_man_MANS += man/cor-protocol.7
 dist_man_MANS += man/cor-bench.1
 dist_man_MANS += man/cor_export.3
 dist_man_MANS += man/cor.1 man/cord.8
+dist_man_MANS += man/cor_import.3
