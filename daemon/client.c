@@ -3,7 +3,7 @@
 #include "daemon/client.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,12 +17,14 @@
 #include "libcor/base/error.h"
 
 #define CLIENTS_MAX 256
-/* A client that reads no faster misses progress lines from here on. */
+/* A client that reads no faster misses progress lines from here on, and its
+ * further requests wait. */
 #define OUT_SOFT 65536
 
 struct clients {
 	struct clients_env env;
 	int                fd;
+	int                spare;        /* given up to turn a client away, see below */
 	struct watch      *watch;
 	struct client     *list;
 	unsigned           nlist;
@@ -50,7 +52,7 @@ static void update_watch(struct client *k)
 {
 	uint32_t events = 0;
 
-	if (!k->wait && !k->eof)
+	if (!k->wait && !k->eof && k->out_len <= OUT_SOFT)
 		events |= EPOLLIN;
 	if (k->out_len)
 		events |= EPOLLOUT;
@@ -103,6 +105,8 @@ static bool fill(struct client *k)
 {
 	ssize_t n;
 
+	if (k->in_len == REQUEST_LINE_MAX && memchr(k->in, '\n', k->in_len))
+		return true;
 	if (k->in_len == REQUEST_LINE_MAX) {
 		client_refuse(k, "the request is too long");
 		k->eof = true;
@@ -121,7 +125,8 @@ static void take_lines(struct client *k)
 {
 	char *end;
 
-	while (!k->wait && (end = memchr(k->in, '\n', k->in_len))) {
+	while (!k->wait && k->out_len <= OUT_SOFT &&
+	       (end = memchr(k->in, '\n', k->in_len))) {
 		size_t len = (size_t)(end - k->in);
 
 		if (len)
@@ -172,25 +177,36 @@ static int add_client(struct clients *c, int conn)
 	return 0;
 }
 
+/* Out of descriptors: one that waits to be accepted would wake the loop without
+ * end, so it is accepted with the spare one, and closed. */
+static void turn_away(struct clients *c)
+{
+	cord_log(CORD_LOG_ERROR, NULL, "a client cannot be accepted: %s", strerror(errno));
+	if (errno != EMFILE && errno != ENFILE)
+		return;
+	close(c->spare);
+	c->spare = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
+	close(c->spare);
+	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void on_connection(void *arg, uint32_t events)
 {
 	struct clients *c = arg;
 	int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), r;
 
 	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			cord_log(CORD_LOG_ERROR, NULL, "a client cannot be accepted: %s",
-				 strerror(errno));
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			turn_away(c);
 		return;
 	}
 	r = control_socket_check_peer(fd);
 	if (r == 0 && c->nlist >= CLIENTS_MAX)
 		r = -EBUSY;
-	if (r == 0) {
+	if (r == 0)
 		r = add_client(c, fd);
-	} else {
+	else
 		close(fd);
-	}
 	if (r < 0)
 		cord_log(CORD_LOG_WARNING, NULL, "a client is refused: %s", strerror(-r));
 }
@@ -218,6 +234,7 @@ int clients_new(struct clients **out, const struct clients_env *env, struct cor_
 		free(c);
 		return r;
 	}
+	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	r = loop_watch(env->loop, c->fd, EPOLLIN, on_connection, c, &c->watch);
 	if (r < 0) {
 		clients_free(c);
@@ -241,6 +258,8 @@ void clients_free(struct clients *c)
 	}
 	loop_unwatch(c->env.loop, c->watch);
 	close(c->fd);
+	if (c->spare >= 0)
+		close(c->spare);
 	unlink(c->env.config->control);
 	free(c);
 }

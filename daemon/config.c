@@ -214,7 +214,8 @@ int cord_config_load(struct cord_config *c, const char *path, struct cor_error *
 	line = ini_parse_stream(read_line, &r, on_value, &r);
 	if (line && (!r.failed || line < r.failed_line))
 		r.failed = cor_fail(err, -EINVAL,
-				    "%s:%d: this is neither [SECTION] nor KEY = VALUE", path, COR_MAX(line, 0));
+				    "%s:%d: this is neither [SECTION] nor KEY = VALUE", path,
+				    COR_MAX(line, 0));
 	if (r.failed) {
 		cord_config_clear(&fresh);
 		return r.failed;
@@ -230,7 +231,8 @@ int cord_config_check(const struct cord_config *c, struct cor_error *err)
 
 	if (c->control[0] != '/')
 		return cor_fail(err, -EINVAL,
-				"the control socket's path must be absolute, not \"%s\"", c->control);
+				"the control socket's path must be absolute, not \"%s\"",
+				c->control);
 	if (c->state_dir[0] != '/')
 		return cor_fail(err, -EINVAL,
 				"the state directory's path must be absolute, not \"%s\"",

@@ -21,7 +21,8 @@ struct given {
 };
 
 static const struct argp_option options[] = {
-	{ "name",      'n', "NAME",      0, "This host, as its peers know it (the host's name)", 0 },
+	{ "name",      'n', "NAME",      0,
+	  "This host, as its peers know it (the host's name)", 0 },
 	{ "listen",    'l', "ADDR:PORT", 0,
 	  "Serve peers here (" CORD_DEFAULT_LISTEN ")", 0 },
 	{ "control",   'c', "PATH",      0,

@@ -37,6 +37,21 @@ static bool await_cancel(int cord)
 	return strstr(buf, "\"cancel\"") != NULL;
 }
 
+/* Writes what a worker has into the FIFO: whether it leads its session, and its
+ * descriptors. */
+static int describe_self(const char *dir)
+{
+	char path[300], text[128];
+	int fifo, n = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	fifo = open(path, O_WRONLY | O_CLOEXEC);
+	snprintf(text, sizeof(text), "leader %d descriptors %d", getsid(0) == getpid(), n);
+	return cor_write_full(fifo, text, strlen(text) + 1);
+}
+
 static int fake_source(const struct worker_source_args *a)
 {
 	const char *what = a->transport;
@@ -55,6 +70,10 @@ static int fake_source(const struct worker_source_args *a)
 		raise(SIGKILL);
 	tell(a->cord, "{\"type\":\"status\",\"state\":\"paging\",\"destination_pid\":77,"
 		      "\"freeze_us\":812}");
+	if (!strcmp(what, "outlive")) {
+		await_cancel(a->cord);
+		return describe_self(a->config->state_dir);
+	}
 	if (!strcmp(what, "stay")) {
 		await_cancel(a->cord);
 		return 0;
@@ -156,6 +175,7 @@ int cord_setup(void **state)
 	snprintf(f->log, sizeof(f->log), "%s/log", f->dir);
 	snprintf(f->notify, sizeof(f->notify), "%s/notify", f->dir);
 	snprintf(f->state, sizeof(f->state), "%s/state", f->dir);
+	snprintf(f->fifo, sizeof(f->fifo), "%s/fifo", f->state);
 	f->notify_fd = listen_notify(f);
 	f->cord = fork();
 	if (f->cord == 0)
@@ -188,6 +208,7 @@ int cord_teardown(void **state)
 	close(f->notify_fd);
 	unlink(f->notify);
 	unlink(f->log);
+	unlink(f->fifo);
 	rmdir(f->state);
 	/* Fails, and so does the test, where cord left its socket behind. */
 	r |= rmdir(f->dir);

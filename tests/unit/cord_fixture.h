@@ -9,7 +9,7 @@
 #include "libcor/transport/preamble.h"
 
 struct cord_fixture {
-	char     dir[32], control[64], log[64], notify[64], state[64];
+	char     dir[32], control[64], log[64], notify[64], state[64], fifo[80];
 	pid_t    cord;           /* 0: ended */
 	int      notify_fd;
 	unsigned port;

@@ -283,6 +283,42 @@ static void tells_those_who_wait_that_it_ends(void **state)
 	free(id);
 }
 
+static void a_worker_lives_on_with_its_own_descriptors_only(void **state)
+{
+	struct cord_fixture *f = *state;
+	struct pollfd p = { .events = POLLIN };
+	char said[128] = "";
+
+	assert_int_equal(mkfifo(f->fifo, 0600), 0);
+	p.fd = open(f->fifo, O_RDWR | O_CLOEXEC);
+	cord_ask_migrate(f->client, "outlive", "resumed");
+	json_decref(cord_hear_result(f->client));
+	assert_int_equal(cord_end(f), 0);
+	assert_int_equal(poll(&p, 1, 10000), 1);
+	assert_true(read(p.fd, said, sizeof(said) - 1) > 0);
+	/* standard input, output and error, and the socket to cord */
+	assert_string_equal(said, "leader 1 descriptors 4");
+	close(p.fd);
+}
+
+static void answers_many_requests_sent_at_once(void **state)
+{
+	struct cord_fixture *f = *state;
+	static const char line[] = "{\"command\":\"version\"}\n";
+	char *many = malloc(2000 * strlen(line) + 1), *end = many;
+
+	for (int i = 0; i < 2000; i++)
+		end = stpcpy(end, line);
+	cor_write_full(f->client, many, (size_t)(end - many));
+	free(many);
+	for (int i = 0; i < 2000; i++) {
+		json_t *o = cord_hear(f->client);
+
+		assert_non_null(o);
+		json_decref(o);
+	}
+}
+
 static void removes_its_socket_at_the_end(void **state)
 {
 	struct cord_fixture *f = *state;
@@ -458,6 +494,8 @@ int main(void)
 		T(status_finds_a_session_by_its_first_digits),
 		T(a_migration_goes_on_without_its_client),
 		T(tells_those_who_wait_that_it_ends),
+		T(a_worker_lives_on_with_its_own_descriptors_only),
+		T(answers_many_requests_sent_at_once),
 		T(removes_its_socket_at_the_end),
 		T(a_lane_reaches_the_worker_of_its_session),
 		T(a_lane_with_a_wrong_secret_is_refused),
