@@ -88,7 +88,8 @@ static void run_migrate(struct client *k, const struct request *q)
 		return;
 	}
 	if (q->pid == getpid()) {
-		client_refuse(k, "that process is cord itself");
+		snprintf(why, sizeof(why), "process %d is cord itself", (int)q->pid);
+		client_refuse(k, why);
 		return;
 	}
 	if (kill(q->pid, 0) < 0) {

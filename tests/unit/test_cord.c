@@ -175,6 +175,20 @@ static void refuses_a_process_that_is_not_there(void **state)
 	json_decref(o);
 }
 
+static void refuses_to_send_itself_away(void **state)
+{
+	struct cord_fixture *f = *state;
+	char line[96], pid[16];
+	json_t *o;
+
+	snprintf(pid, sizeof(pid), "%d", (int)f->cord);
+	snprintf(line, sizeof(line), "{\"command\":\"migrate\",\"pid\":%s,\"dest\":\"h:1\"}", pid);
+	o = ask(f, line);
+	assert_false(is_true(o, "ok"));
+	assert_non_null(strstr(text(o, "error"), pid));
+	json_decref(o);
+}
+
 static void refuses_an_unknown_peer(void **state)
 {
 	char line[96];
@@ -488,6 +502,7 @@ int main(void)
 		T(a_worker_killed_after_commit_means_lost),
 		T(refuses_a_task_that_is_migrating),
 		T(refuses_a_process_that_is_not_there),
+		T(refuses_to_send_itself_away),
 		T(refuses_an_unknown_peer),
 		T(cancelling_ends_a_migration_before_commit),
 		T(cancelling_comes_too_late_after_commit),
