@@ -251,10 +251,22 @@ static int take_all(struct batch *b, struct cor_error *err)
 	return r ? r : take_timers(b, err);
 }
 
+/* A syscall instruction in the vDSO, which has been read already. */
+static uint64_t find_insn(const struct cor_capture *c)
+{
+	const Cor__Task__Memory *m = c->image->memory;
+	const uint8_t *p = m->vdso.len ? memmem(m->vdso.data, m->vdso.len, "\x0f\x05", 2) : NULL;
+
+	for (size_t i = 0; p && i < m->n_vmas; i++)
+		if (m->vmas[i]->kind == COR__TASK__VMA_KIND__VDSO)
+			return m->vmas[i]->start + (uint64_t)(p - m->vdso.data);
+	return cor_find_syscall_insn(c->pid);
+}
+
 static int run(struct batch *b, struct cor_error *err)
 {
 	struct cor_tracee *t = b->c->t;
-	uint64_t insn = cor_find_syscall_insn(t->pid);
+	uint64_t insn = find_insn(b->c);
 	int r = cor_runner_map(&b->r, t->pid, insn, 0, room_needed(b), err), back;
 
 	if (r < 0)

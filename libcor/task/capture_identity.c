@@ -80,7 +80,7 @@ int cor_capture_identity(struct cor_capture *c, struct cor_error *err)
 	id->pgid = c->status.ns_pgid;
 	id->sid = c->status.ns_sid;
 	id->umask = c->status.umask;
-	id->stopped = c->t ? c->t->threads[0].group_stop : c->status.state == 'T';
+	c->image->stopped = c->t ? c->t->threads[0].group_stop : c->status.state == 'T';
 	r = read_cwd(c, id, err);
 	if (!r)
 		r = read_once(c, id, err);
