@@ -286,12 +286,14 @@ void pager_fault_stuck(struct cor_pager *p, struct pager_slot *s)
 	move(p, s, SLOT_STUCK);
 }
 
-/* Longest spin for a reply: what a near peer needs; a far one is not spun for. */
-static uint64_t spin_budget(const struct cor_pager *p)
+/* How long to spin for a reply: a near peer answers before that, asleep or not.
+ * A far one is not spun for, but tried now and then: sleeping makes every peer
+ * look farther than it is. */
+static uint64_t spin_budget(struct cor_pager *p)
 {
-	if (p->rtt_ns > 300000)
+	if (p->rtt_ns > PAGER_NEAR_NS && ++p->unspun % PAGER_TRY_SPIN)
 		return 0;
-	return COR_MIN(p->rtt_ns + p->rtt_ns / 2 + 40000, 150000ull);
+	return PAGER_SPIN_NS;
 }
 
 void pager_fault_send(struct cor_pager *p)

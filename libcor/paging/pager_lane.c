@@ -266,13 +266,17 @@ static int fetch_reply(struct cor_pager *p, struct pager_lane *l)
 	}
 }
 
-/* Round trips of single pages, smoothed over the last eight. */
+/* The round trip of a page at its best: sinks at once, rises slowly, so that
+ * delays by the scheduler do not count. */
 static void measure(struct cor_pager *p, const struct pager_request *rq)
 {
 	uint64_t rtt = cor_now_ns() - rq->sent_at;
 
 	p->asked--;
-	p->rtt_ns = p->rtt_ns ? p->rtt_ns - p->rtt_ns / 8 + rtt / 8 : rtt;
+	if (!p->rtt_ns || rtt < p->rtt_ns)
+		p->rtt_ns = rtt;
+	else
+		p->rtt_ns += (rtt - p->rtt_ns) / 64;
 }
 
 static void reply_done(struct cor_pager *p, struct pager_lane *l)

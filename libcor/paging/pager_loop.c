@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -228,6 +229,8 @@ static bool turn(struct cor_pager *p)
 	spin = p->asked && atomic_load_explicit(&p->nlanes[COR_CONN_DEMAND], memory_order_relaxed) &&
 	       cor_now_ns() < p->spin_until;
 	worked = work_demand(p, spin);
+	if (spin && !worked)
+		sched_yield();  /* on one processor with the server or the task, they go first */
 	if (!TAILQ_EMPTY(&p->lists[SLOT_FRESH]) || spin)
 		return true;
 	pager_prefetch_step(p);

@@ -35,6 +35,11 @@
 #define PAGER_PIECE      16u        /* pages installed at once while a fault waits */
 #define PAGER_PRESENCE   32768u     /* pages in one presence request: 128 MiB */
 
+/* A peer that answers within NEAR is worth spinning for, so long at the most. */
+#define PAGER_NEAR_NS     (150 * 1000ull)
+#define PAGER_SPIN_NS     (200 * 1000ull)
+#define PAGER_TRY_SPIN    16u
+
 /* Longest wait inside one attempt for the mappings to stop changing. */
 #define PAGER_PATIENCE_NS (50 * 1000ull)
 /* How long memory may be short before the pager gives up. */
@@ -163,7 +168,8 @@ struct cor_pager {
 	unsigned nhints;
 	unsigned asked;                  /* demand requests on their way */
 	uint64_t spin_until;
-	uint64_t rtt_ns;                 /* of a demand request, smoothed */
+	uint64_t rtt_ns;                 /* the best of late of a demand request */
+	unsigned unspun;                 /* faults without spinning */
 	uint64_t bulk_sent_at;
 	bool stalled;                    /* bulk data waits for mappings to settle */
 	uint64_t short_since;            /* memory is short since */

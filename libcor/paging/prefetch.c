@@ -16,6 +16,8 @@
 void pager_hint_add(struct cor_pager *p, const uint64_t *addrs, unsigned n)
 {
 	n = COR_MIN(n, PAGER_HINTS - p->nhints);
+	if (!n)
+		return;
 	memcpy(p->hints + p->nhints, addrs, n * sizeof(*addrs));
 	p->nhints += n;
 }
