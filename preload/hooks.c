@@ -26,6 +26,8 @@ struct hook {
 	void *arg;
 };
 
+/* cord looks for it at multiples of its size. */
+__attribute__((aligned(sizeof(struct cor_hook_block))))
 struct cor_hook_block cor_preload_block = {
 	.magic = COR_HOOK_MAGIC, .version = COR_HOOK_VERSION,
 };

@@ -10,8 +10,7 @@
  *
  * How it works: the first cor_on_migrate() starts one thread (name "cor-hooks",
  * all signals blocked, 256 KiB of stack) that sleeps in a futex on a word of the
- * library. cord finds that word by the address which the library told it when
- * the task started. It changes the word and interrupts the thread, or moves the
+ * library, in whose data cord finds it. It changes the word and interrupts the thread, or moves the
  * task with the word changed; in both cases the kernel restarts the futex wait,
  * which sees the change and returns. No signal, descriptor or timer of the
  * program's is used, and nothing runs while no migration is under way.

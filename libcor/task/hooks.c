@@ -17,7 +17,8 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 
-#define MS 1000000u
+#define MS       1000000u
+#define DATA_MAX (1u << 20)     /* the library's data is a page or two */
 
 static int read_block(const struct cor_hooks *h, struct cor_hook_block *b)
 {
@@ -121,6 +122,48 @@ int cor_hooks_open(struct cor_hooks *h, pid_t pid, uint64_t addr, struct cor_err
 		return cor_fail(err, -ENOENT, "process %d has no hooks", pid);
 	*h = found;
 	return 0;
+}
+
+/* Looks at one stretch of the library's data. Its first word of the block tells it. */
+static int find_in(struct cor_hooks *h, pid_t pid, uint64_t start, uint64_t end)
+{
+	_cleanup_free_ char *data = NULL;
+	struct iovec here, there = { (void *)(uintptr_t)start, end - start };
+	ssize_t n;
+
+	if (end - start > DATA_MAX || !(data = malloc(end - start)))
+		return -ENOENT;
+	here = (struct iovec){ data, end - start };
+	n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+	for (ssize_t i = 0; i + (ssize_t)sizeof(struct cor_hook_block) <= n;
+	     i += (ssize_t)sizeof(struct cor_hook_block))
+		if (!memcmp(data + i, COR_HOOK_MAGIC, sizeof(COR_HOOK_MAGIC)) &&
+		    !cor_hooks_open(h, pid, start + (uint64_t)i, NULL))
+			return 0;
+	return -ENOENT;
+}
+
+int cor_hooks_find(struct cor_hooks *h, pid_t pid, struct cor_error *err)
+{
+	_cleanup_free_ char *maps = NULL;
+	char path[32];
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	r = cor_slurp(AT_FDCWD, path, &maps, NULL);
+	if (r)
+		return cor_fail_code(err, r, "%s", path);
+	for (char *save, *line = strtok_r(maps, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		unsigned long long start, end;
+		char perms[5];
+
+		if (strstr(line, "/libcor-preload.so") &&
+		    sscanf(line, "%llx-%llx %4s", &start, &end, perms) == 3 &&
+		    !strcmp(perms, "rw-p") && !find_in(h, pid, start, end))
+			return 0;
+	}
+	return cor_fail(err, -ENOENT, "process %d has no hooks", pid);
 }
 
 int cor_hooks_before(struct cor_hooks *h, unsigned timeout_ms, struct cor_error *err)

@@ -1,7 +1,7 @@
 /* hooks: telling an application about its migration (include/cor/migrate.h).
  *
- * A task under libcor-preload.so has a block of words at an address that the
- * library told cord. A thread of the task sleeps in a futex on the word `bell`.
+ * A task under libcor-preload.so has a block of words in that library's data. A
+ * thread of the task sleeps in a futex on the word `bell`.
  * The daemon changes counters in the block and then the bell. A thread that is
  * stopped by its tracer, or moved to another host, restarts its futex wait when
  * it runs again and finds the bell changed: no wake-up is needed, which another
@@ -38,7 +38,11 @@ struct cor_hooks {
 	bool     arriving;      /* arrivals was raised */
 };
 
-/* Is there a block at addr, and someone who waits? 0; -ENOENT: no hooks. */
+/* Looks for the block in the library's data; works on any task, however it came
+ * here. 0; -ENOENT: the task has no hooks (no library, or nobody waits). */
+int cor_hooks_find(struct cor_hooks *h, pid_t pid, struct cor_error *err);
+
+/* The same where the address is known: the library tells it when it registers. */
 int cor_hooks_open(struct cor_hooks *h, pid_t pid, uint64_t addr, struct cor_error *err);
 
 /* The task runs and is not traced: runs the `before` hooks and waits for them.

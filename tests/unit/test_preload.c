@@ -280,6 +280,17 @@ static void test_a_wrong_address_is_no_hook(void **state)
 	assert_int_equal(cor_hooks_open(&h, f->pid, 0x10, NULL), -EFAULT);
 }
 
+static void test_hooks_are_found_without_registration(void **state)
+{
+	struct fixture *f = *state;
+	struct cor_hooks told, found;
+
+	start_hooked(f, &told);
+	assert_int_equal(cor_hooks_find(&found, f->pid, NULL), 0);
+	assert_int_equal(found.addr, told.addr);
+	assert_int_equal(cor_hooks_find(&found, getpid(), NULL), -ENOENT);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -292,6 +303,7 @@ int main(void)
 		T(test_arrival_runs_after_and_registers_anew),
 		T(test_cancel_runs_after_where_it_is),
 		T(test_cancel_of_a_stopped_task_undoes_the_arrival),
+		T(test_hooks_are_found_without_registration),
 		T(test_a_wrong_address_is_no_hook),
 	};
 
