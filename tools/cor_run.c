@@ -63,6 +63,14 @@ static int set_preload(const char *library)
 	return 0;
 }
 
+/* What the library acts on: consent, and which cord to register with. */
+static int set_consent(const struct cor_globals *globals)
+{
+	if (setenv("COR_RUN", "1", 1) < 0 || setenv("COR_CONTROL", globals->control, 1) < 0)
+		return cor_complain("out of memory");
+	return 0;
+}
+
 int cor_run(struct cor_globals *globals, int argc, char **argv)
 {
 	static const struct argp parser = {
@@ -77,7 +85,8 @@ int cor_run(struct cor_globals *globals, int argc, char **argv)
 		return COR_EXIT_FAILED;
 	if (!command)
 		return cor_complain("run takes a COMMAND (see cor run --help)");
-	if (find_library(library) != 0 || set_preload(library) != 0)
+	if (find_library(library) != 0 || set_preload(library) != 0 ||
+	    set_consent(globals) != 0)
 		return COR_EXIT_FAILED;
 	execvp(argv[command], argv + command);
 	return cor_complain("%s: %s", argv[command], strerror(errno));

@@ -68,8 +68,25 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Runs the victim as `cor run` would. */
-static void start_victim(struct fixture *f, const char *mode, const char *control)
+static void run_victim(const char *mode, const char *control)
+{
+	setenv("LD_PRELOAD", BUILD_DIR "/preload/.libs/libcor-preload.so", 1);
+	setenv("COR_RUN", "1", 1);
+	setenv("COR_CONTROL", control, 1);
+	execl(BUILD_DIR "/tests/unit/preload_victim", "victim", mode, NULL);
+	_exit(127);
+}
+
+static void cor_run_victim(const char *mode, const char *control)
+{
+	unsetenv("COR_CONTROL");
+	execl(BUILD_DIR "/cor", "cor", "--control", control, "run", "--",
+	      BUILD_DIR "/tests/unit/preload_victim", mode, NULL);
+	_exit(127);
+}
+
+static void start(struct fixture *f, const char *mode, const char *control,
+		  void (*run)(const char *mode, const char *control))
 {
 	int in[2], out[2];
 
@@ -81,17 +98,18 @@ static void start_victim(struct fixture *f, const char *mode, const char *contro
 		dup2(in[0], 0);
 		dup2(out[1], 1);
 		close_range(3, ~0u, 0);
-		setenv("LD_PRELOAD", BUILD_DIR "/preload/.libs/libcor-preload.so", 1);
-		setenv("COR_RUN", "1", 1);
-		setenv("COR_CONTROL", control, 1);
-		execl(BUILD_DIR "/tests/unit/preload_victim", "victim", mode, NULL);
-		_exit(127);
+		run(mode, control);
 	}
 	close(in[0]);
 	close(out[1]);
 	f->in = in[1];
 	f->out = fdopen(out[0], "r");
 	setvbuf(f->out, NULL, _IONBF, 0);
+}
+
+static void start_victim(struct fixture *f, const char *mode, const char *control)
+{
+	start(f, mode, control, run_victim);
 }
 
 static void await(int fd)
@@ -176,6 +194,15 @@ static void test_registers_once_and_closes(void **state)
 	expect_line(f, "fd 2");
 	expect_exit(f, 0);
 	assert_int_equal(fgetc(f->out), EOF);
+}
+
+static void test_cor_run_loads_and_registers(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, "hooks", f->control, cor_run_victim);
+	accept_registration(f);
+	expect_line(f, "registered 0");
 }
 
 static void test_starts_without_a_daemon(void **state)
@@ -296,6 +323,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_registers_once_and_closes),
+		T(test_cor_run_loads_and_registers),
 		T(test_starts_without_a_daemon),
 		T(test_a_full_queue_does_not_hold_it_up),
 		T(test_hooks_without_the_library_say_so),
