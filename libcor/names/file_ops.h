@@ -98,8 +98,9 @@ struct cor_file_ops {
 	uint32_t kinds;         /* 1 << FileKind of all that are this one's */
 };
 
-extern const struct cor_file_ops cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe,
-	cor_file_event, cor_file_epoll, cor_file_inet, cor_file_socketpair, cor_file_unix,
+extern const struct cor_file_ops
+	cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe, cor_file_event,
+	cor_file_epoll, cor_file_inotify, cor_file_inet, cor_file_socketpair, cor_file_unix,
 	cor_file_socket;
 
 /* All of them, NULL at the end. */
