@@ -5,6 +5,7 @@
 
 #include "daemon/config.h"
 #include "daemon/loop.h"
+#include "daemon/programs.h"
 #include "daemon/registry.h"
 #include "daemon/tasks.h"
 
@@ -14,6 +15,7 @@ struct clients_env {
 	struct loop              *loop;
 	struct registry          *registry;
 	struct tasks             *tasks;
+	struct programs          *programs;
 	const struct cord_config *config;
 };
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "libcor/base/error.h"
@@ -76,6 +77,7 @@ static void run_migrate(struct client *k, const struct request *q)
 		.dest = cord_config_peer(c, q->dest),
 		.shown = q->dest,
 		.transport = q->transport,
+		.hooks = programs_hooks(env->programs, q->pid),
 		.prefetch = q->prefetch < 0 ? c->paging.prefetch : q->prefetch,
 	};
 	struct cor_error err = COR_ERROR_INIT;
@@ -160,6 +162,16 @@ static void run_version(struct client *k)
 				"name", client_env(k)->config->name), false);
 }
 
+/* It does not wait for an answer. */
+static void run_register(struct client *k, const struct request *q)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(k->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
+		programs_add(client_env(k)->programs, peer.pid, q->hooks);
+}
+
 void command_run(struct client *k, const char *line, size_t len)
 {
 	struct cor_error err = COR_ERROR_INIT;
@@ -174,5 +186,6 @@ void command_run(struct client *k, const char *line, size_t len)
 	case REQUEST_STATUS:  run_status(k, &q);  break;
 	case REQUEST_CANCEL:  run_cancel(k, &q);  break;
 	case REQUEST_VERSION: run_version(k);     break;
+	case REQUEST_REGISTER: run_register(k, &q); break;
 	}
 }

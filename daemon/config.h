@@ -3,6 +3,7 @@
  *	[cord]      name, listen, control, state-dir, insecure
  *	[peers]     NAME = ADDR:PORT
  *	[paging]    prefetch, bulk-lanes, spin-us
+ *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
  *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, reconnect-s
  */
 #pragma once
@@ -35,6 +36,13 @@ struct cord_config {
 		unsigned bulk_lanes;     /* per session */
 		unsigned spin_us;        /* how long a pager spins for a reply before it blocks */
 	} paging;
+
+	/* How tasks arrive; for tests, no is right otherwise. */
+	struct {
+		bool     force_pid_ns;       /* in a PID namespace though the PIDs are free here */
+		bool     force_time_ns;      /* in a time namespace though the clocks agree */
+		bool     force_foreign_vdso; /* as if the kernels' vDSOs differed */
+	} task;
 
 	struct {
 		unsigned preamble_s;     /* a connection must have said what it is for by then */

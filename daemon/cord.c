@@ -18,6 +18,7 @@
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/notify.h"
+#include "daemon/programs.h"
 #include "daemon/registry.h"
 #include "daemon/tasks.h"
 #include "libcor/base/cleanup.h"
@@ -28,6 +29,7 @@ struct cord {
 	struct loop     *loop;
 	struct registry *registry;
 	struct tasks    *tasks;
+	struct programs *programs;
 	struct clients  *clients;
 	struct listener *listener;
 	int              signals;
@@ -44,8 +46,13 @@ static void on_changed(void *arg, struct entry *e)
 static void on_arrived(void *arg, const json_t *message, int report)
 {
 	struct cord *c = arg;
+	json_int_t hooks = json_integer_value(json_object_get(message, "hooks"));
 	int r = tasks_arrived(c->tasks, message, report);
 
+	if (r == 0 && hooks > 0)
+		r = programs_add(c->programs,
+				 (pid_t)json_integer_value(json_object_get(message, "pid")),
+				 (uint64_t)hooks);
 	if (r < 0)
 		cord_log(CORD_LOG_ERROR, NULL, "an arrived task cannot be listed: %s",
 			 strerror(-r));
@@ -112,6 +119,8 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 	if (r == 0)
 		r = tasks_new(&c->tasks, c->loop);
 	if (r == 0)
+		r = programs_new(&c->programs);
+	if (r == 0)
 		r = registry_new(&c->registry, &registry);
 	if (r < 0)
 		return cor_fail_code(err, r, "cord cannot begin");
@@ -124,6 +133,7 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 		return r;
 	clients.registry = c->registry;
 	clients.tasks = c->tasks;
+	clients.programs = c->programs;
 	return clients_new(&c->clients, &clients, err);
 }
 
@@ -133,6 +143,7 @@ static void stop(struct cord *c)
 	listener_free(c->listener);
 	registry_free(c->registry);
 	tasks_free(c->tasks);
+	programs_free(c->programs);
 	if (c->loop)
 		loop_unwatch(c->loop, c->signal_watch);
 	if (c->signals >= 0)

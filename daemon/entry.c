@@ -58,8 +58,23 @@ void entry_free(struct entry *e)
 	free(e);
 }
 
+/* Those who leave again wait until they have arrived wholly. */
+static void tell_followers(struct entry *e)
+{
+	struct entry *f;
+
+	DL_FOREACH(e->registry->list, f) {
+		if (f->after != e)
+			continue;
+		f->after = NULL;
+		entry_send(f, json_pack("{s:s}", "type", "go"), -1);
+	}
+}
+
 static void changed(struct entry *e)
 {
+	if (e->record.ended)
+		tell_followers(e);
 	e->registry->env.changed(e->registry->env.arg, e);
 }
 

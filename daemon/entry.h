@@ -12,6 +12,7 @@ struct entry {
 	struct registry *registry;
 	struct record    record;
 	pid_t            pid;          /* a source's task */
+	struct entry    *after;        /* the task's own arrival, which must end first; or NULL */
 	pid_t            worker;       /* 0: none (any more) */
 	int              sock;         /* to the worker, non-blocking; -1 */
 	int              pidfd;        /* of the worker; -1 */

@@ -1,6 +1,15 @@
 # daemon: cord. The session code, which runs in worker processes, is listed in
 # cord_session_sources; the rest is an archive that the unit tests link too.
-cord_session_sources =
+cord_session_sources = \
+	daemon/control.c daemon/control.h \
+	daemon/fault.c daemon/fault.h \
+	daemon/session.c daemon/session.h \
+	daemon/session_clock.c daemon/session_clock.h \
+	daemon/session_destination.c daemon/session_source.c
+
+EXTRA_DIST += daemon/control.proto
+BUILT_SOURCES += daemon/control.pb-c.c daemon/control.pb-c.h
+CLEANFILES += daemon/control.pb-c.c daemon/control.pb-c.h
 
 noinst_LTLIBRARIES += daemon/libcord.la
 daemon_libcord_la_SOURCES = \
@@ -16,6 +25,7 @@ daemon_libcord_la_SOURCES = \
 	daemon/loop.c daemon/loop.h \
 	daemon/notify.c daemon/notify.h \
 	daemon/options.c daemon/options.h \
+	daemon/programs.c daemon/programs.h \
 	daemon/record.c daemon/record.h \
 	daemon/registry.c daemon/registry.h \
 	daemon/request.c daemon/request.h \
@@ -26,6 +36,7 @@ daemon_libcord_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS)
 daemon_libcord_la_LIBADD = libcor/libcor-internal.la $(JANSSON_LIBS) $(INIH_LIBS)
 
 sbin_PROGRAMS += cord
-cord_SOURCES = daemon/main.c daemon/worker_stub.c $(cord_session_sources)
+cord_SOURCES = daemon/main.c $(cord_session_sources)
+nodist_cord_SOURCES = daemon/control.pb-c.c
 cord_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS)
 cord_LDADD = daemon/libcord.la

@@ -85,6 +85,21 @@ static struct entry *migrating(struct registry *reg, pid_t pid)
 	return NULL;
 }
 
+/* The session that brought pid here, while pages of it are still missing. */
+static struct entry *arriving(struct registry *reg, pid_t pid)
+{
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e) {
+		const json_t *there = json_object_get(e->record.figures, "destination_pid");
+
+		if (!e->record.source && !e->record.ended && json_is_integer(there) &&
+		    json_integer_value(there) == pid)
+			return e;
+	}
+	return NULL;
+}
+
 static void set_comm(struct record *r, pid_t pid)
 {
 	_cleanup_free_ char *comm = NULL;
@@ -133,6 +148,8 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	a->pid = what->pid;
 	snprintf(a->dest, sizeof(a->dest), "%s", what->dest);
 	a->prefetch = what->prefetch;
+	a->hooks = what->hooks;
+	a->wait_for_go = e->after != NULL;
 	snprintf(a->transport, sizeof(a->transport), "%s", what->transport);
 	a->config = e->registry->env.config;
 }
@@ -155,6 +172,9 @@ int registry_start_source(struct registry *reg, const struct registry_source *wh
 	if (r < 0)
 		return cor_fail_code(err, r, "the session of task %d", (int)what->pid);
 	e->pid = what->pid;
+	e->after = arriving(reg, what->pid);
+	if (e->after)
+		entry_send(e->after, json_pack("{s:s}", "type", "prefetch"), -1);
 	json_object_set_new(e->record.figures, "pid", json_integer(what->pid));
 	record_set_text(&e->record, "peer", what->shown);
 	set_comm(&e->record, what->pid);

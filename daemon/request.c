@@ -67,6 +67,17 @@ static int parse_id(struct request *q, const json_t *o, struct cor_error *err)
 	return 0;
 }
 
+/* The PID is only told for the log: the socket knows the real one. */
+static int parse_register(struct request *q, const json_t *o, struct cor_error *err)
+{
+	const json_t *hooks = json_object_get(o, "hooks");
+
+	if (!json_is_integer(hooks) || json_integer_value(hooks) < 0)
+		return cor_fail(err, -EINVAL, "\"hooks\" must be an address");
+	q->hooks = (uint64_t)json_integer_value(hooks);
+	return 0;
+}
+
 static int parse_object(struct request *q, const json_t *o, struct cor_error *err)
 {
 	const char *command = json_string_value(json_object_get(o, "command"));
@@ -88,6 +99,10 @@ static int parse_object(struct request *q, const json_t *o, struct cor_error *er
 		if (r == 0 && !q->id[0])
 			return cor_fail(err, -EINVAL, "\"id\" is missing: which session?");
 		return r;
+	}
+	if (!strcmp(command, "register")) {
+		q->command = REQUEST_REGISTER;
+		return parse_register(q, o, err);
 	}
 	if (!strcmp(command, "version")) {
 		q->command = REQUEST_VERSION;

@@ -5,6 +5,7 @@
  *	{"command":"status"} {"command":"status","id":"HEX"} {"command":"ps"}
  *	{"command":"cancel","id":"HEX"}
  *	{"command":"version"}
+ *	{"command":"register","pid":N,"hooks":ADDRESS}   from libcor-preload.so
  */
 #pragma once
 
@@ -12,6 +13,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Longest line, its newline included. */
@@ -22,6 +24,7 @@ enum request_command {
 	REQUEST_STATUS,
 	REQUEST_CANCEL,
 	REQUEST_VERSION,
+	REQUEST_REGISTER,
 };
 
 struct request {
@@ -31,6 +34,7 @@ struct request {
 	bool  wait_drained;       /* false: until it runs on the destination */
 	int   prefetch;           /* 1, 0, or -1: as configured */
 	char  transport[32];      /* "": the best */
+	uint64_t hooks;           /* where the words of the program's hooks lie */
 	char  id[33];             /* "": all; else the first digits of a session's identity */
 };
 

@@ -17,7 +17,7 @@
  *            before the source is told to connect its lanes.
  *   status   {"state":STATE, ...figures}: merged into cord's record of the session
  *            and streamed to the clients that wait.
- *   arrived  {"pid":N,"supervisor":N,"comm":S,"from":S} with one descriptor: the
+ *   arrived  {"pid":N,"supervisor":N,"comm":S,"from":S,"hooks":N} with one descriptor: the
  *            socket on which the task's supervisor reports its end (struct
  *            cor_rebuild_exit, or end of file).
  *   result   {"ok":BOOL,"exit":0|1|3,"error":S, ...figures}: the last message.
@@ -25,6 +25,8 @@
  * cord to worker:
  *
  *   cancel   give up, if the task was not committed yet
+ *   go       the task that is to leave has all of its pages now
+ *   prefetch fetch everything soon: the task is to move on
  *   lane     {"kind":"demand"|"bulk","index":N} with one descriptor: a connected
  *            socket behind its answered preamble
  *
@@ -60,8 +62,10 @@ struct worker_source_args {
 	uint8_t  secret[32];      /* what a lane of this session must show */
 	pid_t    pid;             /* the task, as cord sees it */
 	char     dest[256];       /* ADDR:PORT of the destination's cord */
+	bool     wait_for_go;     /* the task's pages are still arriving: begin at "go" */
 	bool     prefetch;        /* false: only what is referenced moves */
 	char     transport[32];   /* "": the best both sides have */
+	uint64_t hooks;           /* address of the program's hook words; 0: none */
 	int      cord;            /* socket to cord */
 	const struct cord_config *config;
 };

@@ -1,5 +1,4 @@
 # tests
-include tests/fuzz.mk
 include tests/unit/server.mk
 include tests/unit/capture.mk
 include tests/unit/preload.mk

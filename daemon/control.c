@@ -1,0 +1,173 @@
+/* Sending and receiving the frames of the control channel. */
+#include "daemon/control.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+
+const char *control_type_name(unsigned type)
+{
+	static const char *const names[] = {
+		[CONTROL_HELLO] = "hello", [CONTROL_HELLO_REPLY] = "hello-reply",
+		[CONTROL_PREPARE] = "prepare", [CONTROL_PREPARED] = "prepared",
+		[CONTROL_CLOCK] = "clock", [CONTROL_IMAGE] = "image",
+		[CONTROL_READY] = "ready", [CONTROL_COMMIT] = "commit",
+		[CONTROL_RESUMED] = "resumed", [CONTROL_PROGRESS] = "progress",
+		[CONTROL_DRAINED] = "drained", [CONTROL_RELEASED] = "released",
+		[CONTROL_ABORT] = "abort",
+	};
+
+	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
+}
+
+int control_send(int sock, enum control_type type, const ProtobufCMessage *message,
+		 struct cor_error *err)
+{
+	size_t len = message ? protobuf_c_message_get_packed_size(message) : 0;
+	_cleanup_free_ char *buf = NULL;
+	struct control_frame f;
+	int r;
+
+	if (len > CONTROL_BODY_MAX)
+		return cor_fail(err, -EMSGSIZE, "a %s message of %zu bytes is too large",
+				control_type_name(type), len);
+	buf = malloc(sizeof(f) + len);
+	if (!buf)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	f.length = htole32((uint32_t)len);
+	f.type = htole16(type);
+	f.version = htole16(CONTROL_VERSION);
+	memcpy(buf, &f, sizeof(f));
+	if (message)
+		protobuf_c_message_pack(message, (uint8_t *)buf + sizeof(f));
+	r = cor_write_full(sock, buf, sizeof(f) + len);
+	if (r < 0)
+		return cor_fail_code(err, r, "cannot send %s to the peer", control_type_name(type));
+	return 0;
+}
+
+void control_send_abort(int sock, const struct cor_error *why)
+{
+	Cor__Control__Failed f = COR__CONTROL__FAILED__INIT;
+
+	f.code = why->code;
+	f.text = (char *)why->text;
+	control_send(sock, CONTROL_ABORT, &f.base, NULL);
+}
+
+/* cor_read_full() with a deadline (0: none). */
+static int read_until(int sock, void *buf, size_t len, uint64_t deadline_ns)
+{
+	size_t got = 0;
+
+	while (got < len) {
+		struct pollfd p = { .fd = sock, .events = POLLIN };
+		uint64_t now = deadline_ns ? cor_now_ns() : 0;
+		int wait = !deadline_ns ? -1 : now >= deadline_ns ? 0 :
+			   (int)((deadline_ns - now) / 1000000 + 1);
+		ssize_t n = poll(&p, 1, wait);
+
+		if (n == 0)
+			return -ETIMEDOUT;
+		if (n > 0) {
+			n = read(sock, (char *)buf + got, len - got);
+			if (n == 0)
+				return -ENOTCONN;
+			if (n > 0)
+				got += (size_t)n;
+		}
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return errno == ECONNRESET ? -ENOTCONN : -errno;
+	}
+	return 0;
+}
+
+int control_receive(int sock, int timeout_ms, struct control_message *out, struct cor_error *err)
+{
+	uint64_t deadline = timeout_ms < 0 ? 0 : cor_now_ns() + (uint64_t)timeout_ms * 1000000;
+	_cleanup_free_ void *body = NULL;
+	struct control_frame f;
+	uint32_t len;
+	int r;
+
+	r = read_until(sock, &f, sizeof(f), deadline);
+	if (r == -ENOTCONN)
+		return cor_fail(err, r, "the peer closed the control connection");
+	if (r == -ETIMEDOUT)
+		return cor_fail(err, r, "the peer did not answer in time");
+	if (r < 0)
+		return cor_fail_code(err, r, "the control connection failed");
+	len = le32toh(f.length);
+	if (le16toh(f.version) != CONTROL_VERSION)
+		return cor_fail(err, -EPROTO, "the peer speaks control protocol version %u, we %u",
+				le16toh(f.version), CONTROL_VERSION);
+	if (len > CONTROL_BODY_MAX)
+		return cor_fail(err, -EPROTO, "the peer sent a message of %u bytes", len);
+	body = malloc(len ? len : 1);
+	if (!body)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	r = read_until(sock, body, len, deadline);
+	if (r < 0)
+		return cor_fail_code(err, r, "the control connection failed in a message");
+	out->type = le16toh(f.type);
+	out->len = len;
+	out->body = take_ptr(body);
+	return 0;
+}
+
+int control_aborted(const struct control_message *m, struct cor_error *err)
+{
+	Cor__Control__Failed *f = control_unpack(m, &cor__control__failed__descriptor, err);
+	int r;
+
+	if (!f)
+		return -EPROTO;
+	r = cor_fail(err, f->code < 0 ? f->code : -EIO, "%s", f->text);
+	protobuf_c_message_free_unpacked(&f->base, NULL);
+	return r;
+}
+
+int control_expect(int sock, enum control_type type, int timeout_ms,
+		   struct control_message *out, struct cor_error *err)
+{
+	struct control_message m;
+	int r = control_receive(sock, timeout_ms, &m, err);
+
+	if (r < 0)
+		return cor_fail_prefix(err, r, "waiting for %s", control_type_name(type));
+	if (m.type == type) {
+		*out = m;
+		return 0;
+	}
+	if (m.type == CONTROL_ABORT)
+		r = control_aborted(&m, err);
+	else
+		r = cor_fail(err, -EPROTO, "the peer sent %s where %s was due",
+			     control_type_name(m.type), control_type_name(type));
+	control_message_done(&m);
+	return r;
+}
+
+void *control_unpack(const struct control_message *m, const ProtobufCMessageDescriptor *kind,
+		     struct cor_error *err)
+{
+	void *p = protobuf_c_message_unpack(kind, NULL, m->len, m->body);
+
+	if (!p)
+		cor_fail(err, -EPROTO, "the peer's %s message cannot be read",
+			 control_type_name(m->type));
+	return p;
+}
+
+void control_message_done(struct control_message *m)
+{
+	free(m->body);
+	m->body = NULL;
+	m->len = 0;
+}

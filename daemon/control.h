@@ -1,0 +1,73 @@
+/* The frames of the control channel (cor-protocol(7)): a length-prefixed,
+ * typed message each; the body is one protobuf message of control.proto. */
+#pragma once
+
+#include <assert.h>
+#include <cor/error.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/control.pb-c.h"
+
+#define CONTROL_VERSION 1
+#define CONTROL_BODY_MAX (256u << 20)
+
+enum control_type {
+	CONTROL_HELLO       = 1,
+	CONTROL_HELLO_REPLY = 2,
+	CONTROL_PREPARE     = 3,
+	CONTROL_PREPARED    = 4,
+	CONTROL_CLOCK       = 5,
+	CONTROL_IMAGE       = 6,
+	CONTROL_READY       = 7,
+	CONTROL_COMMIT      = 8,
+	CONTROL_RESUMED     = 9,
+	CONTROL_PROGRESS    = 10,
+	CONTROL_DRAINED     = 11,
+	CONTROL_RELEASED    = 12,
+	CONTROL_ABORT       = 13,
+};
+
+/* Little-endian. */
+struct control_frame {
+	uint32_t length;        /* of the body, at most CONTROL_BODY_MAX */
+	uint16_t type;          /* enum control_type */
+	uint16_t version;       /* CONTROL_VERSION */
+} __attribute__((packed));
+static_assert(sizeof(struct control_frame) == 8, "frame header is 8 bytes");
+
+/* A received message. Free with control_message_done(). */
+struct control_message {
+	enum control_type type;
+	void  *body;
+	size_t len;
+};
+
+/* "prepare", for errors and logs; never NULL. */
+const char *control_type_name(unsigned type);
+
+/* Sends one message; message NULL: an empty body. Blocks until the kernel has taken it. */
+int control_send(int sock, enum control_type type, const ProtobufCMessage *message,
+		 struct cor_error *err);
+
+/* Sends ABORT with the error's code and text; its own failure is of no interest. */
+void control_send_abort(int sock, const struct cor_error *why);
+
+/* Receives one message within timeout_ms (-1: wait). -ETIMEDOUT; -ENOTCONN when the
+ * peer has closed; -EPROTO for a frame that is not one. */
+int control_receive(int sock, int timeout_ms, struct control_message *out, struct cor_error *err);
+
+/* As control_receive(), but only type will do. An ABORT becomes its error. */
+int control_expect(int sock, enum control_type type, int timeout_ms,
+		   struct control_message *out, struct cor_error *err);
+
+/* Unpacks the body; NULL with *err when it is not a message of that kind. Free with
+ * protobuf_c_message_free_unpacked(). */
+void *control_unpack(const struct control_message *m, const ProtobufCMessageDescriptor *kind,
+		     struct cor_error *err);
+
+/* The error an ABORT message carries. */
+int control_aborted(const struct control_message *m, struct cor_error *err);
+
+void control_message_done(struct control_message *m);

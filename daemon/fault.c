@@ -1,0 +1,24 @@
+/* See fault.h. */
+#include "daemon/fault.h"
+
+#ifdef COR_FAULT_POINTS
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void fault_point(const char *name)
+{
+	const char *want = getenv("COR_FAULT");
+	size_t n = strlen(name);
+
+	if (!want || strncmp(want, name, n) != 0 || want[n] != ':')
+		return;
+	if (strcmp(want + n + 1, "kill") == 0)
+		kill(getpid(), SIGKILL);
+	else if (strcmp(want + n + 1, "stall") == 0)
+		sleep(60);
+}
+#else
+typedef int fault_no_empty_unit;
+#endif

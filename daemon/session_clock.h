@@ -1,0 +1,22 @@
+/* The clocks of a task that moves: CLOCK_MONOTONIC and CLOCK_BOOTTIME must go on
+ * from where they were. Where the two hosts' clocks differ the task arrives in
+ * a time namespace (time_namespaces(7)) whose offsets make up for it. */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libcor/task/task.pb-c.h"
+
+struct session_clocks { int64_t monotonic_ns, boottime_ns; };
+
+/* What the two clocks show now in the initial time namespace of this kernel. */
+int session_clocks_initial(struct session_clocks *now, struct cor_error *err);
+
+/* What they show now to a task with these offsets (cor.task.Clock). */
+int session_clocks_of_task(const Cor__Task__Clock *task, struct session_clocks *now,
+			   struct cor_error *err);
+
+/* Do they tell the same time here, in cord's own time namespace? */
+bool session_clocks_same(const Cor__Task__Clock *task);

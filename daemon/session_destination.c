@@ -1,0 +1,645 @@
+/* The destination's side of a migration: one worker process, which checks,
+ * rebuilds the task by ptrace (this process's main thread) and pages for it (the
+ * pager's thread). It ends when nothing is missing any more; the task's
+ * supervisor lives on. */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+#include "daemon/fault.h"
+#include "daemon/session.h"
+#include "daemon/session_clock.h"
+#include "daemon/worker.h"
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/names/files.h"
+#include "libcor/paging/fetch.h"
+#include "libcor/paging/pager.h"
+#include "libcor/task/capture.h"
+#include "libcor/task/rebuild.h"
+
+#define ANSWER_TIMEOUT_MS ((int)d->args->config->timeouts.prepare_s * 1000)
+#define PROGRESS_MS         100
+#define CLOCK_PROBES          8
+
+enum stub_op { STUB_FILES = 1 };
+
+struct destination {
+	const struct worker_destination_args *args;
+	struct session session;
+	struct cor_ctx *ctx;
+	int control;
+	int demand, bulk;               /* lanes before the pager has them */
+	int report;                     /* the supervisor's exit report, on its way to cord */
+	bool prefetch;
+	uint64_t hooks;                 /* address of the program's hook words; 0: none */
+	bool cancelled;
+	Cor__Task__Image *image;        /* the skeleton, then the image */
+	Cor__Names__FileTable *files;
+	struct cor_rebuild *rebuild;
+	struct cor_pager *pager;
+	int *objects;                   /* descriptor of object i + 1 */
+	unsigned nobjects;
+	int stub_keep_from;             /* the stub's own descriptors lie from here */
+};
+
+/* ---- what cord says ------------------------------------------------------------- */
+
+static void take_lane(struct destination *d, const json_t *m, int fd)
+{
+	const char *kind = json_string_value(json_object_get(m, "kind")) ?: "";
+	bool bulk = strcmp(kind, "bulk") == 0;
+
+	if (d->pager)
+		cor_pager_add_lane(d->pager, fd, bulk ? COR_CONN_BULK : COR_CONN_DEMAND, NULL);
+	else {
+		int *slot = bulk ? &d->bulk : &d->demand;
+
+		cor_closep(slot);
+		*slot = fd;
+	}
+}
+
+static void hear_cord(struct destination *d)
+{
+	json_t *m;
+	int fd;
+
+	while (session_hear(&d->session, &m, &fd) > 0) {
+		const char *type = json_string_value(json_object_get(m, "type")) ?: "";
+
+		if (strcmp(type, "lane") == 0 && fd >= 0)
+			take_lane(d, m, take_fd(&fd));
+		else if (strcmp(type, "cancel") == 0)
+			d->cancelled = true;
+		else if (strcmp(type, "prefetch") == 0 && d->pager)
+			cor_pager_prefetch(d->pager, true);
+		if (fd >= 0)
+			close(fd);
+		json_decref(m);
+	}
+}
+
+/* ---- prepare ---------------------------------------------------------------------- */
+
+static int check_versions(const Cor__Control__Hello *h, struct cor_error *err)
+{
+	static const struct { const char *name; uint32_t version; } ours[] = {
+		{ "task", COR_TASK_VERSION }, { "files", COR_FILES_VERSION }, { "paging", 1 },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ours); i++) {
+		uint32_t theirs = 0;
+
+		for (size_t k = 0; k < h->n_mechanisms; k++)
+			if (strcmp(h->mechanisms[k]->name, ours[i].name) == 0)
+				theirs = h->mechanisms[k]->version;
+		if (theirs != ours[i].version)
+			return cor_fail(err, -EPROTONOSUPPORT,
+					"mechanism %s: the source has version %u, we have %u",
+					ours[i].name, theirs, ours[i].version);
+	}
+	return 0;
+}
+
+static void hex(char *out, const uint8_t *in, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		sprintf(out + 2 * i, "%02x", in[i]);
+}
+
+static int hello(struct destination *d, struct cor_error *err)
+{
+	Cor__Control__Hello reply = COR__CONTROL__HELLO__INIT, *h;
+	char id[33] = "", secret[65] = "";
+	struct control_message m;
+	struct utsname u;
+	int r = control_expect(d->control, CONTROL_HELLO, ANSWER_TIMEOUT_MS, &m, err);
+
+	if (r < 0)
+		return r;
+	h = control_unpack(&m, &cor__control__hello__descriptor, err);
+	control_message_done(&m);
+	if (!h)
+		return -EPROTO;
+	r = check_versions(h, err);
+	if (r == 0 && (h->session.len != 16 || h->secret.len != 32))
+		r = cor_fail(err, -EPROTO, "the source's hello lacks a session or a secret");
+	if (r == 0) {
+		hex(id, h->session.data, 16);
+		hex(secret, h->secret.data, 32);
+		session_tell(&d->session,
+			     json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s}", "type", "session",
+				       "id", id, "secret", secret, "role", "destination",
+				       "pid", h->pid, "comm", h->comm, "peer", d->args->peer), -1);
+		json_object_set_new(d->session.figures, "comm", json_string(h->comm));
+		json_object_set_new(d->session.figures, "source", json_string(h->host));
+	}
+	cor__control__hello__free_unpacked(h, NULL);
+	if (r < 0)
+		return r;
+	uname(&u);
+	reply.host = (char *)d->args->config->name;
+	reply.kernel = u.release;
+	return control_send(d->control, CONTROL_HELLO_REPLY, &reply.base, err);
+}
+
+/* Replaces d->image and d->files by what the message carries. */
+static int unpack_task(struct destination *d, const ProtobufCBinaryData *task,
+		       const ProtobufCBinaryData *files, struct cor_error *err)
+{
+	Cor__Task__Image *image = cor__task__image__unpack(NULL, task->len, task->data);
+	Cor__Names__FileTable *table = cor__names__file_table__unpack(NULL, files->len, files->data);
+
+	/* the CPU and the clocks travel in the skeleton only */
+	if (!image || !table || !image->memory || !image->identity || !image->n_threads ||
+	    (!d->image && (!image->cpu || !image->clock))) {
+		if (image)
+			cor__task__image__free_unpacked(image, NULL);
+		if (table)
+			cor__names__file_table__free_unpacked(table, NULL);
+		return cor_fail(err, -EPROTO, "the task's image cannot be read");
+	}
+	if (d->image)
+		cor__task__image__free_unpacked(d->image, NULL);
+	if (d->files)
+		cor__names__file_table__free_unpacked(d->files, NULL);
+	d->image = image;
+	d->files = table;
+	return 0;
+}
+
+/* The offsets for the task's time namespace. Of several probes the one with the
+ * shortest round trip counts; half of it is added, so that the task's clock
+ * is never behind: the freeze is longer than any round trip. */
+static int measure_clocks(struct destination *d, struct cor_rebuild_plan *plan,
+			  struct cor_error *err)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (unsigned i = 0; i < CLOCK_PROBES; i++) {
+		Cor__Control__Clock ask = COR__CONTROL__CLOCK__INIT, *c;
+		uint64_t from = cor_now_ns(), trip;
+		struct session_clocks now;
+		struct control_message m;
+		int r = control_send(d->control, CONTROL_CLOCK, &ask.base, err);
+
+		if (r == 0)
+			r = control_expect(d->control, CONTROL_CLOCK, ANSWER_TIMEOUT_MS, &m, err);
+		if (r == 0)
+			r = session_clocks_initial(&now, err);
+		if (r < 0)
+			return r;
+		trip = cor_now_ns() - from;
+		c = control_unpack(&m, &cor__control__clock__descriptor, err);
+		control_message_done(&m);
+		if (!c)
+			return -EPROTO;
+		if (trip < best) {
+			best = trip;
+			plan->monotonic_offset_ns = c->monotonic_ns - now.monotonic_ns + (int64_t)trip / 2;
+			plan->boottime_offset_ns = c->boottime_ns - now.boottime_ns + (int64_t)trip / 2;
+		}
+		cor__control__clock__free_unpacked(c, NULL);
+	}
+	return 0;
+}
+
+/* Runs inside the stub. */
+static int stub_call(void *arg, uint32_t op, const void *buf, size_t len, const int *fds,
+		     unsigned nfds, struct cor_error *err)
+{
+	struct destination *d = arg;
+	Cor__Names__FileTable *table;
+	int r;
+
+	if (op != STUB_FILES)
+		return cor_fail(err, -ENOSYS, "the stub knows no request %u", op);
+	table = cor__names__file_table__unpack(NULL, len, buf);
+	if (!table)
+		return cor_fail(err, -EPROTO, "the descriptor table cannot be read");
+	r = cor_files_restore(table, fds, nfds, d->stub_keep_from, err);
+	cor__names__file_table__free_unpacked(table, NULL);
+	return r;
+}
+
+static int begin_rebuild(struct destination *d, struct cor_error *err)
+{
+	struct cor_rebuild_plan plan = {
+		.skeleton = d->image, .call = stub_call, .arg = d, .report = -1,
+		.force_pid_ns = d->args->config->task.force_pid_ns,
+		.force_foreign_vdso = d->args->config->task.force_foreign_vdso,
+	};
+	int report[2] = { -1, -1 }, r = 0;
+
+	/* room for descriptors that the task opens before the freeze */
+	d->stub_keep_from = COR_MAX(cor_files_max_fd(d->files) + 1, 0) + 512;
+	plan.max_fd = d->stub_keep_from;
+	if (!session_clocks_same(d->image->clock) || d->args->config->task.force_time_ns) {
+		plan.time_ns = true;
+		r = measure_clocks(d, &plan, err);
+	}
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
+		return cor_fail_errno(err, "socketpair");
+	plan.report = report[1];
+	r = cor_rebuild_begin(&d->rebuild, &plan, err);
+	close(report[1]);
+	d->report = report[0];
+	return r;
+}
+
+static int prepare(struct destination *d, struct cor_error *err)
+{
+	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
+	Cor__Control__Prepare *p;
+	struct control_message m;
+	int r = control_expect(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS, &m, err);
+
+	if (r < 0)
+		return r;
+	p = control_unpack(&m, &cor__control__prepare__descriptor, err);
+	control_message_done(&m);
+	if (!p)
+		return -EPROTO;
+	d->prefetch = p->prefetch;
+	d->hooks = p->hooks;
+	r = unpack_task(d, &p->task, &p->files, err);
+	cor__control__prepare__free_unpacked(p, NULL);
+	if (r == 0)
+		r = cor_capture_admissible(d->image, err);
+	if (r == 0)
+		r = cor_files_check(d->files, err);
+	if (r == 0)
+		r = begin_rebuild(d, err);
+	if (r < 0)
+		return r;
+	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
+	return control_send(d->control, CONTROL_PREPARED, &reply.base, err);
+}
+
+/* ---- rebuild --------------------------------------------------------------------- */
+
+/* Lanes come through cord; both must be here before memory is needed. */
+static int await_lanes(struct destination *d, struct cor_error *err)
+{
+	uint64_t until = cor_now_ns() + 10000000000ull;
+
+	while (d->demand < 0 || d->bulk < 0) {
+		struct pollfd p = { .fd = d->session.cord, .events = POLLIN };
+
+		if (cor_now_ns() > until)
+			return cor_fail(err, -ETIMEDOUT, "the source's lanes did not come");
+		if (d->session.cord < 0)
+			return cor_fail(err, -ENOTCONN, "cord ended while lanes were due");
+		if (poll(&p, 1, 1000) > 0)
+			hear_cord(d);
+	}
+	return 0;
+}
+
+static int store_pages(void *arg, uint64_t offset, const void *data, uint32_t npages)
+{
+	int fd = *(int *)arg;
+	const char *p = data;
+	size_t len = (size_t)npages * COR_PAGE_SIZE, done = 0;
+
+	while (p && done < len) {
+		ssize_t n = pwrite(fd, p + done, len - done, (off_t)(offset + done));
+
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* The shared memory objects: those that descriptors reach get their bytes now,
+ * since read(2) of a hole asks nobody; the others are paged like the rest. */
+static int make_objects(struct destination *d, struct cor_error *err)
+{
+	const Cor__Task__Memory *mem = d->image->memory;
+
+	d->objects = calloc(mem->n_objects + 1, sizeof(int));
+	if (!d->objects)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < mem->n_objects; i++) {
+		const Cor__Task__Object *o = mem->objects[i];
+		uint64_t pages = (o->size + COR_PAGE_SIZE - 1) / COR_PAGE_SIZE;
+		int r = 0;
+
+		if (o->id != i + 1)
+			return cor_fail(err, -EPROTO, "shared memory objects are not in order");
+		d->objects[i] = cor_rebuild_make_object(o, err);
+		if (d->objects[i] < 0)
+			return d->objects[i];
+		d->nobjects++;
+		if (o->has_descriptor && pages)
+			r = cor_fetch(d->bulk, (uint16_t)o->id, 0, pages, store_pages,
+				      &d->objects[i], err);
+		/* the last page may reach beyond the end */
+		if (r == 0 && o->has_descriptor && ftruncate(d->objects[i], (off_t)o->size) < 0)
+			r = cor_fail_errno(err, "shared memory %s", o->name);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int rebuild_files(struct destination *d, struct cor_error *err)
+{
+	size_t len = cor__names__file_table__get_packed_size(d->files);
+	_cleanup_free_ uint8_t *buf = malloc(len + 1);
+
+	if (!buf)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	if (cor_files_max_fd(d->files) >= d->stub_keep_from)
+		return cor_fail(err, -EMFILE, "the task opened hundreds of descriptors meanwhile");
+	cor__names__file_table__pack(d->files, buf);
+	return cor_rebuild_call(d->rebuild, STUB_FILES, buf, len, d->objects, d->nobjects, err);
+}
+
+static int start_pager(struct destination *d, const struct cor_region *regions, unsigned n,
+		       struct cor_error *err)
+{
+	int r = cor_pager_new(&d->pager, d->ctx, err);
+
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		r = cor_pager_add_region(d->pager, &regions[i], err);
+	if (r == 0)
+		r = cor_pager_start(d->pager, cor_rebuild_take_uffd(d->rebuild), err);
+	if (r == 0)
+		r = cor_pager_add_lane(d->pager, take_fd(&d->demand), COR_CONN_DEMAND, err);
+	if (r == 0)
+		r = cor_pager_add_lane(d->pager, take_fd(&d->bulk), COR_CONN_BULK, err);
+	for (size_t i = 0; r == 0 && i < d->image->n_eager; i++)
+		r = cor_pager_install(d->pager, d->image->eager[i]->addr,
+				      d->image->eager[i]->data.data, d->image->eager[i]->data.len, err);
+	if (r == 0)
+		cor_pager_hint(d->pager, d->image->hints, (unsigned)d->image->n_hints);
+	return r;
+}
+
+static int rebuild(struct destination *d, struct cor_error *err)
+{
+	size_t nfiles = d->image->memory->n_files;
+	_cleanup_free_ bool *file_ok = calloc(nfiles + 1, sizeof(bool));
+	_cleanup_free_ struct cor_region *regions = NULL;
+	unsigned nregions = 0;
+	int r;
+
+	if (!file_ok)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	r = make_objects(d, err);
+	if (r == 0)
+		r = rebuild_files(d, err);
+	if (r == 0)
+		r = cor_rebuild_check_files(d->image->memory, file_ok, err);
+	if (r == 0)
+		r = cor_rebuild_memory(d->rebuild, d->image, file_ok, d->objects, d->nobjects,
+				       &regions, &nregions, err);
+	if (r == 0)
+		r = start_pager(d, regions, nregions, err);
+	if (r == 0)
+		r = cor_rebuild_threads(d->rebuild, d->image, err);
+	return r;
+}
+
+static int take_over(struct destination *d, struct cor_error *err)
+{
+	Cor__Control__Resumed resumed = COR__CONTROL__RESUMED__INIT;
+	Cor__Control__Ready ready = COR__CONTROL__READY__INIT;
+	Cor__Control__Image *i;
+	struct control_message m;
+	uint64_t from;
+	int r = await_lanes(d, err);
+
+	if (r == 0)
+		r = control_expect(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, &m, err);
+	if (r < 0)
+		return r;
+	session_move(&d->session, SESSION_FREEZE, NULL);
+	from = cor_now_ns();
+	i = control_unpack(&m, &cor__control__image__descriptor, err);
+	control_message_done(&m);
+	if (!i)
+		return -EPROTO;
+	r = unpack_task(d, &i->task, &i->files, err);
+	cor__control__image__free_unpacked(i, NULL);
+	if (r == 0)
+		r = rebuild(d, err);
+	ready.rebuild_us = (cor_now_ns() - from) / 1000;
+	if (r == 0)
+		r = control_send(d->control, CONTROL_READY, &ready.base, err);
+	FAULT_POINT("ready-sent");
+	if (r == 0)
+		r = control_expect(d->control, CONTROL_COMMIT, ANSWER_TIMEOUT_MS, &m, err);
+	if (r < 0)
+		return r;
+	control_message_done(&m);
+	session_move(&d->session, SESSION_COMMIT, NULL);
+	r = cor_rebuild_resume(d->rebuild, err);
+	if (r < 0)
+		return r;
+	resumed.pid = cor_rebuild_pid(d->rebuild);
+	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
+	cor_pager_prefetch(d->pager, d->prefetch);
+	session_move(&d->session, SESSION_PAGING, NULL);
+	json_object_set_new(d->session.figures, "destination_pid", json_integer(resumed.pid));
+	session_tell(&d->session, json_pack("{s:s, s:I, s:i, s:i, s:s, s:s}", "type", "arrived",
+					    "hooks", (json_int_t)d->hooks, "pid", resumed.pid,
+					    "supervisor", cor_rebuild_supervisor(d->rebuild),
+					    "comm", d->image->threads[0]->comm,
+					    "from", d->args->peer), d->report);
+	cor_closep(&d->report);
+	d->report = -1;
+	session_report(&d->session);
+	return 0;
+}
+
+/* ---- paging ------------------------------------------------------------------------ */
+
+static void fill_progress(struct destination *d, Cor__Control__Progress *p)
+{
+	static __thread struct cor_paging_stats st;
+
+	cor_pager_stats(d->pager, &st);
+	cor__control__progress__init(p);
+	p->pages_total = st.pages_total;
+	p->pages_demand = st.pages_demand;
+	p->pages_prefetched = st.pages_prefetched;
+	p->pages_zero = st.pages_zero;
+	p->pages_dropped = st.pages_dropped;
+	p->pages_eager = st.pages_eager;
+	p->faults = st.faults;
+	p->bytes_wire = st.bytes_wire;
+	p->drain_us = st.drain_ns / 1000;
+	p->presence_known = st.presence_known;
+	p->fault_p50_us = (double)cor_hist_percentile(&st.fault_ns, 0.50) / 1000;
+	p->fault_p90_us = (double)cor_hist_percentile(&st.fault_ns, 0.90) / 1000;
+	p->fault_p99_us = (double)cor_hist_percentile(&st.fault_ns, 0.99) / 1000;
+	p->fault_max_us = (double)st.fault_ns.max / 1000;
+}
+
+static void report_progress(struct destination *d)
+{
+	Cor__Control__Progress p;
+
+	fill_progress(d, &p);
+	session_figures_progress(&d->session, &p);
+	session_report(&d->session);
+	if (d->control >= 0)
+		control_send(d->control, CONTROL_PROGRESS, &p.base, NULL);
+}
+
+/* What the source says while we page: nothing, or that it gave up. */
+static int hear_source(struct destination *d, struct cor_error *err)
+{
+	struct control_message m;
+	int r = control_receive(d->control, ANSWER_TIMEOUT_MS, &m, err);
+
+	if (r < 0) {
+		/* the pager waits for lanes; without control there is no drain report */
+		cor_closep(&d->control);
+		d->control = -1;
+		return 0;
+	}
+	if (m.type == CONTROL_ABORT)
+		r = control_aborted(&m, err);
+	control_message_done(&m);
+	return r;
+}
+
+static int page(struct destination *d, struct cor_error *err)
+{
+	for (;;) {
+		struct pollfd p[] = {
+			{ .fd = cor_pager_event_fd(d->pager), .events = POLLIN },
+			{ .fd = d->session.cord, .events = POLLIN },
+			{ .fd = d->control, .events = POLLIN },
+		};
+		int n = poll(p, ARRAY_SIZE(p), PROGRESS_MS), r = 0;
+		uint64_t event;
+
+		if (n < 0 && errno != EINTR)
+			return cor_fail_errno(err, "poll");
+		if (p[0].revents && read(p[0].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
+			return cor_fail_errno(err, "eventfd");
+		if (p[1].revents)
+			hear_cord(d);
+		if (p[2].revents)
+			r = hear_source(d, err);
+		if (r < 0)
+			return r;
+		switch (cor_pager_state(d->pager, err)) {
+		case COR_PAGER_DRAINED:
+		case COR_PAGER_TASK_GONE:
+			return 0;
+		case COR_PAGER_FAILED:
+			return -EIO;
+		default:
+			if (n == 0)
+				report_progress(d);
+		}
+	}
+}
+
+/* Tells the source, and waits until its ghost is gone. */
+static int release(struct destination *d, struct cor_error *err)
+{
+	Cor__Control__Drained done = COR__CONTROL__DRAINED__INIT;
+	Cor__Control__Progress p;
+	struct control_message m;
+	int r;
+
+	fill_progress(d, &p);
+	session_figures_progress(&d->session, &p);
+	done.progress = &p;
+	done.task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
+	session_move(&d->session, SESSION_DRAINED, NULL);
+	r = cor_pager_finish(d->pager, err);
+	if (r < 0)
+		return r;
+	cor_pager_free(d->pager);
+	d->pager = NULL;
+	r = cor_rebuild_release(d->rebuild, err);
+	d->rebuild = NULL;
+	if (d->control >= 0 && control_send(d->control, CONTROL_DRAINED, &done.base, NULL) == 0 &&
+	    control_expect(d->control, CONTROL_RELEASED, ANSWER_TIMEOUT_MS, &m, NULL) == 0)
+		control_message_done(&m);
+	session_move(&d->session, SESSION_RELEASED, NULL);
+	return r;
+}
+
+/* ---- the whole ----------------------------------------------------------------------- */
+
+static int receive_task(struct destination *d, struct cor_error *err)
+{
+	int r = cor_open(&d->ctx, err);
+
+	if (r == 0)
+		r = hello(d, err);
+	if (r == 0)
+		r = prepare(d, err);
+	if (r == 0)
+		r = take_over(d, err);
+	if (r == 0)
+		r = page(d, err);
+	if (r == 0)
+		r = release(d, err);
+	return r;
+}
+
+/* Before the commit: the stub goes, the source thaws. Behind it the task cannot
+ * go on without its pages: it is killed rather than shown zeros. */
+static int fail(struct destination *d, struct cor_error *err)
+{
+	bool lost = session_committed(&d->session);
+
+	if (d->control >= 0)
+		control_send_abort(d->control, err);
+	if (d->rebuild && lost)
+		cor_rebuild_kill_task(d->rebuild);
+	else if (d->rebuild)
+		cor_rebuild_abort(d->rebuild);
+	if (d->pager)
+		cor_pager_free(d->pager);
+	session_move(&d->session, lost ? SESSION_LOST : SESSION_ABORTED, NULL);
+	session_result(&d->session, lost ? 3 : 1, err);
+	return lost ? 3 : 1;
+}
+
+int session_destination_run(const struct worker_destination_args *a)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct destination d = { .args = a, .control = a->control,
+				 .demand = -1, .bulk = -1, .report = -1 };
+	int status = 0;
+
+	if (session_begin(&d.session, a->cord, &err) < 0)
+		return 1;
+	if (receive_task(&d, &err) < 0)
+		status = fail(&d, &err);
+	else
+		session_result(&d.session, 0, NULL);
+	for (unsigned i = 0; i < d.nobjects; i++)
+		close(d.objects[i]);
+	free(d.objects);
+	if (d.image)
+		cor__task__image__free_unpacked(d.image, NULL);
+	if (d.files)
+		cor__names__file_table__free_unpacked(d.files, NULL);
+	cor_closep(&d.control);
+	cor_closep(&d.demand);
+	cor_closep(&d.bulk);
+	cor_closep(&d.report);
+	cor_close(d.ctx);
+	session_end(&d.session);
+	return status;
+}

@@ -1,0 +1,651 @@
+/* The source's side of a migration: one worker process, which traces the task,
+ * captures it, serves its ghost's pages and ends it after the drain. The
+ * tracer is this process's main thread; the page server has threads of its own. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+#include "daemon/fault.h"
+#include "daemon/session.h"
+#include "daemon/session_clock.h"
+#include "daemon/worker.h"
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/names/files.h"
+#include "libcor/paging/server.h"
+#include "libcor/task/capture.h"
+#include "libcor/task/hooks.h"
+#include "libcor/task/tracee.h"
+#include "libcor/transport/preamble.h"
+
+#define CONNECT_TIMEOUT_MS ((int)s->args->config->timeouts.connect_s * 1000)
+#define ANSWER_TIMEOUT_MS  ((int)s->args->config->timeouts.prepare_s * 1000)
+#define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
+#define RETRY_FOR_NS  2000000000ull /* short-lived children, threads being born */
+#define HOOKS_TIMEOUT_MS    1000
+#define RECONNECT_MS         500
+
+struct source {
+	const struct worker_source_args *args;
+	struct session session;
+	int control;
+	int demand, bulk;               /* lanes before the page server has them */
+	struct cor_capture_options options;
+	Cor__Task__Image *skeleton, *image;
+	Cor__Names__FileTable *files;   /* of the last capture */
+	struct cor_files_object *extra; /* objects only reachable by a descriptor */
+	unsigned nextra;
+	struct cor_tracee *tracee;
+	struct cor_page_server *server;
+	uint64_t freeze_from_ns;
+	struct cor_hooks hooks;
+	bool have_hooks;
+};
+
+/* ---- what cord says ----------------------------------------------------------- */
+
+/* Has cord asked to give up? *go: set when it said go. */
+static bool cancelled(struct source *s, bool *go)
+{
+	json_t *m;
+	int fd;
+
+	while (session_hear(&s->session, &m, &fd) > 0) {
+		const char *type = json_string_value(json_object_get(m, "type")) ?: "";
+		bool cancel = strcmp(type, "cancel") == 0;
+
+		if (go && strcmp(type, "go") == 0)
+			*go = true;
+		json_decref(m);
+		if (fd >= 0)
+			close(fd);
+		if (cancel)
+			return true;
+	}
+	return false;
+}
+
+/* A task that is still arriving itself: its pages are on two hosts, and reading
+ * the lazy ones from outside fails. */
+static int await_go(struct source *s, struct cor_error *err)
+{
+	bool go = !s->args->wait_for_go;
+
+	while (!go) {
+		struct pollfd p = { .fd = s->session.cord, .events = POLLIN };
+
+		if (s->session.cord < 0)
+			return cor_fail(err, -ENOTCONN, "cord ended while the task was arriving");
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			return cor_fail_errno(err, "poll");
+		if (cancelled(s, &go))
+			return cor_fail(err, -ECANCELED, "cancelled");
+	}
+	return 0;
+}
+
+/* The program may want to know (include/cor/migrate.h). That it does not answer in
+ * time, or has no hooks after all, is no reason to stay. */
+static void run_hooks(struct source *s)
+{
+	pid_t pid = s->args->pid;
+	uint64_t told = s->args->hooks;
+
+	if ((told && cor_hooks_open(&s->hooks, pid, told, NULL) == 0) ||
+	    cor_hooks_find(&s->hooks, pid, NULL) == 0) {
+		s->have_hooks = true;
+		cor_hooks_before(&s->hooks, HOOKS_TIMEOUT_MS, NULL);
+	}
+}
+
+/* ---- prepare ---------------------------------------------------------------- */
+
+static int hello(struct source *s, struct cor_error *err)
+{
+	static const struct { const char *name; uint32_t version; } mechanisms[] = {
+		{ "task", COR_TASK_VERSION }, { "files", COR_FILES_VERSION }, { "paging", 1 },
+	};
+	Cor__Control__Mechanism mech[ARRAY_SIZE(mechanisms)], *list[ARRAY_SIZE(mechanisms)];
+	Cor__Control__Hello h = COR__CONTROL__HELLO__INIT, *reply;
+	struct control_message m;
+	struct utsname u;
+	int r;
+
+	uname(&u);
+	for (unsigned i = 0; i < ARRAY_SIZE(mechanisms); i++) {
+		cor__control__mechanism__init(&mech[i]);
+		mech[i].name = (char *)mechanisms[i].name;
+		mech[i].version = mechanisms[i].version;
+		list[i] = &mech[i];
+	}
+	h.host = (char *)s->args->config->name;
+	h.kernel = u.release;
+	h.session = (ProtobufCBinaryData){ 16, (uint8_t *)s->args->session };
+	h.secret = (ProtobufCBinaryData){ 32, (uint8_t *)s->args->secret };
+	h.pid = s->args->pid;
+	h.comm = s->skeleton->n_threads ? s->skeleton->threads[0]->comm : (char *)"";
+	h.n_mechanisms = ARRAY_SIZE(mechanisms);
+	h.mechanisms = list;
+	r = control_send(s->control, CONTROL_HELLO, &h.base, err);
+	if (r == 0)
+		r = control_expect(s->control, CONTROL_HELLO_REPLY, ANSWER_TIMEOUT_MS, &m, err);
+	if (r < 0)
+		return r;
+	reply = control_unpack(&m, &cor__control__hello__descriptor, err);
+	control_message_done(&m);
+	if (!reply)
+		return -EPROTO;
+	json_object_set_new(s->session.figures, "destination", json_string(reply->host));
+	cor__control__hello__free_unpacked(reply, NULL);
+	return 0;
+}
+
+/* Descriptors that refer to shared memory name the objects the memory capture found. */
+static int capture_files(struct source *s, const Cor__Task__Image *image, bool with_content,
+			 struct cor_error *err)
+{
+	size_t n = image->memory->n_objects;
+	_cleanup_free_ struct cor_files_object *known = calloc(n + 1, sizeof(*known));
+	Cor__Names__FileTable *table = NULL;
+	struct cor_files_object *extra = NULL;
+	unsigned nextra = 0;
+	int r;
+
+	if (!known)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		known[i] = (struct cor_files_object){ image->memory->objects[i]->dev,
+						      image->memory->objects[i]->ino,
+						      image->memory->objects[i]->id };
+	r = cor_files_capture(s->args->pid, with_content, known, (unsigned)n, &extra, &nextra,
+			      &table, err);
+	if (r < 0)
+		return r;
+	if (s->files)
+		cor__names__file_table__free_unpacked(s->files, NULL);
+	free(s->extra);
+	s->files = table;
+	s->extra = extra;
+	s->nextra = nextra;
+	return 0;
+}
+
+static Cor__Task__Object *find_object(const Cor__Task__Image *image, uint32_t id)
+{
+	for (size_t i = 0; i < image->memory->n_objects; i++)
+		if (image->memory->objects[i]->id == id)
+			return image->memory->objects[i];
+	return NULL;
+}
+
+/* The image's objects that a descriptor also reaches must have their bytes before
+ * the task runs: read(2) asks no userfaultfd. Objects that only descriptors
+ * reach are added to the image. */
+static int note_descriptor_objects(struct source *s, Cor__Task__Image *image, struct cor_error *err)
+{
+	Cor__Task__Memory *m = image->memory;
+
+	for (size_t i = 0; i < s->files->n_files; i++) {
+		Cor__Names__OpenFile *f = s->files->files[i];
+		Cor__Task__Object *o, **more;
+
+		if (f->kind != COR__NAMES__FILE_KIND__MEMORY)
+			continue;
+		o = find_object(image, f->object);
+		if (!o) {
+			if (f->object != m->n_objects + 1)
+				return cor_fail(err, -EPROTO, "shared memory %s has an odd number",
+						f->path);
+			o = malloc(sizeof(*o));
+			more = realloc(m->objects, (m->n_objects + 1) * sizeof(*more));
+			if (more)
+				m->objects = more;
+			if (!o || !more) {
+				free(o);
+				return cor_fail(err, -ENOMEM, "out of memory");
+			}
+			cor__task__object__init(o);
+			o->id = f->object;
+			o->size = f->size;
+			o->dev = f->dev;
+			o->ino = f->ino;
+			o->mode = f->mode & 07777;
+			o->unlinked = f->deleted;
+			o->name = strdup(f->path ? f->path : "");
+			o->kind = strncmp(o->name, "/memfd:", 7) == 0 ?
+				COR__TASK__OBJECT_KIND__OBJECT_MEMFD :
+				COR__TASK__OBJECT_KIND__OBJECT_TMPFS;
+			m->objects[m->n_objects++] = o;
+		}
+		o->has_descriptor = true;
+	}
+	return 0;
+}
+
+static int send_packed(struct source *s, enum control_type type, const Cor__Task__Image *image,
+		       struct cor_error *err)
+{
+	_cleanup_free_ uint8_t *task = NULL, *files = NULL;
+	size_t ntask = cor__task__image__get_packed_size(image);
+	size_t nfiles = cor__names__file_table__get_packed_size(s->files);
+	Cor__Control__Prepare p = COR__CONTROL__PREPARE__INIT;
+	Cor__Control__Image i = COR__CONTROL__IMAGE__INIT;
+
+	task = malloc(ntask + 1);
+	files = malloc(nfiles + 1);
+	if (!task || !files)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	cor__task__image__pack(image, task);
+	cor__names__file_table__pack(s->files, files);
+	if (type == CONTROL_PREPARE) {
+		p.task = (ProtobufCBinaryData){ ntask, task };
+		p.files = (ProtobufCBinaryData){ nfiles, files };
+		p.prefetch = s->args->prefetch;
+		p.hooks = s->have_hooks ? s->hooks.addr : 0;
+		return control_send(s->control, type, &p.base, err);
+	}
+	i.task = (ProtobufCBinaryData){ ntask, task };
+	i.files = (ProtobufCBinaryData){ nfiles, files };
+	return control_send(s->control, type, &i.base, err);
+}
+
+/* What CLOCK_MONOTONIC and BOOTTIME show to the task now. */
+static int answer_clock(struct source *s, struct cor_error *err)
+{
+	Cor__Control__Clock c = COR__CONTROL__CLOCK__INIT;
+	struct session_clocks now;
+	int r = session_clocks_of_task(s->skeleton->clock, &now, err);
+
+	if (r < 0)
+		return r;
+	c.monotonic_ns = now.monotonic_ns;
+	c.boottime_ns = now.boottime_ns;
+	return control_send(s->control, CONTROL_CLOCK, &c.base, err);
+}
+
+static int ask_prepare(struct source *s, struct cor_error *err)
+{
+	struct control_message m;
+	int r = send_packed(s, CONTROL_PREPARE, s->skeleton, err);
+
+	while (r == 0) {
+		r = control_receive(s->control, ANSWER_TIMEOUT_MS, &m, err);
+		if (r < 0)
+			return cor_fail_prefix(err, r, "preparing on %s", s->args->dest);
+		switch (m.type) {
+		case CONTROL_CLOCK:
+			r = answer_clock(s, err);
+			break;
+		case CONTROL_PREPARED:
+			control_message_done(&m);
+			return 0;
+		case CONTROL_ABORT:
+			r = control_aborted(&m, err);
+			r = cor_fail_prefix(err, r, "%s refuses", s->args->dest);
+			break;
+		default:
+			r = cor_fail(err, -EPROTO, "the peer sent %s while preparing",
+				     control_type_name(m.type));
+		}
+		control_message_done(&m);
+	}
+	return r;
+}
+
+static int connect_lane(struct source *s, enum cor_connection_kind kind, int *fd,
+			struct cor_error *err)
+{
+	return cor_lane_connect(s->args->dest, kind, 0, s->args->session, s->args->secret,
+				CONNECT_TIMEOUT_MS, fd, err);
+}
+
+static int prepare(struct source *s, struct cor_error *err)
+{
+	static const uint8_t none[32];
+	int r;
+
+	r = cor_capture_skeleton(s->args->pid, &s->options, &s->skeleton, err);
+	if (r == 0)
+		r = capture_files(s, s->skeleton, false, err);
+	if (r == 0)
+		r = note_descriptor_objects(s, s->skeleton, err);
+	if (r < 0)
+		return r;
+	if (s->skeleton->n_threads)
+		json_object_set_new(s->session.figures, "comm",
+				    json_string(s->skeleton->threads[0]->comm));
+	session_report(&s->session);
+	r = cor_lane_connect(s->args->dest, COR_CONN_CONTROL, 0, none, none,
+			     CONNECT_TIMEOUT_MS, &s->control, err);
+	if (r == 0)
+		r = hello(s, err);
+	if (r == 0)
+		r = ask_prepare(s, err);
+	if (r == 0)
+		r = connect_lane(s, COR_CONN_DEMAND, &s->demand, err);
+	if (r == 0)
+		r = connect_lane(s, COR_CONN_BULK, &s->bulk, err);
+	return r;
+}
+
+/* ---- freeze ------------------------------------------------------------------- */
+
+/* Stops the task and reads it. -EAGAIN: something short-lived was in the way. */
+static int freeze_once(struct source *s, struct cor_error *err)
+{
+	int r;
+
+	r = cor_tracee_seize(&s->tracee, s->args->pid, err);
+	if (r < 0)
+		return r;
+	s->freeze_from_ns = cor_now_ns();
+	r = cor_tracee_stop(s->tracee, FREEZE_TIMEOUT_MS, err);
+	if (r == 0 && s->have_hooks)
+		cor_hooks_arriving(&s->hooks, NULL);
+	if (r == 0)
+		r = cor_capture_image(s->tracee, &s->options, s->skeleton, &s->image, err);
+	if (r == 0)
+		r = capture_files(s, s->image, true, err);
+	if (r == 0)
+		r = note_descriptor_objects(s, s->image, err);
+	return r;
+}
+
+static void thaw(struct source *s)
+{
+	if (s->image)
+		cor__task__image__free_unpacked(s->image, NULL);
+	s->image = NULL;
+	if (s->have_hooks && s->hooks.arriving) {
+		/* only the arrival is taken back: another attempt may follow */
+		bool asked = s->hooks.asked;
+
+		s->hooks.asked = false;
+		cor_hooks_cancel(&s->hooks, true, NULL);
+		s->hooks.asked = asked;
+	}
+	cor_tracee_thaw(s->tracee);
+	s->tracee = NULL;
+}
+
+static int freeze(struct source *s, struct cor_error *err)
+{
+	uint64_t until = cor_now_ns() + RETRY_FOR_NS;
+	unsigned pause_us = 1000;
+	int r;
+
+	for (;;) {
+		if (cancelled(s, NULL))
+			return cor_fail(err, -ECANCELED, "cancelled");
+		r = session_move(&s->session, SESSION_FREEZE, err);
+		if (r == 0)
+			r = freeze_once(s, err);
+		if (r != -EAGAIN || cor_now_ns() > until)
+			return r;
+		thaw(s);
+		session_move(&s->session, SESSION_PREPARE, NULL);
+		/* what is in the way ends by itself; nothing tells when */
+		usleep(pause_us);
+		pause_us = COR_MIN(pause_us * 2, 50000u);
+	}
+}
+
+static int start_server(struct source *s, struct cor_error *err)
+{
+	struct cor_source *memory = NULL;
+	int r = cor_source_process(&memory, s->args->pid, err);
+
+	for (size_t i = 0; r == 0 && i < s->image->memory->n_objects; i++) {
+		const Cor__Task__Object *o = s->image->memory->objects[i];
+		int fd = cor_capture_open_object(s->args->pid, s->image, o->id, err);
+
+		r = fd < 0 ? fd : cor_source_process_add_object(memory, (uint16_t)o->id, fd, err);
+	}
+	if (r < 0) {
+		if (memory)
+			memory->ops->close(memory);
+		return r;
+	}
+	r = cor_page_server_new(&s->server, memory, err);
+	if (r == 0)
+		r = cor_page_server_add_lane(s->server, take_fd(&s->demand), COR_CONN_DEMAND, err);
+	if (r == 0)
+		r = cor_page_server_add_lane(s->server, take_fd(&s->bulk), COR_CONN_BULK, err);
+	return r;
+}
+
+static void set_us(struct source *s, const char *key, uint64_t from_ns, uint64_t to_ns)
+{
+	json_object_set_new(s->session.figures, key,
+			    json_integer((json_int_t)((to_ns - from_ns) / 1000)));
+}
+
+/* From the first stopped thread to the answer that the task runs over there: an
+ * upper bound of the freeze, by one trip of that answer. */
+static int hand_over(struct source *s, struct cor_error *err)
+{
+	Cor__Control__Commit c = COR__CONTROL__COMMIT__INIT;
+	Cor__Control__Resumed *resumed;
+	uint64_t captured, ready;
+	struct control_message m;
+	int r;
+
+	captured = cor_now_ns();
+	r = start_server(s, err);
+	if (r == 0)
+		r = send_packed(s, CONTROL_IMAGE, s->image, err);
+	FAULT_POINT("image-sent");
+	if (r == 0)
+		r = control_expect(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
+	if (r < 0)
+		return cor_fail_prefix(err, r, "%s", s->args->dest);
+	control_message_done(&m);
+	ready = cor_now_ns();
+	if (cancelled(s, NULL))
+		return cor_fail(err, -ECANCELED, "cancelled");
+	r = cor_tracee_make_ghost(s->tracee, err);
+	if (r < 0)
+		return r;
+	/* the point of no return: from here on this side never thaws */
+	session_move(&s->session, SESSION_COMMIT, NULL);
+	c.epoch = 1;
+	r = control_send(s->control, CONTROL_COMMIT, &c.base, err);
+	FAULT_POINT("commit-sent");
+	if (r == 0)
+		r = control_expect(s->control, CONTROL_RESUMED, -1, &m, err);
+	if (r < 0)
+		return cor_fail_prefix(err, r, "in doubt: %s did not confirm the resumption",
+				       s->args->dest);
+	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
+	set_us(s, "capture_us", s->freeze_from_ns, captured);
+	set_us(s, "rebuild_us", captured, ready);
+	resumed = control_unpack(&m, &cor__control__resumed__descriptor, err);
+	control_message_done(&m);
+	if (!resumed)
+		return -EPROTO;
+	json_object_set_new(s->session.figures, "destination_pid", json_integer(resumed->pid));
+	cor__control__resumed__free_unpacked(resumed, NULL);
+	session_move(&s->session, SESSION_PAGING, NULL);
+	session_report(&s->session);
+	return 0;
+}
+
+/* ---- paging --------------------------------------------------------------------- */
+
+/* Replaces lanes that were lost; failing is no matter, it is tried again. */
+static void reconnect(struct source *s)
+{
+	struct cor_page_server_stats st;
+	uint64_t event;
+
+	if (read(cor_page_server_event_fd(s->server), &event, sizeof(event)) < 0 && errno != EAGAIN)
+		return;
+	cor_page_server_stats(s->server, &st);
+	while (st.lanes < 2) {
+		/* the server cannot tell which kind is missing; a pager that has both
+		 * puts up with one more of either */
+		enum cor_connection_kind kind = st.lanes ? COR_CONN_BULK : COR_CONN_DEMAND;
+		int fd = -1;
+
+		if (connect_lane(s, kind, &fd, NULL) < 0 ||
+		    cor_page_server_add_lane(s->server, fd, kind, NULL) < 0)
+			return;
+		st.lanes++;
+	}
+}
+
+/* One message of the destination; 1 when the drain is over. */
+static int paging_message(struct source *s, const struct control_message *m, struct cor_error *err)
+{
+	Cor__Control__Progress *p;
+	Cor__Control__Drained *d;
+
+	switch (m->type) {
+	case CONTROL_PROGRESS:
+		p = control_unpack(m, &cor__control__progress__descriptor, err);
+		if (!p)
+			return -EPROTO;
+		session_figures_progress(&s->session, p);
+		cor__control__progress__free_unpacked(p, NULL);
+		session_report(&s->session);
+		return 0;
+	case CONTROL_DRAINED:
+		d = control_unpack(m, &cor__control__drained__descriptor, err);
+		if (!d)
+			return -EPROTO;
+		if (d->progress)
+			session_figures_progress(&s->session, d->progress);
+		if (d->task_ended)
+			json_object_set_new(s->session.figures, "task_ended", json_true());
+		cor__control__drained__free_unpacked(d, NULL);
+		return 1;
+	case CONTROL_ABORT:
+		return control_aborted(m, err);
+	default:
+		return cor_fail(err, -EPROTO, "the peer sent %s while paging",
+				control_type_name(m->type));
+	}
+}
+
+static int page(struct source *s, struct cor_error *err)
+{
+	int r = 0;
+
+	while (r == 0) {
+		struct pollfd p[] = {
+			{ .fd = s->control, .events = POLLIN },
+			{ .fd = s->session.cord, .events = POLLIN },
+			{ .fd = cor_page_server_event_fd(s->server), .events = POLLIN },
+		};
+		struct cor_page_server_stats st;
+		struct control_message m;
+
+		cor_page_server_stats(s->server, &st);
+		if (poll(p, ARRAY_SIZE(p), st.lanes < 2 ? RECONNECT_MS : -1) < 0 && errno != EINTR)
+			return cor_fail_errno(err, "poll");
+		if (p[2].revents || st.lanes < 2)
+			reconnect(s);
+		if (p[1].revents)
+			cancelled(s, NULL);     /* too late; cord says so itself */
+		if (!p[0].revents)
+			continue;
+		r = control_receive(s->control, ANSWER_TIMEOUT_MS, &m, err);
+		if (r < 0)
+			return r;
+		r = paging_message(s, &m, err);
+		control_message_done(&m);
+	}
+	return r < 0 ? r : 0;
+}
+
+static void release(struct source *s)
+{
+	session_move(&s->session, SESSION_DRAINED, NULL);
+	cor_page_server_free(s->server);
+	s->server = NULL;
+	cor_tracee_kill(s->tracee);
+	s->tracee = NULL;
+	session_move(&s->session, SESSION_RELEASED, NULL);
+	control_send(s->control, CONTROL_RELEASED, NULL, NULL);
+}
+
+/* ---- the whole ---------------------------------------------------------------- */
+
+static int migrate(struct source *s, struct cor_error *err)
+{
+	int r = await_go(s, err);
+
+	if (r < 0)
+		return r;
+	run_hooks(s);
+	r = prepare(s, err);
+	if (r == 0)
+		r = freeze(s, err);
+	if (r == 0)
+		r = hand_over(s, err);
+	if (r == 0)
+		r = page(s, err);
+	if (r == 0)
+		release(s);
+	return r;
+}
+
+/* A failure before the commit: the task goes on here. Behind it: the ghost stays
+ * for as long as this process, and is lost with it. */
+static int fail(struct source *s, struct cor_error *err)
+{
+	if (!session_committed(&s->session)) {
+		if (s->control >= 0)
+			control_send_abort(s->control, err);
+		if (s->tracee)
+			thaw(s);
+		if (s->have_hooks)
+			cor_hooks_cancel(&s->hooks, false, NULL);
+		session_move(&s->session, SESSION_ABORTED, NULL);
+		session_result(&s->session, 1, err);
+		return 1;
+	}
+	session_move(&s->session, SESSION_LOST, NULL);
+	session_result(&s->session, 3, err);
+	return 3;
+}
+
+int session_source_run(const struct worker_source_args *a)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct source s = {
+		.args = a, .control = -1, .demand = -1, .bulk = -1,
+		.options = { .inline_written_max = 1024 },
+	};
+	int status = 0;
+
+	if (session_begin(&s.session, a->cord, &err) < 0)
+		return 1;
+	json_object_set_new(s.session.figures, "pid", json_integer(a->pid));
+	json_object_set_new(s.session.figures, "transport", json_string("tcp"));
+	session_report(&s.session);
+	if (migrate(&s, &err) < 0)
+		status = fail(&s, &err);
+	else
+		session_result(&s.session, 0, NULL);
+	cor_page_server_free(s.server);
+	if (s.tracee)
+		cor_tracee_kill(s.tracee);
+	if (s.skeleton)
+		cor__task__image__free_unpacked(s.skeleton, NULL);
+	if (s.image)
+		cor__task__image__free_unpacked(s.image, NULL);
+	if (s.files)
+		cor__names__file_table__free_unpacked(s.files, NULL);
+	free(s.extra);
+	cor_closep(&s.control);
+	cor_closep(&s.demand);
+	cor_closep(&s.bulk);
+	session_end(&s.session);
+	return status;
+}
