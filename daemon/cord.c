@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/address.h"
@@ -58,6 +60,19 @@ static void on_arrived(void *arg, const json_t *message, int report)
 			 strerror(-r));
 }
 
+/* Workers, and what they leave behind: cord is the subreaper of these, since not
+ * every PID 1 of a container reaps. */
+static void reap(struct cord *c)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (!registry_child_ended(c->registry, pid, status))
+			cord_log(CORD_LOG_DEBUG, NULL, "process %d, left by a worker, has ended",
+				 (int)pid);
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
 	struct cord *c = arg;
@@ -65,6 +80,10 @@ static void on_signal(void *arg, uint32_t events)
 
 	if (read(c->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return;
+	if (info.ssi_signo == SIGCHLD) {
+		reap(c);
+		return;
+	}
 	cord_log(CORD_LOG_NOTICE, NULL, "%s: cord ends; workers that live on: %u",
 		 strsignal((int)info.ssi_signo), registry_workers(c->registry));
 	loop_stop(c->loop);
@@ -79,6 +98,8 @@ static int watch_signals(struct cord *c, struct cor_error *err)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	c->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -34,25 +34,24 @@ int entry_new(struct entry **out, struct registry *reg, bool source)
 		return r;
 	}
 	e->registry = reg;
-	e->sock = e->pidfd = -1;
+	e->sock = -1;
 	DL_APPEND(reg->list, e);
 	*out = e;
 	return 0;
 }
 
-static void end_watch(struct entry *e, struct watch **w, int *fd)
+static void close_socket(struct entry *e)
 {
-	loop_unwatch(e->registry->env.loop, *w);
-	*w = NULL;
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	loop_unwatch(e->registry->env.loop, e->watch);
+	e->watch = NULL;
+	if (e->sock >= 0)
+		close(e->sock);
+	e->sock = -1;
 }
 
 void entry_free(struct entry *e)
 {
-	end_watch(e, &e->sock_watch, &e->sock);
-	end_watch(e, &e->pid_watch, &e->pidfd);
+	close_socket(e);
 	DL_DELETE(e->registry->list, e);
 	record_clear(&e->record);
 	free(e);
@@ -175,7 +174,7 @@ void entry_receive(struct entry *e)
 	for (int i = 0; buf && e->sock >= 0 && r > 0 && i < BATCH; i++)
 		r = receive_one(e, buf);
 	if (r < 0)
-		end_watch(e, &e->sock_watch, &e->sock);
+		close_socket(e);
 }
 
 static void on_socket(void *arg, uint32_t events)
@@ -183,13 +182,8 @@ static void on_socket(void *arg, uint32_t events)
 	entry_receive(arg);
 }
 
-static void on_worker_end(void *arg, uint32_t events)
+void entry_worker_ended(struct entry *e, int status)
 {
-	struct entry *e = arg;
-	int status = 0;
-
-	if (waitpid(e->worker, &status, WNOHANG) == 0)
-		return;
 	/* Its last words first, however many: it writes no more. Its children may
 	 * hold the socket open still, so its end of file is not to be waited for. */
 	while (e->sock >= 0) {
@@ -198,8 +192,7 @@ static void on_worker_end(void *arg, uint32_t events)
 		if (!buf || receive_one(e, buf) <= 0)
 			break;
 	}
-	end_watch(e, &e->sock_watch, &e->sock);
-	end_watch(e, &e->pid_watch, &e->pidfd);
+	close_socket(e);
 	cord_log(CORD_LOG_DEBUG, e->record.id, "worker %d has ended, wait status %#x",
 		 (int)e->worker, (unsigned)status);
 	e->worker = 0;
@@ -208,14 +201,6 @@ static void on_worker_end(void *arg, uint32_t events)
 		log_result(e);
 	}
 	changed(e);
-}
-
-static int watch_worker(struct entry *e)
-{
-	struct loop *loop = e->registry->env.loop;
-	int r = loop_watch(loop, e->sock, EPOLLIN, on_socket, e, &e->sock_watch);
-
-	return r < 0 ? r : loop_watch(loop, e->pidfd, EPOLLIN, on_worker_end, e, &e->pid_watch);
 }
 
 int entry_start(struct entry *e, const char *name, int *cord, int extra,
@@ -228,14 +213,14 @@ int entry_start(struct entry *e, const char *name, int *cord, int extra,
 		return cor_fail_errno(err, "a socket to the worker");
 	*cord = keep[0] = pair[1];
 	keep[1] = extra;
-	pid = spawn_worker(name, keep, extra >= 0 ? 2 : 1, run, arg, &e->pidfd);
+	pid = spawn_worker(name, keep, extra >= 0 ? 2 : 1, run, arg);
 	close(pair[1]);
 	e->sock = pair[0];
 	fcntl(e->sock, F_SETFL, O_NONBLOCK);        /* this end only */
 	if (pid < 0)
 		return cor_fail_code(err, pid, "a worker cannot be started");
 	e->worker = pid;
-	r = watch_worker(e);
+	r = loop_watch(e->registry->env.loop, e->sock, EPOLLIN, on_socket, e, &e->watch);
 	if (r < 0) {
 		/* It sees its socket close, but would do its work unseen: end it. */
 		kill(pid, SIGKILL);

@@ -15,8 +15,7 @@ struct entry {
 	struct entry    *after;        /* the task's own arrival, which must end first; or NULL */
 	pid_t            worker;       /* 0: none (any more) */
 	int              sock;         /* to the worker, non-blocking; -1 */
-	int              pidfd;        /* of the worker; -1 */
-	struct watch    *sock_watch, *pid_watch;
+	struct watch    *watch;        /* on sock */
 };
 
 struct registry {
@@ -43,6 +42,9 @@ void entry_free(struct entry *e);
  * and extra (-1: none). */
 int  entry_start(struct entry *e, const char *name, int *cord, int extra,
 		 int (*run)(const void *arg), const void *arg, struct cor_error *err);
+
+/* The worker has ended and was reaped; status: wait(2)'s. */
+void entry_worker_ended(struct entry *e, int status);
 
 /* Reads and acts on what the worker has sent so far. e lives on. */
 void entry_receive(struct entry *e);

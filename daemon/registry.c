@@ -52,6 +52,19 @@ unsigned registry_workers(const struct registry *reg)
 	return n;
 }
 
+bool registry_child_ended(struct registry *reg, pid_t pid, int status)
+{
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e) {
+		if (e->worker != pid)
+			continue;
+		entry_worker_ended(e, status);
+		return true;
+	}
+	return false;
+}
+
 int registry_room(const struct registry *reg)
 {
 	return registry_workers(reg) < WORKERS_MAX ? 0 : -EBUSY;

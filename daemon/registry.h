@@ -68,5 +68,9 @@ const struct record *entry_record(const struct entry *e);
 /* A fresh array of records whose identity begins with id ("": all), oldest first. */
 json_t *registry_json(const struct registry *reg, const char *id);
 
+/* A child of cord has ended and was reaped; status: wait(2)'s. False: it was no
+ * worker. */
+bool registry_child_ended(struct registry *reg, pid_t pid, int status);
+
 /* Workers that are running now. */
 unsigned registry_workers(const struct registry *reg);

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -60,33 +58,21 @@ static void reset_signals(void)
 }
 
 pid_t spawn_worker(const char *name, const int *keep, unsigned nkeep,
-		   int (*run)(const void *arg), const void *arg, int *pidfd)
+		   int (*run)(const void *arg), const void *arg)
 {
 	pid_t pid;
-	int fd;
 
 	if (nkeep > KEEP_MAX)
 		return -E2BIG;
 	pid = fork();
 	if (pid < 0)
 		return -errno;
-	if (pid == 0) {
-		setsid();
-		reset_signals();
-		stdin_from_null();
-		close_others(keep, nkeep);
-		prctl(PR_SET_NAME, name);
-		_exit(run(arg));
-	}
-	fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (fd < 0) {
-		/* Without it its end would go unseen: it has done nothing yet. */
-		int code = -errno;
-
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		return code;
-	}
-	*pidfd = fd;
-	return pid;
+	if (pid > 0)
+		return pid;
+	setsid();
+	reset_signals();
+	stdin_from_null();
+	close_others(keep, nkeep);
+	prctl(PR_SET_NAME, name);
+	_exit(run(arg));
 }

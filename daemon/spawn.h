@@ -8,7 +8,6 @@
  * that a log that is read no more kills nobody) and an empty mask, standard
  * input from /dev/null, standard output and error as cord's, and of all other
  * descriptors only those in keep (close_range(2)).
- * name: its prctl(PR_SET_NAME). Returns its PID and, in *pidfd, a descriptor of
- * it (pidfd_open(2)); or -errno. */
+ * name: its prctl(PR_SET_NAME). Returns its PID, or -errno. */
 pid_t spawn_worker(const char *name, const int *keep, unsigned nkeep,
-		   int (*run)(const void *arg), const void *arg, int *pidfd);
+		   int (*run)(const void *arg), const void *arg);

@@ -52,6 +52,28 @@ static int describe_self(const char *dir)
 	return cor_write_full(fifo, text, strlen(text) + 1);
 }
 
+/* Ends before its child, whose PID it tells. The child ends with the worker. */
+static int leave_orphan(int cord)
+{
+	char text[96], byte;
+	int life[2];
+	pid_t child;
+
+	if (pipe(life) < 0)
+		return 1;
+	child = fork();
+	if (child == 0) {
+		close(life[1]);
+		close(cord);
+		cor_read_full(life[0], &byte, 1);
+		_exit(0);
+	}
+	snprintf(text, sizeof(text), "{\"type\":\"result\",\"ok\":true,\"exit\":0,"
+		 "\"orphan\":%d}", (int)child);
+	tell(cord, text);
+	return 0;
+}
+
 static int fake_source(const struct worker_source_args *a)
 {
 	const char *what = a->transport;
@@ -59,6 +81,8 @@ static int fake_source(const struct worker_source_args *a)
 	tell(a->cord, "{\"type\":\"status\",\"state\":\"prepare\"}");
 	if (!strcmp(what, "die"))
 		raise(SIGKILL);
+	if (!strcmp(what, "orphan"))
+		return leave_orphan(a->cord);
 	if (!strcmp(what, "cancel")) {
 		if (await_cancel(a->cord))
 			tell(a->cord, "{\"type\":\"result\",\"ok\":false,\"exit\":1,"
