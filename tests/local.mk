@@ -1,4 +1,5 @@
 # tests
+include tests/fuzz.mk
 include tests/unit/server.mk
 include tests/unit/capture.mk
 include tests/unit/preload.mk

@@ -63,12 +63,12 @@ setup_build()
 
 	shift
 	mkdir -p "$dir" || return
-	if ! {
+	if ! (
 		{ [ -x "$SETUP_TOP/configure" ] || (cd "$SETUP_TOP" && autoreconf -fi); } &&
 		cd "$dir" &&
 		{ [ -f Makefile ] || "$SETUP_TOP/configure" -q "$@"; } &&
 		make -j"$SETUP_JOBS" && make -j"$SETUP_JOBS" lab-programs
-	} >"$log" 2>&1 </dev/null; then
+	) >"$log" 2>&1 </dev/null; then
 		tail -n 40 "$log" >&2
 		return 1
 	fi

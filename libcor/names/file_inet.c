@@ -122,43 +122,60 @@ static bool has_reuseaddr(const Cor__Names__OpenFile *file)
 	return false;
 }
 
-/* A new socket with the file's options, bound as it was; or -errno. */
-static int make_bound(const Cor__Names__OpenFile *file, int number, struct cor_error *err)
+static void set_reuseaddr(int fd, int value)
 {
-	_cleanup_close_ int fd = cor_socket_make(file);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof(value));
+}
+
+static int bind_again(const struct cor_file_place *place, unsigned index, int fd,
+		      struct cor_error *err)
+{
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+	int number = cor_file_number(place->table, index);
 	char name[COR_SOCKET_NAME];
 	struct sockaddr_storage ss;
-	int one = 1, zero = 0, rc;
 	socklen_t len;
+	int rc = cor_socket_sockaddr(&file->address, &ss, &len);
+
+	if (rc < 0)
+		return cor_fail(err, rc, "descriptor %d: its address is wrong", number);
+	if (!is_bound(&ss) || bind(fd, (struct sockaddr *)&ss, len) == 0)
+		return 0;
+	rc = -errno;
+	cor_socket_print(&ss, len, name);
+	return cor_fail_code(err, rc, "descriptor %d: the address %s (%s) cannot be had here", number,
+			     name, file->type == SOCK_STREAM ? "TCP" : "UDP");
+}
+
+/* A new socket with the file's options, bound as it was; or -errno. SO_REUSEADDR is
+ * set where that helps; restore() puts it as it was. */
+static int make_bound(const struct cor_file_place *place, unsigned index, struct cor_error *err)
+{
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+	int number = cor_file_number(place->table, index);
+	_cleanup_close_ int fd = cor_socket_make(file);
+	int rc;
 
 	if (fd < 0)
 		return cor_fail_code(err, fd, "descriptor %d: a socket of family %d and protocol %d "
 				     "cannot be made here", number, file->domain, file->protocol);
 	rc = cor_socket_options_set(file, fd, true, number, err);
-	if (rc < 0)
-		return rc;
-	rc = cor_socket_sockaddr(&file->address, &ss, &len);
-	if (rc < 0)
-		return cor_fail(err, rc, "descriptor %d: its address is wrong", number);
-	/* connections that ended here a moment ago must not keep the port */
-	if (file->type == SOCK_STREAM)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (is_bound(&ss) && bind(fd, (struct sockaddr *)&ss, len) < 0) {
-		rc = -errno;
-		cor_socket_print(&ss, len, name);
-		return cor_fail_code(err, rc, "descriptor %d: the address %s (%s) cannot be had here",
-				     number, name, file->type == SOCK_STREAM ? "TCP" : "UDP");
-	}
-	if (file->type == SOCK_STREAM && !has_reuseaddr(file))
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &zero, sizeof(zero));
-	return take_fd(&fd);
+	/* neither connections that ended here a moment ago, nor the parked socket on
+	 * the source, must keep the port */
+	if (file->type == SOCK_STREAM || cor_file_is_source(place, index))
+		set_reuseaddr(fd, 1);
+	if (rc == 0)
+		rc = bind_again(place, index, fd, err);
+	return rc < 0 ? rc : take_fd(&fd);
 }
 
 static int check(const struct cor_file_place *place, unsigned index, struct cor_error *err)
 {
-	const Cor__Names__OpenFile *file = cor_file_at(place, index);
-	_cleanup_close_ int fd = make_bound(file, cor_file_number(place->table, index), err);
+	_cleanup_close_ int fd = make_bound(place, index, err);
 
+	/* the task itself has it, and gives it up when it moves */
+	if (fd == -EADDRINUSE && cor_file_is_source(place, index))
+		return 0;
 	return fd < 0 ? fd : 0;
 }
 
@@ -182,7 +199,7 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 {
 	const Cor__Names__OpenFile *file = cor_file_at(&r->place, index);
 	int number = cor_file_number(r->place.table, index);
-	_cleanup_close_ int fd = make_bound(file, number, err);
+	_cleanup_close_ int fd = make_bound(&r->place, index, err);
 	int rc;
 
 	if (fd < 0)
@@ -190,9 +207,33 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 	rc = cor_socket_options_set(file, fd, false, number, err);
 	if (rc == 0 && file->listening && listen(fd, file->backlog) < 0)
 		rc = cor_fail_errno(err, "descriptor %d: listening", number);
+	/* not before: listening asks for the port once more. Where that is still to come
+	 * it stays set, as long as the parked socket may be there */
+	if (!has_reuseaddr(file) && (file->listening || file->type == SOCK_DGRAM ||
+				     !cor_file_is_source(&r->place, index)))
+		set_reuseaddr(fd, 0);
 	if (rc == 0 && file->type == SOCK_DGRAM && file->peer_address.len)
 		rc = connect_udp(file, fd, number, err);
 	return rc < 0 ? rc : cor_file_made(r, index, take_fd(&fd), "the socket", err);
+}
+
+/* A listener that is shut down keeps its port, and can listen again; a port whose
+ * sockets all have SO_REUSEADDR and do not listen can be bound once more. */
+static int park(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking what)
+{
+	switch (what) {
+	case COR_FILE_PARK:
+		set_reuseaddr(dup, 1);
+		return file->listening && shutdown(dup, SHUT_RDWR) < 0 ? -errno : 0;
+	case COR_FILE_UNPARK:
+		if (file->listening && listen(dup, file->backlog) < 0)
+			return -errno;
+		if (!has_reuseaddr(file))
+			set_reuseaddr(dup, 0);
+		return 0;
+	default:
+		return 0;
+	}
 }
 
 const struct cor_file_ops cor_file_inet = {
@@ -200,5 +241,6 @@ const struct cor_file_ops cor_file_inet = {
 	.capture   = capture,
 	.check     = check,
 	.restore   = restore,
+	.park      = park,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__INET,
 };

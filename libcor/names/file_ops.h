@@ -56,6 +56,7 @@ struct cor_file_place {
 	const Cor__Names__FileTable *table;
 	bool same_boot;         /* the host it was captured on, not booted since: equal dev
 				   and ino are the very same file */
+	bool same_netns;        /* and the same network namespace */
 };
 
 /* A restore under way. fds[i] is files[i], or -1: not made yet. All of them are
@@ -66,6 +67,12 @@ struct cor_file_restore {
 	unsigned nobjects;
 	int  base;
 	int *fds;
+};
+
+enum cor_file_parking {
+	COR_FILE_PARK,          /* give the address up, so that it can be taken again */
+	COR_FILE_UNPARK,        /* undo that */
+	COR_FILE_BURY,          /* the task is gone for good */
 };
 
 struct cor_file_ops {
@@ -95,11 +102,16 @@ struct cor_file_ops {
 	 * ones are closed: fd is the lowest number of file index. NULL: nothing. */
 	int (*settle)(struct cor_file_restore *r, unsigned index, int fd, struct cor_error *err);
 
+	/* On the source: what cor_files_park() and its likes do with this file, of which
+	 * dup is a duplicate. -errno (of COR_FILE_PARK only). NULL: nothing. */
+	int (*park)(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking what);
+
 	uint32_t kinds;         /* 1 << FileKind of all that are this one's */
 };
 
-extern const struct cor_file_ops cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe,
-	cor_file_event, cor_file_epoll, cor_file_inet, cor_file_socketpair, cor_file_unix,
+extern const struct cor_file_ops
+	cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe, cor_file_event,
+	cor_file_epoll, cor_file_inotify, cor_file_inet, cor_file_socketpair, cor_file_unix,
 	cor_file_socket;
 
 /* All of them, NULL at the end. */
@@ -154,6 +166,10 @@ int cor_file_number(const Cor__Names__FileTable *table, unsigned index);
 
 /* A second open file description of the inode behind fd, by /proc/self/fd. -errno. */
 int cor_file_reopen(int fd, unsigned flags);
+
+/* Is this the source's own host and network namespace, and has the source's task
+ * file index open? Then cor_files_park() makes its address free. */
+bool cor_file_is_source(const struct cor_file_place *place, unsigned index);
 
 /* File index of the table. */
 static inline const Cor__Names__OpenFile *cor_file_at(const struct cor_file_place *place,

@@ -128,10 +128,12 @@ static bool is_alive(const Cor__Names__OpenFile *file, const struct stat *st,
 }
 
 /* Can the path be bound? *stale: a dead socket file must be removed first. */
-static int check_path(const Cor__Names__OpenFile *file, int number, const char *path,
+static int check_path(const struct cor_file_place *place, unsigned index, const char *path,
 		      const struct sockaddr_storage *ss, socklen_t len, bool *stale,
 		      struct cor_error *err)
 {
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+	int number = cor_file_number(place->table, index);
 	_cleanup_free_ char *dir = strdup(path);
 	struct stat st;
 
@@ -168,9 +170,11 @@ static int check_abstract(const Cor__Names__OpenFile *file, int number,
 			      name);
 }
 
-static int check_address(const Cor__Names__OpenFile *file, int number, bool *stale,
+static int check_address(const struct cor_file_place *place, unsigned index, bool *stale,
 			 struct sockaddr_storage *ss, socklen_t *len, struct cor_error *err)
 {
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+	int number = cor_file_number(place->table, index);
 	char buf[PATH_MAX];
 	const char *path;
 	int rc = cor_socket_sockaddr(&file->address, ss, len);
@@ -180,7 +184,7 @@ static int check_address(const Cor__Names__OpenFile *file, int number, bool *sta
 		return cor_fail(err, rc, "descriptor %d: its address is wrong", number);
 	path = path_of(ss, *len, buf);
 	if (path)
-		return check_path(file, number, path, ss, *len, stale, err);
+		return check_path(place, index, path, ss, *len, stale, err);
 	return *len > NAME_START ? check_abstract(file, number, ss, *len, err) : 0;
 }
 
@@ -189,19 +193,24 @@ static int check(const struct cor_file_place *place, unsigned index, struct cor_
 	struct sockaddr_storage ss;
 	socklen_t len;
 	bool stale;
+	int rc = check_address(place, index, &stale, &ss, &len, err);
 
-	return check_address(cor_file_at(place, index), cor_file_number(place->table, index),
-			     &stale, &ss, &len, err);
+	/* the task itself has it, and gives it up when it moves; not so an abstract name */
+	return rc == -EADDRINUSE && cor_file_at(place, index)->node_mode &&
+	       cor_file_is_source(place, index) ? 0 : rc;
 }
 
-static int bind_again(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
+static int bind_again(const struct cor_file_place *place, unsigned index, int fd,
+		      struct cor_error *err)
 {
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+	int number = cor_file_number(place->table, index);
 	struct sockaddr_storage ss;
 	char name[COR_SOCKET_NAME], buf[PATH_MAX];
 	const char *path;
 	socklen_t len;
 	bool stale;
-	int rc = check_address(file, number, &stale, &ss, &len, err);
+	int rc = check_address(place, index, &stale, &ss, &len, err);
 
 	if (rc < 0 || len <= NAME_START)
 		return rc;
@@ -249,7 +258,7 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 		return cor_fail_code(err, fd, "descriptor %d: a UNIX socket", number);
 	rc = cor_socket_options_set(file, fd, true, number, err);
 	if (rc == 0)
-		rc = bind_again(file, fd, number, err);
+		rc = bind_again(&r->place, index, fd, err);
 	if (rc == 0)
 		rc = cor_socket_options_set(file, fd, false, number, err);
 	if (rc == 0)
@@ -259,10 +268,32 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 	return rc < 0 ? rc : cor_file_made(r, index, take_fd(&fd), "the socket", err);
 }
 
+/* The socket file is moved aside, where it can be moved back from. */
+static int park(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking what)
+{
+	char path[PATH_MAX], aside[PATH_MAX + 32];
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	if (file->deleted || cor_socket_sockaddr(&file->address, &ss, &len) < 0 ||
+	    !path_of(&ss, len, path))
+		return 0;
+	snprintf(aside, sizeof(aside), "%s.cor-%llu", path, (unsigned long long)file->ino);
+	switch (what) {
+	case COR_FILE_PARK:
+		return rename(path, aside) < 0 ? -errno : 0;
+	case COR_FILE_UNPARK:
+		return rename(aside, path) < 0 ? -errno : 0;
+	default:
+		return unlink(aside) < 0 ? -errno : 0;
+	}
+}
+
 const struct cor_file_ops cor_file_unix = {
 	.recognise = recognise,
 	.capture   = capture,
 	.check     = check,
 	.restore   = restore,
+	.park      = park,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__UNIX,
 };

@@ -56,5 +56,19 @@ int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err);
 int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
 		      unsigned nobjects, int keep_from, struct cor_error *err);
 
+/* On the source, between the last capture and the destination's restore: the
+ * stopped task gives up the addresses that its sockets have, so that the destination
+ * can take them where it is in the same network namespace, and so that no client
+ * connects to a task that has left. TCP listeners stop listening (they keep the
+ * port), socket files are moved aside. -errno: nothing is parked then. */
+int cor_files_park(pid_t pid, const Cor__Names__FileTable *table, struct cor_error *err);
+
+/* Undoes it, before a thaw; what the destination had made must be closed. -errno of
+ * the first that could not be had back; the others are. */
+int cor_files_unpark(pid_t pid, const Cor__Names__FileTable *table, struct cor_error *err);
+
+/* After the commit: the parked socket files are removed. */
+void cor_files_bury(pid_t pid, const Cor__Names__FileTable *table);
+
 /* The highest descriptor number in the table, or -1. */
 int cor_files_max_fd(const Cor__Names__FileTable *table);

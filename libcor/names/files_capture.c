@@ -215,24 +215,21 @@ static int relate_all(struct cor_file_capture *c, struct cor_error *err)
 	return 0;
 }
 
-static bool same_netns(pid_t pid)
-{
-	struct stat ours, theirs;
-	char path[40];
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	return stat(path, &theirs) == 0 && stat("/proc/self/ns/net", &ours) == 0 &&
-	       ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
-}
-
 static int start_table(struct cor_file_capture *c)
 {
+	struct stat ours = { 0 }, theirs = { 0 };
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)c->pid);
+	c->same_netns = stat(path, &theirs) == 0 && stat("/proc/self/ns/net", &ours) == 0 &&
+			ours.st_ino == theirs.st_ino;
 	c->table = malloc(sizeof(*c->table));
 	if (!c->table)
 		return -ENOMEM;
 	cor__names__file_table__init(c->table);
 	c->table->with_content = c->with_content;
 	c->table->pid = c->pid;
+	c->table->netns = theirs.st_ino;
 	c->table->last_pid = cor_files_last_pid();
 	return cor_slurp(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &c->table->boot_id, NULL);
 }
@@ -315,8 +312,8 @@ int cor_files_capture_again(pid_t pid, bool with_content, const Cor__Names__File
 
 	for (unsigned i = 0; i < RUNNING_ATTEMPTS; i++) {
 		c = (struct cor_file_capture){
-			.pid = pid, .with_content = with_content, .same_netns = same_netns(pid),
-			.objects = objects, .nobjects = nobjects,
+			.pid = pid, .with_content = with_content, .objects = objects,
+			.nobjects = nobjects,
 		};
 		rc = attempt(&c, before, err);
 		if (rc != -EAGAIN)

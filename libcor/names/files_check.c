@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -11,10 +12,29 @@
 void cor_files_place_init(struct cor_file_place *place, const Cor__Names__FileTable *table)
 {
 	_cleanup_free_ char *id = NULL;
+	struct stat st;
 
 	place->table = table;
 	place->same_boot = cor_slurp(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &id, NULL) == 0 &&
 			   table->boot_id[0] && strcmp(id, table->boot_id) == 0;
+	place->same_netns = place->same_boot && stat("/proc/self/ns/net", &st) == 0 &&
+			    st.st_ino == table->netns;
+}
+
+bool cor_file_is_source(const struct cor_file_place *place, unsigned index)
+{
+	char path[48], link[64], expected[64];
+	ssize_t len;
+
+	if (!place->same_netns)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", place->table->pid,
+		 cor_file_number(place->table, index));
+	snprintf(expected, sizeof(expected), "socket:[%llu]",
+		 (unsigned long long)cor_file_at(place, index)->ino);
+	len = readlink(path, link, sizeof(link) - 1);
+	link[len > 0 ? len : 0] = 0;
+	return strcmp(link, expected) == 0;
 }
 
 int cor_files_table_valid(const Cor__Names__FileTable *table, struct cor_error *err)

@@ -10,7 +10,7 @@ libcor_sources += \
 	libcor/names/file_device.c \
 	libcor/names/file_pipe.c \
 	libcor/names/file_event.c \
-	libcor/names/file_epoll.c \
+	libcor/names/file_epoll.c libcor/names/file_inotify.c \
 	libcor/names/file_inet.c libcor/names/file_unix.c libcor/names/file_socketpair.c \
 	libcor/names/file_socket.c libcor/names/file_socket.h \
 	libcor/names/socket_options.c libcor/names/socket_unread.c \
@@ -19,4 +19,4 @@ libcor_sources += \
 	libcor/names/files_holders.c libcor/names/files_holders.h \
 	libcor/names/files_capture.c \
 	libcor/names/files_check.c libcor/names/files_place.h \
-	libcor/names/files_restore.c
+	libcor/names/files_restore.c libcor/names/files_park.c

@@ -64,6 +64,9 @@ int cor_addrport_parse(const char *text, struct cor_addrport *out, struct cor_er
 	}
 	if (!port_is_valid(colon + 1))
 		return cor_fail(err, -EINVAL, "\"%.100s\" does not end in a port number", text);
+	/* "[[f]:2" would be the host "[f", which cannot be written any other way */
+	if (memchr(host, '[', (size_t)(end - host)) || memchr(host, ']', (size_t)(end - host)))
+		return cor_fail(err, -EINVAL, "\"%.100s\" has a bracket in its host", text);
 	if ((size_t)(end - host) >= sizeof(a.host))
 		return cor_fail(err, -EINVAL, "\"%.100s...\" is too long for a host", text);
 	if (!(end - host == 1 && *host == '*'))

@@ -1,4 +1,6 @@
-/* Threads made with pthread_create and with bare clone: each keeps its TID and
+/* threads [-p FILE] [N]
+ *
+ * Threads made with pthread_create and with bare clone: each keeps its TID and
  * name, all of them run on, and their ends are seen (clear_child_tid). */
 #include "check.h"
 
@@ -12,16 +14,17 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-#define NTHREADS 12
+#define MAX_THREADS 1000
 #define BARE_STACK 65536
 
+static int g_nthreads = 12;
 static atomic_bool g_end;
 static struct worker {
 	pthread_t thread;
 	pid_t tid;
 	char name[16];
 	_Atomic uint64_t count;
-} g_workers[NTHREADS];
+} g_workers[MAX_THREADS];
 
 /* Written by the bare thread, which must not call libc: it has no TLS of its own. */
 static struct {
@@ -77,8 +80,8 @@ static void start(void)
 			  CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
 	char *stack;
 
-	for (int i = 0; i < NTHREADS; i++) {
-		snprintf(g_workers[i].name, sizeof(g_workers[i].name), "worker (%d) %%", i);
+	for (int i = 0; i < g_nthreads; i++) {
+		snprintf(g_workers[i].name, sizeof(g_workers[i].name), "w (%u) %%", (unsigned)i % 1000);
 		need(!pthread_create(&g_workers[i].thread, NULL, worker_main, &g_workers[i]));
 	}
 	stack = mmap(NULL, BARE_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -90,13 +93,13 @@ static void start(void)
 /* Everybody advances between two rounds, within a time that allows for faults. */
 static void all_advance(void)
 {
-	uint64_t seen[NTHREADS + 1];
+	static uint64_t seen[MAX_THREADS + 1];
 	uint64_t end = check_now_ns(CLOCK_MONOTONIC) + 5000000000u;
 
-	for (int i = 0; i <= NTHREADS; i++)
-		seen[i] = i < NTHREADS ? g_workers[i].count : g_bare.count;
-	for (int i = 0; i <= NTHREADS && !check_failed();) {
-		uint64_t now = i < NTHREADS ? g_workers[i].count : g_bare.count;
+	for (int i = 0; i <= g_nthreads; i++)
+		seen[i] = i < g_nthreads ? g_workers[i].count : g_bare.count;
+	for (int i = 0; i <= g_nthreads && !check_failed();) {
+		uint64_t now = i < g_nthreads ? g_workers[i].count : g_bare.count;
 
 		if (now != seen[i]) {
 			i++;
@@ -114,7 +117,7 @@ static void join_all(void)
 	void *value;
 
 	g_end = true;
-	for (int i = 0; i < NTHREADS; i++) {
+	for (int i = 0; i < g_nthreads; i++) {
 		pthread_join(g_workers[i].thread, &value);
 		check(value == &g_workers[i], "thread %d returned a wrong value", i);
 	}
@@ -131,7 +134,11 @@ int main(int argc, char **argv)
 {
 	pid_t pid = getpid();
 
-	check_init(argc, argv, "threads");
+	int first = check_init(argc, argv, "threads");
+
+	if (first < argc)
+		g_nthreads = atoi(argv[first]);
+	need(g_nthreads > 0 && g_nthreads < MAX_THREADS);
 	start();
 	while (!check_stopping()) {
 		all_advance();
@@ -142,5 +149,5 @@ int main(int argc, char **argv)
 		check_beat();
 	}
 	join_all();
-	check_done("%d threads", NTHREADS + 1);
+	check_done("%d threads", g_nthreads + 1);
 }

@@ -12,8 +12,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -278,6 +280,50 @@ static void test_memory_objects_get_ids(void **state)
 	free(extra);
 }
 
+static void make_watches(void)
+{
+	int extra;
+
+	HOLDS(inotify_init1(IN_NONBLOCK) == 0);
+	HOLDS(inotify_add_watch(0, "/", IN_ATTRIB) == 1);
+	extra = inotify_add_watch(0, "/usr", IN_ATTRIB);
+	HOLDS(extra == 2 && inotify_rm_watch(0, 2) == 0 && inotify_rm_watch(0, 1) == 0);
+	HOLDS(mkdir(fixture_path("watched dir"), 0700) == 0);
+	HOLDS(inotify_add_watch(0, fixture_path("watched dir"), IN_CREATE | IN_ONESHOT) == 3);
+	HOLDS(inotify_add_watch(0, fixture_path(""), IN_CREATE) == 4);
+}
+
+static void make_quiet_watches(void)
+{
+	char events[4096];
+
+	make_watches();
+	HOLDS(read(0, events, sizeof(events)) > 0);
+}
+
+static void verify_watches(void)
+{
+	union { struct inotify_event event; char room[4096]; } got;
+
+	HOLDS(read(0, &got, sizeof(got)) == -1 && errno == EAGAIN);
+	HOLDS(mkdir(fixture_path("watched dir/new"), 0700) == 0);
+	HOLDS(read(0, &got, sizeof(got)) > 0);
+	HOLDS(got.event.wd == 3 && strcmp(got.event.name, "new") == 0);
+	HOLDS(mkdir(fixture_path("other"), 0700) == 0);
+	HOLDS(read(0, &got, sizeof(got)) > 0);
+	HOLDS(got.event.wd == 4 && strcmp(got.event.name, "other") == 0);
+}
+
+static void test_watches_keep_their_numbers(void **state)
+{
+	round_trip(make_quiet_watches, verify_watches);
+}
+
+static void test_unread_inotify_events_are_refused(void **state)
+{
+	assert_mentions(refusal_of(make_watches), "descriptor 0 is an inotify instance with");
+}
+
 static void make_uffd(void)
 {
 	HOLDS(syscall(SYS_userfaultfd, 1) == 0);
@@ -302,6 +348,8 @@ int main(void)
 		FILES_TEST(test_pidfd_of_another_process_is_refused),
 		FILES_TEST(test_owner_gets_its_signal),
 		FILES_TEST(test_memory_objects_get_ids),
+		FILES_TEST(test_watches_keep_their_numbers),
+		FILES_TEST(test_unread_inotify_events_are_refused),
 		FILES_TEST(test_unknown_kind_is_refused_by_its_link),
 	};
 

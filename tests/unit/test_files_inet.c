@@ -108,9 +108,34 @@ static void test_address_in_use_is_named(void **state)
 	Cor__Names__FileTable *table = capture(&s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	/* the subject lives and listens */
+	table->boot_id[0] ^= 1;         /* someone else than the source's task listens there */
 	assert_int_equal(cor_files_check(table, &err), -EADDRINUSE);
 	assert_mentions(err.text, "descriptor 0: the address 127.0.0.1:");
+}
+
+static void test_parked_address_can_be_had_here(void **state)
+{
+	struct subject s = subject_start(tcp_listeners, NULL);
+	Cor__Names__FileTable *table = capture(&s);
+	struct cor_error err = COR_ERROR_INIT;
+
+	assert_int_equal(cor_files_check(table, &err), 0);
+	assert_mentions(restore_refused(table, -EADDRINUSE), "descriptor 0");
+	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	restore_and(table, verify_tcp_listeners);       /* beside the parked ones */
+	subject_kill(&s);
+}
+
+static void test_unparked_task_listens_as_before(void **state)
+{
+	struct subject s = subject_start(tcp_listeners, verify_tcp_listeners);
+	Cor__Names__FileTable *table = capture(&s);
+	struct cor_error err = COR_ERROR_INIT;
+
+	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	restore_and(table, NULL);       /* a destination that then fails */
+	assert_int_equal(cor_files_unpark(s.pid, table, &err), 0);
+	subject_finish(&s);
 }
 
 static void test_address_not_here_is_named(void **state)
@@ -196,6 +221,19 @@ static void verify_udp_sockets(void)
 	HOLDS(from.sin_port == ours.sin_port);
 }
 
+static void test_parked_udp_address_can_be_had_here(void **state)
+{
+	struct subject s = subject_start(udp_sockets, verify_udp_sockets);
+	Cor__Names__FileTable *table = capture(&s);
+	struct cor_error err = COR_ERROR_INIT;
+
+	assert_int_equal(cor_files_check(table, &err), 0);
+	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	restore_and(table, verify_udp_sockets);
+	assert_int_equal(cor_files_unpark(s.pid, table, &err), 0);
+	subject_finish(&s);
+}
+
 static void test_udp_is_bound_and_connected_again(void **state)
 {
 	round_trip(udp_sockets, verify_udp_sockets);
@@ -242,9 +280,12 @@ int main(void)
 		FILES_TEST(test_listeners_listen_again_with_their_options),
 		FILES_TEST(test_address_in_use_is_named),
 		FILES_TEST(test_address_not_here_is_named),
+		FILES_TEST(test_parked_address_can_be_had_here),
+		FILES_TEST(test_unparked_task_listens_as_before),
 		FILES_TEST(test_established_connection_is_named),
 		FILES_TEST(test_pending_connection_is_refused),
 		FILES_TEST(test_udp_is_bound_and_connected_again),
+		FILES_TEST(test_parked_udp_address_can_be_had_here),
 		FILES_TEST(test_netlink_is_refused),
 		FILES_TEST(test_raw_socket_is_refused),
 		FILES_TEST(test_listener_held_by_another_process_is_refused),

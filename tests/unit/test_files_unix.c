@@ -284,13 +284,53 @@ static void test_listener_in_use_is_not_replaced(void **state)
 	struct cor_error err = COR_ERROR_INIT;
 	struct stat before, after;
 
-	/* the subject lives and listens */
+	table->boot_id[0] ^= 1;         /* someone else than the source's task listens there */
 	assert_int_equal(stat(fixture_path("listen.sock"), &before), 0);
 	assert_int_equal(cor_files_check(table, &err), -EADDRINUSE);
 	assert_mentions(err.text, fixture_path("listen.sock"));
 	assert_mentions(restore_refused(table, -EADDRINUSE), "descriptor 0");
 	assert_int_equal(stat(fixture_path("listen.sock"), &after), 0);
 	assert_int_equal(before.st_ino, after.st_ino);
+}
+
+static void path_listener(void)
+{
+	struct sockaddr_un sun = address_of("moved.sock");
+
+	HOLDS(socket(AF_UNIX, SOCK_STREAM, 0) == 0);
+	HOLDS(bind(0, (struct sockaddr *)&sun, sizeof(sun)) == 0 && listen(0, 5) == 0);
+}
+
+static void verify_path_listener(void)
+{
+	connect_to_name_of(0, SOCK_STREAM);
+}
+
+static void test_parked_path_can_be_had_here(void **state)
+{
+	struct subject s = subject_start(path_listener, NULL);
+	Cor__Names__FileTable *table = capture(&s);
+	struct cor_error err = COR_ERROR_INIT;
+
+	assert_int_equal(cor_files_check(table, &err), 0);
+	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	restore_and(table, verify_path_listener);
+	cor_files_bury(s.pid, table);
+	assert_int_equal(unlink(fixture_path("moved.sock")), 0);
+	assert_int_equal(rmdir(fixture_path("")), 0);   /* nothing is left behind */
+	assert_int_equal(mkdir(fixture_path(""), 0700), 0);
+}
+
+static void test_unparked_path_leads_to_the_task_again(void **state)
+{
+	struct subject s = subject_start(path_listener, verify_path_listener);
+	Cor__Names__FileTable *table = capture(&s);
+	struct cor_error err = COR_ERROR_INIT;
+
+	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	assert_int_equal(access(fixture_path("moved.sock"), F_OK), -1);
+	assert_int_equal(cor_files_unpark(s.pid, table, &err), 0);
+	subject_finish(&s);
 }
 
 static void pending_connection(void)
@@ -348,6 +388,8 @@ int main(void)
 		FILES_TEST(test_peer_in_another_process_is_named),
 		FILES_TEST(test_listeners_listen_again),
 		FILES_TEST(test_listener_in_use_is_not_replaced),
+		FILES_TEST(test_parked_path_can_be_had_here),
+		FILES_TEST(test_unparked_path_leads_to_the_task_again),
 		FILES_TEST(test_pending_connection_is_refused),
 		FILES_TEST(test_datagram_sockets_keep_names_and_messages),
 	};

@@ -51,6 +51,7 @@ static void bad_addresses_are_refused(void **state)
 	static const char *const bad[] = {
 		"", "host", "host:", "host:x", "host:65536", "host:-1", "host:1:2", "::1:80", "[::1]",
 		"[::1]80", "[]:80", "[::1", "host:123456", "host: 80",
+		"[[f]:2", "[f:2", "f]:2",
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {

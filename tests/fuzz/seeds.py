@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Makes the seeds of the fuzz targets' corpora: seeds.py DIRECTORY.
+
+Texts of /proc are this process's own, cut short where they are long; the rest is
+put together after docs/protocol.md. Findings in the same directories stay.
+"""
+import ctypes
+import fcntl
+import json
+import os
+import select
+import struct
+import sys
+
+top = sys.argv[1]
+PAGE = 4096
+
+
+def seed(target, name, data):
+    if isinstance(data, str):
+        data = data.encode()
+    os.makedirs(f"{top}/{target}", exist_ok=True)
+    with open(f"{top}/{target}/seed-{name}", "wb") as f:
+        f.write(data)
+
+
+def proc(name, lines=None):
+    with open(f"/proc/self/{name}") as f:
+        text = f.readlines()
+    return "".join(text[:lines])
+
+
+def kernel_texts():
+    seed("procfs_maps", "maps", proc("maps", 8))
+    seed("procfs_maps", "maps-end", "".join(proc("maps").splitlines(True)[-5:]))
+    seed("procfs_maps", "smaps", proc("smaps", 60))
+    seed("vma", "maps", struct.pack("<Q", 0) + proc("maps", 8).encode())
+    seed("procfs_status", "status", proc("status"))
+    seed("procfs_status", "stat", proc("stat"))
+    seed("procfs_misc", "timens", proc("timens_offsets"))
+    seed("procfs_misc", "sched", proc("sched"))
+    seed("procfs_misc", "children", "12 345 6789 \n")
+    seed("procfs_misc", "timers", timers())
+
+
+def timers():
+    """Two POSIX timers of this process, as /proc shows them."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for signo, notify in ((10, 0), (12, 4)):
+        event = struct.pack("<Qiii44x", 0x7F00DEADBEEF, signo, notify, os.getpid())
+        timer = ctypes.c_void_p()
+        libc.timer_create(1, event, ctypes.byref(timer))
+    return proc("timers")
+
+
+def descriptors():
+    eventfd = os.eventfd(5, os.EFD_SEMAPHORE)
+    seed("fdinfo", "eventfd", proc(f"fdinfo/{eventfd}"))
+    epoll = select.epoll()
+    epoll.register(eventfd, select.EPOLLIN)
+    epoll.register(os.pipe()[0], select.EPOLLIN | select.EPOLLET)
+    seed("fdinfo", "epoll", proc(f"fdinfo/{epoll.fileno()}"))
+    with open("/tmp", "rb", opener=lambda p, f: os.open(p, os.O_TMPFILE | os.O_RDWR)) as f:
+        fcntl.lockf(f, fcntl.LOCK_SH, 10, 5)
+        fcntl.flock(f, fcntl.LOCK_EX)
+        seed("fdinfo", "locks", proc(f"fdinfo/{f.fileno()}"))
+    pidfd = os.pidfd_open(os.getpid())
+    seed("fdinfo", "pidfd", proc(f"fdinfo/{pidfd}"))
+    mask = ctypes.create_string_buffer(struct.pack("<Q", 0x4002), 128)
+    signalfd = ctypes.CDLL(None).signalfd(-1, mask, 0)
+    seed("fdinfo", "signalfd", proc(f"fdinfo/{signalfd}"))
+
+
+def connections():
+    preamble = struct.pack("<8sHBBI16s32s", b"corpage\0", 1, 2, 0, 0, b"s" * 16, b"x" * 32)
+    seed("preamble", "demand", b"\x07" + preamble)
+    seed("preamble", "control", b"\x7f" + preamble[:10] + b"\x01" + preamble[11:] + b"more")
+    seed("preamble", "refused", b"\x03" + struct.pack("<4sHh", b"corp", 1, -1))
+    seed("preamble", "accepted", b"\x03" + struct.pack("<4sHh", b"corp", 1, 0))
+    for i, text in enumerate(("127.0.0.1:7411", "[fe80::1%eth0]:1", "*:0", "host.example:65535", ":9")):
+        seed("address", str(i), text)
+    ids = "0123456789abcdef" * 2 + ":" + "fedcba9876543210" * 4
+    seed("ticket", "ipv4", f"cor1:tcp:127.0.0.1:7411:{ids}:4096")
+    seed("ticket", "ipv6", f"cor1:tcp:[::1]:1:{ids}:{2 ** 56}")
+
+
+def request(op, flags, obj, npages, offset):
+    return struct.pack("<BBHIQ", op, flags, obj, npages, offset)
+
+
+def reply(status, flags, obj, npages, offset, error=0, payload=b""):
+    return struct.pack("<BBHIQIIQ", status, flags, obj, npages, offset, error, 0, 0) + payload
+
+
+def lanes():
+    READ, PRESENCE = 1, 2
+    requests = (request(READ, 0, 0, 1, 0x7F0000000000), request(READ, 2, 0, 70, 0x1000),
+                request(PRESENCE, 0, 0, 32768, 0), request(PRESENCE, 2, 1, 1 << 31, 1 << 40),
+                request(READ, 0, 7, 1024, 0))
+    for target in ("page_request", "page_lane"):
+        for i, q in enumerate(requests):
+            seed(target, str(i), q)
+        seed(target, "all", b"".join(requests))
+    DATA, ZERO, GONE, ERROR = 1, 2, 3, 4
+    ask = struct.pack("<BHQ", 1, 2, 0x10000)
+    seed("fetch", "data", ask + reply(DATA, 1, 1, 2, 0x10000, payload=b"d" * 2 * PAGE))
+    seed("fetch", "zero", ask + reply(ZERO, 0, 1, 1, 0x10000) + reply(ZERO, 1, 1, 1, 0x11000))
+    seed("fetch", "gone", ask + reply(ZERO, 0, 1, 1, 0x10000) + reply(GONE, 1, 1, 1, 0x11000))
+    seed("fetch", "error", ask + reply(ERROR, 1, 1, 2, 0x10000, error=5))
+    many = struct.pack("<BHQ", 0, 520, 0)
+    for at in range(0, 520, 64):
+        n = min(64, 520 - at)
+        many += reply(ZERO, 1, 0, n, at * PAGE)
+    seed("fetch", "many", many)
+
+
+def daemon_texts():
+    seed("config", "all", """# cord
+[cord]
+name = here
+listen = [::1]:7411
+control = /run/cor/cord.sock
+state-dir = /run/cor/state
+insecure = no
+[peers]
+there = 10.0.0.2:7411
+[paging]
+prefetch = yes
+bulk-lanes = 2
+spin-us = 50
+[timeouts]
+connect-s = 5
+reconnect-s = 60
+""")
+    seed("config", "bad", "[cord]\nnonsense\n[peers]\na = b\n")
+    requests = ({"command": "migrate", "pid": 1234, "dest": "127.0.0.1:7411", "wait": "resumed",
+                 "prefetch": False, "transport": "tcp"},
+                {"command": "status", "id": "0123abcd"}, {"command": "cancel", "id": "ff"},
+                {"command": "ps"}, {"command": "version"})
+    for i, q in enumerate(requests):
+        seed("request", str(i), json.dumps(q))
+    messages = ({"type": "session", "id": "ab" * 16, "secret": "cd" * 32, "pid": 7, "comm": "sh"},
+                {"type": "status", "state": "paging", "pages": 12, "fault_us": {"p50": 30.5}},
+                {"type": "result", "ok": False, "exit": 3, "error": "the source is gone"})
+    seed("record", "life", "\n".join(json.dumps(m) for m in messages))
+    seed("record", "done", json.dumps({"type": "result", "ok": True, "exit": 0}))
+
+
+kernel_texts()
+descriptors()
+connections()
+lanes()
+daemon_texts()
