@@ -24,6 +24,8 @@
 
 /* Time that thawing gives to threads which were never stopped. */
 #define THAW_STOP_MS 2000
+#define LATE_STOP_NS 20000000u
+#define DEATH_NS    500000000u
 
 static int read_status(const struct cor_tracee *t, pid_t tid, struct cor_proc_status *out)
 {
@@ -305,27 +307,42 @@ int cor_tracee_stop(struct cor_tracee *t, unsigned timeout_ms, struct cor_error 
 
 /* ---- letting go, keeping, killing -------------------------------------------- */
 
+/* A thread that was killed meanwhile stays a zombie of ours, and holds up its
+ * process's end, until it is waited for. */
+static void detach(pid_t tid)
+{
+	int status;
+
+	while (ptrace(PTRACE_DETACH, tid, NULL, NULL) < 0 && errno == ESRCH)
+		if (cor_ptrace_wait(tid, DEATH_NS, &status) < 0)
+			break;
+}
+
+/* Detaching needs a stop: one more try for a thread that did not when asked. */
+static bool stop_late(struct cor_tracee *t, struct cor_tracee_thread *th)
+{
+	int status;
+
+	if (ptrace(PTRACE_INTERRUPT, th->tid, NULL, NULL) < 0 ||
+	    cor_ptrace_wait(th->tid, LATE_STOP_NS, &status) < 0)
+		return false;
+	return status >> 16 == PTRACE_EVENT_STOP && cor_thread_read_state(t, th, NULL) == 0;
+}
+
 void cor_tracee_thaw(struct cor_tracee *t)
 {
 	if (!t)
 		return;
 	if (!t->stopped)
 		cor_tracee_stop(t, THAW_STOP_MS, NULL);
-	/* a stop that failed leaves threads running: they cannot be detached one
-	 * by one then, but those that do stop can */
-	for (unsigned i = 0; i < t->nthreads; i++) {
+	/* the leader last: its end, if it was killed, is reported behind the others' */
+	for (unsigned i = t->nthreads; i-- > 0;) {
 		struct cor_tracee_thread *th = &t->threads[i];
-		int status;
 
-		if (!th->is_stopped) {
-			ptrace(PTRACE_INTERRUPT, th->tid, NULL, NULL);
-			if (cor_ptrace_wait(th->tid, 20000000, &status) < 0 ||
-			    status >> 16 != PTRACE_EVENT_STOP ||
-			    cor_thread_read_state(t, th, NULL) < 0)
-				continue;
-		}
+		if (!th->is_stopped && !stop_late(t, th))
+			continue;
 		cor_thread_put_right(th);
-		ptrace(PTRACE_DETACH, th->tid, NULL, NULL);
+		detach(th->tid);
 	}
 	free_tracee(t);
 }

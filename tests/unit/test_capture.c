@@ -469,6 +469,23 @@ static void the_task_goes_on_afterwards(void **state)
 	assert_int_equal(victim_finish(&v), 0);
 }
 
+static void ignored_signals_do_not_travel(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	siginfo_t info;
+
+	capture_it(64);
+	cor__task__image__free_unpacked(image, NULL);
+	image = NULL;
+	kill(v.pid, SIGUSR2);           /* set to SIG_IGN: only a traced process queues it */
+	kill(v.pid, SIGWINCH);          /* ignored by default */
+	kill(v.pid, SIGTERM);
+	assert_int_equal(cor_capture_image(t, NULL, skeleton, &image, &err), 0);
+	assert_int_equal(image->n_pending, 2);
+	memcpy(&info, image->pending[1].data, sizeof(info));
+	assert_int_equal(info.si_signo, SIGTERM);
+}
+
 /* In budget terms: what the freeze adds must not depend on memory. */
 static void an_image_takes_milliseconds_at_most(void **state)
 {
@@ -561,6 +578,7 @@ int main(void)
 		T(eager_pages_hold_stack_and_tls),
 		T(the_image_survives_packing),
 		T(the_task_goes_on_afterwards),
+		T(ignored_signals_do_not_travel),
 		T(an_image_takes_milliseconds_at_most),
 		T(this_host_admits_its_own_tasks),
 		T(a_missing_cpu_feature_is_named),

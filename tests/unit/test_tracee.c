@@ -12,6 +12,8 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/rseq.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -26,6 +28,7 @@
 #include "libcor/task/inject.h"
 #include "libcor/task/restart.h"
 #include "libcor/task/tracee.h"
+#include "libcor/task/tracee_state.h"
 #include "tests/unit/victim.h"
 
 static struct victim v;
@@ -55,9 +58,9 @@ static char state_of(pid_t pid)
 
 /* ---- a program that waits in many ways ------------------------------------------ */
 
-enum { READ, FUTEX, EPOLL, NANOSLEEP, POLL, SIGWAIT, INOTIFY, SELECT, WAYS };
+enum { READ, FUTEX, EPOLL, NANOSLEEP, POLL, SIGWAIT, INOTIFY, SELECT, RECV, WAYS };
 static const char *const way_name[] = { "read", "futex", "epoll_wait", "nanosleep", "poll",
-					"rt_sigtimedwait", "inotify read", "select" };
+					"rt_sigtimedwait", "inotify read", "select", "recv" };
 
 struct waits {                  /* in the shared page */
 	atomic_int ready, go;
@@ -96,6 +99,8 @@ static int wait_one(int way)
 		sigaddset(&set, SIGUSR2);
 		five.tv_sec = 30;
 		return sigtimedwait(&set, NULL, &five) == SIGUSR2 ? 1 : -errno;
+	case RECV:      /* with SO_RCVTIMEO the kernel itself does not restart it */
+		return (int)recv(pipes[way][0], c, 1, 0);
 	case INOTIFY:
 		return read(pipes[way][0], c, sizeof(c)) > 0 ? 1 : -errno;
 	case SELECT:
@@ -118,6 +123,7 @@ static void *waiter(void *arg)
 static int body_waits(struct victim *self, void *arg)
 {
 	pthread_t t[WAYS];
+	struct timeval limit = { .tv_sec = 30 };
 	char path[] = "/tmp/test-tracee-XXXXXX", c;
 	sigset_t set;
 	int fd = mkstemp(path);
@@ -129,6 +135,9 @@ static int body_waits(struct victim *self, void *arg)
 	for (int i = 0; i < WAYS; i++)
 		if (pipe(pipes[i]))
 			return 1;
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pipes[RECV]) ||
+	    setsockopt(pipes[RECV][0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
+		return 1;
 	pipes[INOTIFY][0] = inotify_init1(0);
 	inotify_add_watch(pipes[INOTIFY][0], path, IN_MODIFY);
 	for (int i = 0; i < WAYS; i++)
@@ -185,7 +194,10 @@ static void stop_and_thaw(int inject)
 
 static void check_results(void)
 {
-	int st = victim_finish(&v);
+	int st;
+
+	victim_await_sleep(v.pid);      /* else the futex may change before its waiter is back */
+	st = victim_finish(&v);
 
 	if (st >= 10)
 		fail_msg("%s did not return what it should", way_name[st - 10]);
@@ -266,6 +278,109 @@ static void a_stopped_task_stays_stopped(void **state)
 		sched_yield();
 	kill(v.pid, SIGCONT);
 	assert_int_equal(victim_finish(&v), 0);
+}
+
+static void calls_in_a_stopped_task_leave_it_stopped(void **state)
+{
+	int st;
+
+	victim_start(&v, body_counts, NULL);
+	kill(v.pid, SIGSTOP);
+	assert_int_equal(waitpid(v.pid, &st, WUNTRACED), v.pid);
+	stop_and_thaw(1);
+	while (state_of(v.pid) != 'T')
+		sched_yield();
+	kill(v.pid, SIGCONT);
+	assert_int_equal(victim_finish(&v), 0);
+}
+
+static void death_of_many_threads_is_reported(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct cor_runner *r = NULL;
+	struct cor_tracee *t = NULL;
+	struct cor_call *c;
+
+	victim_start(&v, body_waits, NULL);
+	assert_int_equal(cor_tracee_seize(&t, v.pid, &err), 0);
+	assert_int_equal(cor_tracee_stop(t, 2000, &err), 0);
+	assert_int_equal(cor_runner_map(&r, v.pid, cor_find_syscall_insn(v.pid), 0, 4096, &err), 0);
+	c = cor_runner_room(r);
+	memset(c, 0, 64);
+	c->nr = SYS_pause;
+	kill(v.pid, SIGKILL);
+	/* the leader's end is not reported while the others wait for us */
+	assert_int_equal(cor_runner_run(r, v.pid, c, 1, 0, NULL, &err), -ESRCH);
+	cor_runner_unmap(r, 0, NULL);
+	cor_tracee_kill(t);
+}
+
+/* ---- restartable sequences ------------------------------------------------------------ */
+
+struct section {                /* struct rseq_cs, linux/rseq.h */
+	uint32_t version, flags;
+	uint64_t start_ip, post_commit_offset, abort_ip;
+} __attribute__((aligned(32)));
+
+static struct section section;
+
+/* rdi: counts aborts; rsi: rseq_cs; rdx: the section. Spins in the section for ever. */
+__asm__(".text\n"
+	"test_spin:\n"
+	"	mov %rdx, (%rsi)\n"
+	"test_section:\n"
+	"	pause\n"
+	"	jmp test_section\n"
+	"test_section_end:\n"
+	"	ud2\n"
+	"	.byte 0x0f, 0xb9, 0x3d\n"
+	"	.long 0x53053053\n"            /* RSEQ_SIG */
+	"test_abort:\n"
+	"	incq (%rdi)\n"
+	"	jmp test_spin\n");
+void test_spin(void *count, void *cs, void *section);
+extern const char test_section[], test_section_end[], test_abort[];
+
+static int body_in_section(struct victim *self, void *arg)
+{
+	struct rseq *rs = (void *)((char *)__builtin_thread_pointer() + __rseq_offset);
+
+	section.start_ip = (uintptr_t)test_section;
+	section.post_commit_offset = (uint64_t)(test_section_end - test_section);
+	section.abort_ip = (uintptr_t)test_abort;
+	*(int *)((char *)self->shared + 64) = __rseq_size > 0;
+	victim_ready(self);
+	if (__rseq_size)
+		test_spin(self->shared, &rs->rseq_cs, &section);
+	return 0;
+}
+
+static void a_critical_section_is_aborted(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct user_regs_struct regs;
+	struct cor_tracee *t = NULL;
+	struct cor_call call = { .nr = SYS_getpid };
+	int64_t ret;
+
+	victim_start(&v, body_in_section, NULL);
+	if (!*(int *)((char *)v.shared + 64))
+		skip();                 /* this C library registers no rseq */
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(cor_tracee_seize(&t, v.pid, &err), 0);
+		assert_int_equal(cor_tracee_stop(t, 1000, &err), 0);
+		if (t->threads[0].rseq_abort_ip)
+			break;
+		cor_tracee_thaw(t);     /* it was just entering */
+	}
+	assert_true(t->threads[0].rseq_abort_ip == (uintptr_t)test_abort);
+	assert_true(t->threads[0].rseq_cs == (uintptr_t)&section);
+	/* an injected call makes the kernel forget the section */
+	assert_int_equal(cor_step_call(v.pid, cor_find_syscall_insn(v.pid), &call, &ret, &err), 0);
+	cor_thread_put_right(&t->threads[0]);
+	assert_int_equal(ptrace(PTRACE_GETREGS, v.pid, NULL, &regs), 0);
+	assert_true(regs.rip == (uintptr_t)test_abort);
+	cor_tracee_thaw(t);
 }
 
 /* ---- refusals ------------------------------------------------------------------------ */
@@ -480,6 +595,9 @@ int main(void)
 		T(injected_calls_are_not_seen),
 		T(signals_during_stops_are_delivered_once),
 		T(a_stopped_task_stays_stopped),
+		T(calls_in_a_stopped_task_leave_it_stopped),
+		T(death_of_many_threads_is_reported),
+		T(a_critical_section_is_aborted),
 		T(a_vfork_parent_times_out),
 		T(a_process_that_is_not_there_is_named),
 		T(another_tracer_is_named),
