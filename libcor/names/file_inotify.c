@@ -200,21 +200,21 @@ static void drain(int fd)
 /* Adds the watch under its number. -errno. */
 static int add_at(int fd, const Cor__Names__InotifyWatch *watch)
 {
-	for (unsigned i = 1; ; i++) {
+	for (unsigned i = 1; i <= WD_MAX; i++) {
 		/* the path is the file itself, a symbolic link included */
 		int wd = inotify_add_watch(fd, watch->path, watch->mask | IN_DONT_FOLLOW);
 
 		if (wd < 0)
 			return -errno;
 		if (wd == watch->wd)
-			break;
+			return 0;
 		if (wd > watch->wd)
-			return -EEXIST;
+			break;
 		inotify_rm_watch(fd, wd);
 		if (i % DRAIN_EVERY == 0)
 			drain(fd);
 	}
-	return 0;
+	return -EEXIST;
 }
 
 static int restore(struct cor_file_restore *r, unsigned index, struct cor_error *err)

@@ -176,7 +176,9 @@ int cor_file_made(struct cor_file_restore *r, unsigned index, int fd, const char
 
 int cor_file_number(const Cor__Names__FileTable *table, unsigned index)
 {
-	for (size_t i = 0; i < table->n_descriptors; i++)
+	/* files are numbered in the order of their lowest descriptors, so that of file
+	 * index is in row index or, after duplicates, a later one */
+	for (size_t i = index; i < table->n_descriptors; i++)
 		if (table->descriptors[i]->file == index)
 			return table->descriptors[i]->fd;
 	return -1;

@@ -157,6 +157,8 @@ static int capture_file(struct cor_file_capture *c, struct cor_file_seen *seen,
 	Cor__Names__OpenFile *out;
 	int kind, rc;
 
+	if (cor_file_link_is(seen, "anon_inode:") && seen->holder.pid)
+		return cor_file_refuse_shared(err, seen, seen->link);
 	ops = recognise(c, seen, &kind);
 	if (!ops)
 		return cor_file_refuse(err, seen, "%s: that kind is not carried", seen->link);
@@ -239,18 +241,22 @@ static int start_table(struct cor_file_capture *c)
  * pass a descriptor on but by a socket to another process, which is refused. */
 static pid_t checked_until(const struct cor_file_capture *c, const Cor__Names__FileTable *before)
 {
+	size_t next = 0;
+
 	if (!before || before->pid != c->pid || before->last_pid <= 0)
 		return 0;
 	for (unsigned i = 0; i < c->nseen; i++) {
 		const struct cor_file_seen *s = &c->seen[i];
-		bool there = false;
+		size_t tried = 0;
 
 		if (!S_ISFIFO(s->st.st_mode) && !S_ISSOCK(s->st.st_mode) && s->st.st_nlink)
 			continue;
-		for (size_t j = 0; j < before->n_files && !there; j++)
-			there = before->files[j]->dev == s->st.st_dev &&
-				before->files[j]->ino == s->st.st_ino;
-		if (!there)
+		/* both are in the order of descriptors: the next is most often the one */
+		for (; tried < before->n_files; tried++, next = (next + 1) % before->n_files)
+			if (before->files[next]->dev == s->st.st_dev &&
+			    before->files[next]->ino == s->st.st_ino)
+				break;
+		if (tried == before->n_files)
 			return 0;
 	}
 	return before->last_pid;

@@ -39,15 +39,21 @@ bool cor_file_is_source(const struct cor_file_place *place, unsigned index)
 
 int cor_files_table_valid(const Cor__Names__FileTable *table, struct cor_error *err)
 {
+	unsigned files = 0;
 	int last = -1;
 
+	/* ascending; files numbered in the order in which they first appear */
 	for (size_t i = 0; i < table->n_descriptors; i++) {
 		const Cor__Names__Descriptor *d = table->descriptors[i];
 
-		if (d->fd <= last || d->file >= table->n_files)
+		if (d->fd <= last || d->file > files)
 			return cor_fail(err, -EPROTO, "row %zu of the descriptor table is wrong", i);
+		files += d->file == files;
 		last = d->fd;
 	}
+	if (files != table->n_files)
+		return cor_fail(err, -EPROTO, "the descriptor table has %u files, not %zu", files,
+				table->n_files);
 	for (size_t i = 0; i < table->n_files; i++) {
 		const Cor__Names__OpenFile *f = table->files[i];
 

@@ -6,8 +6,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -149,6 +151,55 @@ static int walk_newer(struct wanted *w, pid_t newer_than)
 	return 0;
 }
 
+static pid_t parent_of(pid_t pid)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[40];
+	const char *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (cor_slurp(AT_FDCWD, path, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, "\nPPid:");
+	return line ? (pid_t)atoi(line + 6) : 0;
+}
+
+/* Descriptor fd of process other, which links to link: is it one of the task's? */
+static void compare_anonymous(pid_t pid, struct cor_file_seen *seen, unsigned n, pid_t other,
+			      int fd, const char *link)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!seen[i].holder.pid && strcmp(seen[i].link, link) == 0 &&
+		    syscall(SYS_kcmp, pid, other, KCMP_FILE, (long)seen[i].fd, (long)fd) == 0)
+			describe(other, &seen[i].holder);
+}
+
+static void find_inherited(pid_t pid, struct cor_file_seen *seen, unsigned n)
+{
+	pid_t parent = parent_of(pid);
+	_cleanup_closedir_ DIR *dir = NULL;
+	char path[40], link[64];
+	struct dirent *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)parent);
+	dir = parent > 0 ? opendir(path) : NULL;
+	while (dir && (d = readdir(dir))) {
+		ssize_t len = readlinkat(dirfd(dir), d->d_name, link, sizeof(link) - 1);
+
+		link[len > 0 ? len : 0] = 0;
+		if (strncmp(link, "anon_inode:", 11) == 0)
+			compare_anonymous(pid, seen, n, parent, atoi(d->d_name), link);
+	}
+}
+
+static bool has_anonymous(const struct cor_file_seen *seen, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (cor_file_link_is(&seen[i], "anon_inode:"))
+			return true;
+	return false;
+}
+
 int cor_files_find_holders(pid_t pid, struct cor_file_seen *seen, unsigned n, pid_t newer_than,
 			   struct cor_error *err)
 {
@@ -161,6 +212,8 @@ int cor_files_find_holders(pid_t pid, struct cor_file_seen *seen, unsigned n, pi
 	for (unsigned i = 0; i < n; i++)
 		if (matters(&seen[i]))
 			files[w.n++] = &seen[i];
+	if (newer_than == 0 && has_anonymous(seen, n))
+		find_inherited(pid, seen, n);
 	if (w.n == 0)
 		return 0;
 	qsort(files, w.n, sizeof(*files), by_link);

@@ -4,7 +4,9 @@
 #include "libcor/names/file_ops.h"
 
 /* Fills seen[i].holder for the files where it matters, by reading the links of
- * every other process's descriptors once. newer_than: only processes with a PID
+ * every other process's descriptors once. Anonymous inodes (eventfd and the like)
+ * have no number in their links: those are compared with the parent's only, from
+ * which they may have been inherited. newer_than: only processes with a PID
  * above it (0: all). -E2BIG when there are too many descriptors on this host. */
 int cor_files_find_holders(pid_t pid, struct cor_file_seen *seen, unsigned n, pid_t newer_than,
 			   struct cor_error *err);

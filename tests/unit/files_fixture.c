@@ -203,9 +203,10 @@ const char *capture_refused(const struct subject *s)
 	return err.text;
 }
 
-static void run_stub(const Cor__Names__FileTable *table, void (*verify)(void))
+static void run_stub(const Cor__Names__FileTable *table, const int *objects, unsigned nobjects,
+		     void (*verify)(void))
 {
-	shared->rc = cor_files_restore(table, NULL, 0, KEEP_FROM, &shared->err);
+	shared->rc = cor_files_restore(table, objects, nobjects, KEEP_FROM, &shared->err);
 	if (shared->rc == 0 && verify)
 		verify();
 	_exit(0);
@@ -213,10 +214,16 @@ static void run_stub(const Cor__Names__FileTable *table, void (*verify)(void))
 
 void restore_and(const Cor__Names__FileTable *table, void (*verify)(void))
 {
+	restore_with_objects(table, NULL, 0, verify);
+}
+
+void restore_with_objects(const Cor__Names__FileTable *table, const int *objects,
+			  unsigned nobjects, void (*verify)(void))
+{
 	pid_t pid = fork_child();
 
 	if (pid == 0)
-		run_stub(table, verify);
+		run_stub(table, objects, nobjects, verify);
 	reap(pid, "the stub");
 	if (shared->rc < 0)
 		fail_msg("restore: %d: %s", shared->rc, shared->err.text);
@@ -227,7 +234,7 @@ const char *restore_refused(const Cor__Names__FileTable *table, int code)
 	pid_t pid = fork_child();
 
 	if (pid == 0)
-		run_stub(table, NULL);
+		run_stub(table, NULL, 0, NULL);
 	reap(pid, "the stub");
 	assert_int_equal(shared->rc, code);
 	return shared->err.text;

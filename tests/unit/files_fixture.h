@@ -41,6 +41,9 @@ const char *capture_refused(const struct subject *s);
 
 /* Restores table in a stub, which then runs verify. */
 void restore_and(const Cor__Names__FileTable *table, void (*verify)(void));
+/* The same with memory objects: descriptors of the calling process. */
+void restore_with_objects(const Cor__Names__FileTable *table, const int *objects,
+			  unsigned nobjects, void (*verify)(void));
 /* The restore must fail with code; its sentence (static). */
 const char *restore_refused(const Cor__Names__FileTable *table, int code);
 

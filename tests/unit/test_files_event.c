@@ -280,6 +280,66 @@ static void test_memory_objects_get_ids(void **state)
 	free(extra);
 }
 
+static void verify_memfd(void)
+{
+	char text[16];
+
+	HOLDS(lseek(0, 0, SEEK_CUR) == 6);
+	HOLDS(write(0, "!", 1) == 1);
+	HOLDS(read(1, text, sizeof(text)) == 7 && memcmp(text, "object!", 7) == 0);
+	HOLDS((fcntl(1, F_GETFL) & O_ACCMODE) == O_RDONLY);
+	HOLDS(fcntl(2, F_GETFD) == FD_CLOEXEC);
+	HOLDS(fcntl(3, F_GETFD) == -1);
+}
+
+static void test_memory_objects_are_opened_again(void **state)
+{
+	struct subject s = subject_start(make_memfd, NULL);
+	Cor__Names__FileTable *table = capture(&s);
+	int objects[2] = { memfd_create("shared", 0), memfd_create("other", 0) };
+
+	assert_int_equal(write(objects[0], "object", 6), 6);
+	subject_kill(&s);
+	restore_with_objects(table, objects, 2, verify_memfd);
+	close(objects[0]);
+	close(objects[1]);
+	assert_mentions(restore_refused(table, -ENOENT), "memory object 1");
+}
+
+static void test_event_inherited_by_another_process_is_refused(void **state)
+{
+	struct subject s = subject_start(make_eventfds, NULL);
+	struct cor_error err = COR_ERROR_INIT;
+	int copy = cor_files_duplicate(s.pid, 1, &err);
+	const char *text;
+
+	assert_true(copy >= 0);
+	text = capture_refused(&s);
+	close(copy);
+	assert_mentions(text, "descriptor 1 is anon_inode:[eventfd] that process");
+}
+
+static void wait_for_ever(void)
+{
+	for (;;)
+		pause();
+}
+
+static void test_running_task_is_read_without_content(void **state)
+{
+	struct subject s = subject_start(make_timers, wait_for_ever);
+	struct cor_files_object *extra = NULL;
+	Cor__Names__FileTable *table = NULL;
+	struct cor_error err = COR_ERROR_INIT;
+	unsigned nextra = 0;
+
+	kill(s.pid, SIGCONT);
+	assert_int_equal(cor_files_capture(s.pid, false, NULL, 0, &extra, &nextra, &table, &err), 0);
+	assert_int_equal(table->n_files, 5);
+	assert_int_equal(cor_files_max_fd(table), 4);
+	cor__names__file_table__free_unpacked(table, NULL);
+}
+
 static void make_watches(void)
 {
 	int extra;
@@ -348,6 +408,9 @@ int main(void)
 		FILES_TEST(test_pidfd_of_another_process_is_refused),
 		FILES_TEST(test_owner_gets_its_signal),
 		FILES_TEST(test_memory_objects_get_ids),
+		FILES_TEST(test_memory_objects_are_opened_again),
+		FILES_TEST(test_event_inherited_by_another_process_is_refused),
+		FILES_TEST(test_running_task_is_read_without_content),
 		FILES_TEST(test_watches_keep_their_numbers),
 		FILES_TEST(test_unread_inotify_events_are_refused),
 		FILES_TEST(test_unknown_kind_is_refused_by_its_link),
