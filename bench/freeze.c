@@ -48,10 +48,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-enum { SPAWN, FREEZE, RATIO, DRAIN, FAULTS, FAULT50, FAULT99, NCOLUMNS };
+enum { SPAWN, FREEZE, RATIO, CAPTURE, REBUILD, DRAIN, FAULTS, FAULT50, FAULT99, NCOLUMNS };
 
 static const struct report_column columns[NCOLUMNS] = {
 	{ "spawn_us", "spawn us", 0 }, { "freeze_us", "freeze us", 0 }, { "ratio", "ratio", 2 },
+	{ "capture_us", "capture us", 0 }, { "rebuild_us", "rebuild us", 0 },
 	{ "drain_ms", "drain ms", 1 }, { "faults", "faults", 0 },
 	{ "fault_p50_us", "fault p50", 1 }, { "fault_p99_us", "fault p99", 1 },
 };
@@ -92,6 +93,8 @@ static int migrate_once(struct lab *lab, size_t size, unsigned threads,
 	v[SPAWN] = samples_median(&spawn);
 	v[FREEZE] = field(result, "freeze_us");
 	v[RATIO] = v[FREEZE] / v[SPAWN];
+	v[CAPTURE] = field(result, "capture_us");
+	v[REBUILD] = field(result, "rebuild_us");
 	v[DRAIN] = field(result, "drain_us") / 1e3;
 	v[FAULTS] = field(result, "faults");
 	v[FAULT50] = field(fault, "p50");

@@ -11,9 +11,10 @@ bench_cor_bench_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 bench_cor_bench_LDADD = libcor/libcor-internal.la $(JANSSON_LIBS) -lm
 
 # A short set, a minute or so.
-bench: bench/cor-bench$(EXEEXT)
+bench: bench/cor-bench$(EXEEXT) cord$(EXEEXT)
 	bench/cor-bench floor --runs 1 --count 2000 --size 128M
 	bench/cor-bench fault --runs 1 --size 64M --count 1000
 	bench/cor-bench drain --runs 3 --sizes 256M
 	bench/cor-bench import --runs 3 --size 256M
+	bench/cor-bench freeze --runs 3 --sizes 16M,256M
 .PHONY: bench
