@@ -249,6 +249,9 @@ static pid_t checked_until(const struct cor_file_capture *c, const Cor__Names__F
 		const struct cor_file_seen *s = &c->seen[i];
 		size_t tried = 0;
 
+		/* anyone may open a named FIFO at any time */
+		if (S_ISFIFO(s->st.st_mode) && !cor_file_link_is(s, "pipe:["))
+			return 0;
 		if (!S_ISFIFO(s->st.st_mode) && !S_ISSOCK(s->st.st_mode) && s->st.st_nlink)
 			continue;
 		/* both are in the order of descriptors: the next is most often the one */

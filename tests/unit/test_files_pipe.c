@@ -251,6 +251,22 @@ static void test_fifo_of_the_task_alone_is_carried(void **state)
 	restore_and(table, verify_fifo);
 }
 
+static void test_fifo_opened_by_an_older_process_is_found_again(void **state)
+{
+	struct subject s = subject_start(own_fifo, NULL);
+	Cor__Names__FileTable *before = capture(&s), *after = NULL;
+	struct cor_files_object *extra = NULL;
+	struct cor_error err = COR_ERROR_INIT;
+	unsigned nextra = 0;
+	int fd = open(fixture_path("fifo"), O_RDONLY | O_NONBLOCK);
+	int rc = cor_files_capture_again(s.pid, true, before, NULL, 0, &extra, &nextra, &after,
+					 &err);
+
+	close(fd);
+	assert_int_equal(rc, -EOPNOTSUPP);
+	assert_mentions(err.text, "descriptor 0 is the FIFO");
+}
+
 static void test_missing_fifo_is_named(void **state)
 {
 	struct subject s = subject_start(own_fifo, NULL);
@@ -286,6 +302,7 @@ int main(void)
 		FILES_TEST(test_pipe_to_another_process_is_refused),
 		FILES_TEST(test_later_born_holder_is_found_again),
 		FILES_TEST(test_fifo_of_the_task_alone_is_carried),
+		FILES_TEST(test_fifo_opened_by_an_older_process_is_found_again),
 		FILES_TEST(test_missing_fifo_is_named),
 		FILES_TEST(test_fifo_to_another_process_is_refused),
 	};
