@@ -8,11 +8,15 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "libcor/base/cleanup.h"
 #include "libcor/base/compat.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/uffd.h"
 
 #define MESSAGES 32
+
+/* The end of a task's address space (x86-64, four-level page tables). */
+#define TASK_END 0x7ffffffff000ull
 
 struct pager_mm *pager_mm_new(struct cor_pager *p, int uffd)
 {
@@ -55,24 +59,37 @@ void pager_mm_close(struct cor_pager *p, struct pager_mm *mm)
 	pager_mm_unref(mm);
 }
 
-/* The gap between two extents may hold memory that grew there and was never
- * touched, registered as well. Other kinds of mappings make the kernel refuse
- * the whole range, so look closer a few times. */
-static void unregister_gap(const struct pager_mm *mm, uint64_t start, uint64_t end, unsigned depth)
+/* Unregisters at most len bytes from at on, upwards or downwards, in one call;
+ * returns how many were. The kernel refuses ranges that hold other kinds of
+ * mappings, or none at all: then it is tried with less. */
+static uint64_t unregister_some(const struct pager_mm *mm, uint64_t at, uint64_t len, bool up)
 {
-	uint64_t middle = (start + (end - start) / 2) & ~(PAGE - 1);
-	struct uffdio_range range = { start, end - start };
+	for (uint64_t size = 1ull << 30; size >= PAGE; size /= 8) {
+		uint64_t n = COR_MIN(size, len);
+		struct uffdio_range range = { up ? at : at - n, n };
 
-	if (start >= end || ioctl(mm->uffd, UFFDIO_UNREGISTER, &range) == 0 || errno != EINVAL)
-		return;
-	if (!depth || middle == start)
-		return;
-	unregister_gap(mm, start, middle, depth - 1);
-	unregister_gap(mm, middle, end, depth - 1);
+		if (n && ioctl(mm->uffd, UFFDIO_UNREGISTER, &range) == 0)
+			return n;
+	}
+	return 0;
+}
+
+/* Memory that grew at an extent's end and was never touched is registered as
+ * well, and known to nobody but the kernel. */
+static void unregister_growth(const struct pager_mm *mm, uint64_t low, uint64_t high)
+{
+	uint64_t n, up = low, down = high;
+
+	while (up < high && (n = unregister_some(mm, up, high - up, true)))
+		up += n;
+	while (down > up && (n = unregister_some(mm, down, down - up, false)))
+		down -= n;
 }
 
 int pager_mm_unregister(struct pager_mm *mm)
 {
+	uint64_t low = 1ull << 16;      /* nothing is mapped below, as a rule */
+
 	for (size_t i = 0; i < mm->space.n; i++) {
 		const struct cor_extent *e = &mm->space.extents[i];
 		uint64_t end = e->start + (e->npages << COR_PAGE_SHIFT);
@@ -80,9 +97,11 @@ int pager_mm_unregister(struct pager_mm *mm)
 
 		if (r < 0)
 			return r;
-		if (i + 1 < mm->space.n)
-			unregister_gap(mm, end, mm->space.extents[i + 1].start, 3);
+		unregister_growth(mm, low, e->start);
+		low = end;
 	}
+	if (mm->space.n && low < TASK_END)
+		unregister_growth(mm, low, TASK_END);
 	return 0;
 }
 
@@ -176,8 +195,10 @@ void pager_probe_mms(struct cor_pager *p)
 	struct pager_mm *mm, *next;
 
 	for (mm = TAILQ_FIRST(&p->mms); mm; mm = next) {
+		uint64_t some = mm->space.n ? mm->space.extents[0].start : PAGE * 16;
+
 		next = TAILQ_NEXT(mm, link);
-		if (cor_uffd_alive(mm->uffd, mm->space.n ? mm->space.extents[0].start : PAGE * 16) < 0)
+		if (cor_uffd_alive(mm->uffd, some) < 0)
 			pager_mm_close(p, mm);
 	}
 }

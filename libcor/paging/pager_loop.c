@@ -48,7 +48,8 @@ static struct io_uring_sqe *next_sqe(struct cor_pager *p)
 	return sqe;
 }
 
-static void poll_on(struct cor_pager *p, int fd, unsigned mask, void *what, unsigned tag, bool multi)
+static void poll_on(struct cor_pager *p, int fd, unsigned mask, void *what, unsigned tag,
+		    bool multi)
 {
 	struct io_uring_sqe *sqe = next_sqe(p);
 

@@ -51,7 +51,8 @@ bool pager_reply_valid(struct pager_lane *l)
 
 static void cannot_read(struct cor_pager *p, const struct pager_lane *l)
 {
-	pager_fail(p, -(int)l->reply.error, "the source cannot read its page at 0x%llx of object %u: %s",
+	pager_fail(p, -(int)l->reply.error,
+		   "the source cannot read its page at 0x%llx of object %u: %s",
 		   (unsigned long long)l->reply.offset, l->reply.object,
 		   strerrordesc_np((int)l->reply.error) ?: "unknown error");
 }

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,16 @@ static unsigned wrong_pages(struct lazy *l)
 	for (uint64_t i = 0; i < NPAGES; i++)
 		wrong += !page_is(l, l->mem, i, i);
 	return wrong;
+}
+
+static void await_faults(struct lazy *l, uint64_t n)
+{
+	uint64_t deadline = cor_now_ns() + 5000000000ull;
+
+	while (lazy_stats(l).faults < n) {
+		assert_true(cor_now_ns() < deadline);
+		sched_yield();
+	}
 }
 
 static void drain(struct lazy *l)
@@ -304,6 +316,69 @@ static void what_a_child_drops_stays_with_its_parent(void **state)
 	assert_int_equal(wrong_pages(l), 0);
 }
 
+/* --- pages that change while they are on their way --------------------------- */
+
+static void a_page_dropped_while_asked_for_is_zero(void **state)
+{
+	struct lazy *l = *state;
+	pthread_t t;
+	void *seen;
+
+	l->toy.hold_demand = true;
+	lazy_start(l);
+	pthread_create(&t, NULL, touch, l->mem + 12 * P);
+	await_faults(l, 1);
+	assert_int_equal(madvise(l->mem + 12 * P, P, MADV_DONTNEED), 0);
+	l->toy.hold_demand = false;
+	pthread_join(t, &seen);
+	assert_null(seen);
+	assert_true(page_is_zero(l->mem, 12));
+	assert_true(page_is(l, l->mem, 13, 13));
+}
+
+static void moves_during_the_drain_lose_nothing(void **state)
+{
+	struct lazy *l = *state;
+	unsigned char *a = l->mem + 256 * P, *b;
+
+	b = mmap(NULL, 512 * P, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	for (unsigned i = 0; i < 20; i++) {
+		unsigned char *from = i % 2 ? b : a, *to = i % 2 ? a : b;
+
+		assert_ptr_equal(mremap(from, 512 * P, 512 * P, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+		assert_true(page_is(l, to, 25 * i, 256 + 25 * i));
+	}
+	lazy_await(l, COR_PAGER_DRAINED);
+	assert_int_equal(wrong_pages(l), 0);
+	munmap(b, 512 * P);
+}
+
+static int child_touches_the_gone_page(struct lazy *l)
+{
+	signal(SIGBUS, SIG_DFL);        /* not cmocka's */
+	return l->mem[77 * P];
+}
+
+static void a_page_that_does_not_exist_cannot_be_touched(void **state)
+{
+	struct lazy *l = *state;
+	pid_t pid;
+	int status;
+
+	l->toy.gone_page = 77 + 1;
+	lazy_start(l);
+	drain(l);
+	pid = fork();
+	if (pid == 0)
+		_exit(child_touches_the_gone_page(l));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+	assert_true(page_is(l, l->mem, 76, 76) && page_is(l, l->mem, 78, 78));
+	assert_int_equal(cor_pager_state(l->pager, NULL), COR_PAGER_DRAINED);
+}
+
 /* --- the end ---------------------------------------------------------------- */
 
 /* Is some mapping in [mem, mem+len) still registered (VmFlags: um)? */
@@ -341,6 +416,25 @@ static void finish_leaves_nothing_registered(void **state)
 	assert_false(registered(l->mem, NPAGES * P));
 	assert_true(page_is(l, l->mem, 201, 201));
 	assert_int_equal(cor_pager_add_lane(l->pager, dup(keep), COR_CONN_BULK, NULL), -ESHUTDOWN);
+	close(keep);
+}
+
+static void untouched_growth_is_released_too(void **state)
+{
+	struct lazy *l = *state;
+	int uffd = lazy_uffd(), keep = dup(uffd);
+	struct cor_region r = { .len = 900 * P, .offset = SOURCE_BASE };
+
+	/* room to grow into, and something else behind */
+	r.start = (uintptr_t)l->mem;
+	munmap(l->mem + 900 * P, (NPAGES - 900) * P);
+	assert_int_equal(cor_pager_add_region(l->pager, &r, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, uffd, NULL), 0);
+	assert_ptr_equal(mremap(l->mem, 900 * P, 1000 * P, 0), l->mem);
+	drain(l);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+	assert_false(registered(l->mem, NPAGES * P));
+	assert_true(page_is(l, l->mem, 899, 899) && page_is_zero(l->mem, 950));
 	close(keep);
 }
 
@@ -392,7 +486,10 @@ int main(void)
 		T(a_malformed_reply_closes_the_lane), T(an_unreadable_page_fails_with_its_name),
 		T(a_fault_overtakes_bulk_data), T(a_child_sees_the_same_pages),
 		T(children_are_drained_too), T(a_child_forked_during_the_drain),
-		T(what_a_child_drops_stays_with_its_parent), T(finish_leaves_nothing_registered),
+		T(what_a_child_drops_stays_with_its_parent),
+		T(a_page_dropped_while_asked_for_is_zero), T(moves_during_the_drain_lose_nothing),
+		T(a_page_that_does_not_exist_cannot_be_touched), T(untouched_growth_is_released_too),
+		T(finish_leaves_nothing_registered),
 		T(the_end_of_the_task_is_noticed), T(a_pager_that_never_started_is_freed),
 	};
 

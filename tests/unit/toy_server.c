@@ -27,6 +27,13 @@ static bool holds(const struct toy *t, uint64_t page)
 	return !t->holds || t->holds(page);
 }
 
+static bool holds_or_gone(const struct toy *t, uint64_t page, uint8_t *status)
+{
+	*status = (uint64_t)atomic_load(&t->gone_page) == page + 1 ? COR_PAGE_GONE :
+		  holds(t, page) ? COR_PAGE_DATA : COR_PAGE_ZERO;
+	return *status == COR_PAGE_DATA;
+}
+
 static struct cor_page_reply reply_to(const struct cor_page_request *rq, uint8_t status,
 				      uint64_t offset, uint32_t n, bool last)
 {
@@ -42,12 +49,16 @@ static int answer_read(struct toy *t, int sock, const struct cor_page_request *r
 	uint64_t first = (rq->offset - t->base) / P, end = first + rq->npages;
 
 	for (uint64_t i = first, n; i < end; i += n) {
-		bool data = holds(t, i);
+		uint8_t status, next;
+		bool data = holds_or_gone(t, i, &status);
 		struct cor_page_reply re;
 
-		for (n = 1; i + n < end && holds(t, i + n) == data; n++)
-			;
-		re = reply_to(rq, data ? COR_PAGE_DATA : COR_PAGE_ZERO, t->base + i * P,
+		for (n = 1; i + n < end; n++) {
+			holds_or_gone(t, i + n, &next);
+			if (next != status)
+				break;
+		}
+		re = reply_to(rq, status, t->base + i * P,
 			      (uint32_t)n, i + n == end);
 		if (atomic_load(&t->error_page) && (uint64_t)t->error_page - 1 - first < rq->npages) {
 			re = reply_to(rq, COR_PAGE_ERROR, rq->offset, rq->npages, true);

@@ -31,6 +31,7 @@ struct toy {
 	atomic_int cut_kind;
 	atomic_int error_page;            /* page + 1 that cannot be read */
 	atomic_int bad_page;              /* page + 1 that is answered with nonsense */
+	atomic_int gone_page;             /* page + 1 that does not exist */
 	atomic_bool hold_demand;          /* demand requests wait while set */
 	/* what was asked */
 	atomic_uint reads[4];             /* requests by kind */
