@@ -122,7 +122,8 @@ int cor_file_deleted_make(struct cor_file_restore *r, unsigned index, struct cor
 	/* relate() named an earlier file, which is made already */
 	if (file->same_content) {
 		if (file->peer >= index || r->fds[file->peer] < 0)
-			return cor_fail(err, -EINVAL, "the table's file %u comes before its peer", index);
+			return cor_fail(err, -EINVAL, "the table's file %u comes before its peer",
+					index);
 		fd = cor_file_reopen(r->fds[file->peer], cor_file_open_flags(file->flags));
 	} else {
 		made = make_nameless(file);

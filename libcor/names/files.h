@@ -28,9 +28,10 @@ struct cor_files_object { uint64_t dev, ino; uint32_t id; };
  * A memfd or nameless tmpfs file whose object is not in objects is given the next
  * id, reported through *extra (malloc; the caller's), so the caller can serve it
  * too; a named tmpfs file that is not mapped is a regular file.
- * Not carried, and not refused: datagrams that wait in a UDP socket, multicast
+ * Not carried, and not refused: datagrams that wait in a UDP socket, and multicast
  * memberships, which no interface tells. -EOPNOTSUPP: a descriptor cannot be
- * carried. -EAGAIN: the running task changes its descriptors all the time. Free with cor__names__file_table__free_unpacked(table, NULL). */
+ * carried. -EAGAIN: the running task changes its descriptors all the time.
+ * Free with cor__names__file_table__free_unpacked(table, NULL). */
 int cor_files_capture(pid_t pid, bool with_content,
 		      const struct cor_files_object *objects, unsigned nobjects,
 		      struct cor_files_object **extra, unsigned *nextra,
