@@ -1,6 +1,6 @@
 /* A program for test_preload: says on stdout what it sees and what its hooks
  * are told. Arguments: "fds" lists its descriptors and ends; "hooks" registers
- * hooks and lives until its stdin ends. */
+ * hooks and lives until its stdin ends, "stay" does so and lives on. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +43,8 @@ int main(int argc, char **argv)
 	printf("registered %d\n", cor_on_migrate(before, after, first));
 	cor_on_migrate(before, after, second);
 	printf("ready\n");
+	while (argc > 1 && !strcmp(argv[1], "stay"))
+		pause();
 	while (read(0, &c, 1) > 0)
 		;
 	return 0;
