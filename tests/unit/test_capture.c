@@ -42,12 +42,14 @@ static Cor__Task__Image *skeleton, *image;
 static uint64_t magic = 1;
 static int worker_tid;
 static char file_path[64];
+static bool ignore_traps;
 
 static int setup(void **state)
 {
 	memset(&v, 0, sizeof(v));
 	t = NULL;
 	skeleton = image = NULL;
+	ignore_traps = false;
 	return 0;
 }
 
@@ -141,6 +143,8 @@ static int body(struct victim *self, void *arg)
 	f->worker = worker_tid;
 	f->tid = (int)gettid();
 	map_things(f);
+	if (ignore_traps)
+		signal(SIGTRAP, SIG_IGN);
 	set_signals(f);
 	set_timers(f);
 	magic = 0x1122334455667788;
@@ -150,6 +154,7 @@ static int body(struct victim *self, void *arg)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_NAME, "capturee");
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	sbrk(4096);
 	f->brk = (uintptr_t)sbrk(0);
 	victim_ready(self);
 	return read(self->to, &c, 1) == 1 ? 0 : 1;
@@ -275,7 +280,7 @@ static void many_written_pages_stay_lazy(void **state)
 
 static void written_data_of_the_program_is_found(void **state)
 {
-	struct facts *f = capture_it(64);
+	struct facts *f = capture_it(1 << 16);
 	uint64_t got = 0;
 
 	for (size_t i = 0; i < image->n_pages; i++) {
@@ -330,7 +335,7 @@ static void signal_actions_and_stacks(void **state)
 	assert_int_equal(image->actions[SIGUSR2 - 1]->handler, 1);
 	assert_true(image->threads[0]->sas_sp == f->altstack);
 	assert_int_equal(image->threads[0]->sas_size, 64 * 1024);
-	assert_int_equal(image->threads[1]->sas_flags, SS_DISABLE);
+	assert_true(image->threads[1]->sas_sp != f->altstack);
 }
 
 static void pending_signals_keep_their_values(void **state)
@@ -486,6 +491,22 @@ static void ignored_signals_do_not_travel(void **state)
 	assert_int_equal(info.si_signo, SIGTERM);
 }
 
+static void a_task_that_ignores_traps_goes_on_doing_so(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+
+	ignore_traps = true;
+	capture_it(64);
+	assert_int_equal(image->actions[SIGTRAP - 1]->handler, (uintptr_t)SIG_IGN);
+	cor_tracee_thaw(t);
+	t = NULL;
+	snprintf(path, sizeof(path), "/proc/%d/status", v.pid);
+	assert_int_equal(cor_slurp(AT_FDCWD, path, &text, NULL), 0);
+	assert_true(strtoull(strstr(text, "SigIgn:") + 7, NULL, 16) >> (SIGTRAP - 1) & 1);
+	assert_int_equal(victim_finish(&v), 0);
+}
+
 /* In budget terms: what the freeze adds must not depend on memory. */
 static void an_image_takes_milliseconds_at_most(void **state)
 {
@@ -579,6 +600,7 @@ int main(void)
 		T(the_image_survives_packing),
 		T(the_task_goes_on_afterwards),
 		T(ignored_signals_do_not_travel),
+		T(a_task_that_ignores_traps_goes_on_doing_so),
 		T(an_image_takes_milliseconds_at_most),
 		T(this_host_admits_its_own_tasks),
 		T(a_missing_cpu_feature_is_named),

@@ -252,7 +252,7 @@ static void hint_is_exact_and_never_overmaps(void **state)
 {
 	struct cor_error err = COR_ERROR_INIT;
 	struct cor_runner *r = NULL, *r2 = NULL;
-	uint64_t insn, start, end, hint = 0x10000000000ull;
+	uint64_t insn, start, end, hint = 0x10000000;
 
 	start_stopped(NULL);
 	insn = cor_find_syscall_insn(v.pid);
