@@ -127,6 +127,8 @@ struct cor_paging_stats lazy_stats(struct lazy *l)
 {
 	struct cor_paging_stats st;
 
+	/* who waits for a page goes on before it is counted: let the pager come round */
+	cor_pager_hint(l->pager, NULL, 0);
 	cor_pager_stats(l->pager, &st);
 	return st;
 }
