@@ -53,7 +53,8 @@ static int check_memory(const Cor__Task__Image *skeleton, struct cor_error *err)
 		return 0;
 	available = strtoull(p + 14, NULL, 10) * 1024;
 	if (needed > available)
-		return cor_fail(err, -ENOTSUP, "the task needs %lu MiB of memory; the destination has %lu MiB",
+		return cor_fail(err, -ENOTSUP,
+				"the task needs %lu MiB of memory; the destination has %lu MiB",
 				(unsigned long)(needed >> 20), (unsigned long)(available >> 20));
 	return 0;
 }

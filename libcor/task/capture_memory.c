@@ -104,7 +104,8 @@ static int read_maps(struct cor_capture *c, struct cor_error *err)
 		return cor_fail(err, r, "/proc/%d/maps has a line that cannot be understood: %.60s",
 				c->pid, p);
 	if (!c->image->memory->n_vmas)
-		return cor_fail(err, -EOPNOTSUPP, "process %d (%s) has no memory: a kernel thread, or ending",
+		return cor_fail(err, -EOPNOTSUPP,
+				"process %d (%s) has no memory: a kernel thread, or ending",
 				c->pid, c->stat.comm);
 	return 0;
 }

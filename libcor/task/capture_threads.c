@@ -80,7 +80,8 @@ static int list_threads(struct cor_capture *c, struct cor_error *err)
 		if (thread_status(c, e->d_name, &st) < 0)
 			continue;               /* ended meanwhile */
 		if (st.seccomp)
-			return cor_fail(err, -EOPNOTSUPP, "thread %s (%s) of process %d has a seccomp filter",
+			return cor_fail(err, -EOPNOTSUPP,
+					"thread %s (%s) of process %d has a seccomp filter",
 					e->d_name, st.name, c->pid);
 		if (!add_thread(c, &st))
 			return cor_capture_no_memory(c, err);

@@ -127,7 +127,7 @@ int cor_cpu_check(const Cor__Task__Cpu *theirs, const Cor__Task__Cpu *ours, stru
 		return cor_fail(err, -ENOTSUP, "the destination's processor lacks %s", missing);
 	if (theirs->xcr0 & ~ours->xcr0)
 		return cor_fail(err, -ENOTSUP,
-				"the destination's kernel does not save all of the source's registers (XCR0 %#lx, not %#lx)",
+				"the destination does not have all of the source's registers (XCR0 %#lx, not %#lx)",
 				(unsigned long)ours->xcr0, (unsigned long)theirs->xcr0);
 	if (theirs->xsave_size > ours->xsave_size)
 		return cor_fail(err, -ENOTSUP,

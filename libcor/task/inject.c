@@ -239,7 +239,8 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 	if (!r)
 		return cor_fail(err, -ENOMEM, "no memory for a runner");
 	if (!insn)
-		return cor_fail(err, -ENOTSUP, "process %d has no vDSO to borrow a syscall instruction from", tid);
+		return cor_fail(err, -ENOTSUP,
+				"process %d has no vDSO to borrow a syscall instruction from", tid);
 	r->pid = tid;
 	r->len = PAGE + ((size + PAGE - 1) & ~(size_t)(PAGE - 1));
 	/* Shared anonymous memory: no descriptor is ever open in the tracee, and we

@@ -185,8 +185,8 @@ static int refuse_status(struct cor_capture *c, struct cor_error *err)
 	if (s->kthread)
 		return cor_fail(err, REFUSED, "process %d (%s) is a kernel thread", c->pid, name);
 	if (s->state == 'Z' || s->state == 'X')
-		return cor_fail(err, REFUSED, "process %d (%s) has ended, or its first thread has", c->pid,
-				name);
+		return cor_fail(err, REFUSED, "process %d (%s) has ended, or its first thread has",
+				c->pid, name);
 	if (s->tgid != c->pid)
 		return cor_fail(err, REFUSED, "%d is a thread of process %d (%s)", c->pid, s->tgid, name);
 	if (c->pid == getpid())

@@ -217,7 +217,7 @@ static int restart_block(pid_t pid, struct user_regs_struct *regs, uint64_t slep
 {
 	if (regs->orig_rax == SYS_restart_syscall && !original_call(pid, regs))
 		return cor_fail(err, -EOPNOTSUPP,
-				"process %d: a thread is in a system call restarted by the kernel, and which one cannot be told",
+				"process %d: a thread is in a restarted system call; which, cannot be told",
 				pid);
 	if (left_of_call(pid, regs, slept_ns, &out->remaining_ns))
 		out->kind = COR__TASK__RESTART_KIND__RESTART_BLOCK;

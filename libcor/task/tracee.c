@@ -92,9 +92,9 @@ static int attach_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 		return cor_fail(err, -EPERM, "thread %d (%s) is traced by process %d already", tid,
 				st.name, st.tracer);
 	if (st.state == 'Z' || st.state == 'X')
-		return tid == t->pid ? cor_fail(err, -ESRCH, "process %d (%s) has ended or its first thread has",
-						tid, st.name)
-				     : 0;
+		return tid != t->pid ? 0 :
+		       cor_fail(err, -ESRCH, "process %d (%s) has ended or its first thread has",
+				tid, st.name);
 	errno = code;
 	return cor_fail_errno(err, "cannot trace thread %d (%s)", tid, st.name);
 }
@@ -232,8 +232,8 @@ static int fail_running(struct cor_tracee *t, struct cor_error *err)
 			return cor_fail(err, -ESRCH, "process %d ended while it was being stopped", t->pid);
 		read_status(t, tid, &st);
 		return cor_fail(err, -ETIME,
-				"thread %d (%s, state %c) does not stop: it waits in the kernel, for the child of a vfork perhaps",
-				tid, st.name, st.state);
+				"thread %d (%s, state %c) does not stop: it waits in the kernel, %s",
+				tid, st.name, st.state, "for the child of a vfork perhaps");
 	}
 	return cor_fail(err, -ETIME, "process %d does not stop", t->pid);
 }

@@ -23,7 +23,7 @@ struct cor_tracee_thread {
 	uint64_t rseq;          /* its registered rseq area, 0: none (rseq(2)) */
 	uint32_t rseq_len;
 	uint32_t rseq_sig;
-	uint64_t rseq_abort_ip; /* where it must go on, being inside a critical section; 0: it is in none */
+	uint64_t rseq_abort_ip; /* where it must go on, being in a critical section; 0: it is in none */
 	uint64_t slept_ns;      /* how long it had been blocked when it was stopped; 0: unknown */
 	uint64_t blocked_at;    /* of seize and stop: when it last ran, on its CPU's clock; 0: unknown */
 	uint64_t switches;      /* of seize and stop: context switches until then */
