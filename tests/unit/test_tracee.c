@@ -124,9 +124,9 @@ static int body_waits(struct victim *self, void *arg)
 {
 	pthread_t t[WAYS];
 	struct timeval limit = { .tv_sec = 30 };
-	char path[] = "/tmp/test-tracee-XXXXXX", c;
+	int fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);        /* leaves nothing behind */
+	char path[32], c;
 	sigset_t set;
-	int fd = mkstemp(path);
 
 	w = self->shared;
 	sigemptyset(&set);
@@ -139,6 +139,7 @@ static int body_waits(struct victim *self, void *arg)
 	    setsockopt(pipes[RECV][0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
 		return 1;
 	pipes[INOTIFY][0] = inotify_init1(0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	inotify_add_watch(pipes[INOTIFY][0], path, IN_MODIFY);
 	for (int i = 0; i < WAYS; i++)
 		pthread_create(&t[i], NULL, waiter, (void *)(intptr_t)i);
@@ -154,7 +155,6 @@ static int body_waits(struct victim *self, void *arg)
 			return 3;
 	if (write(fd, "x", 1) != 1)
 		return 4;
-	unlink(path);
 	kill(getpid(), SIGUSR2);
 	for (int i = 0; i < WAYS; i++)
 		pthread_join(t[i], NULL);
