@@ -37,6 +37,7 @@ struct destination {
 	int demand, bulk;               /* lanes before the pager has them */
 	int report;                     /* the supervisor's exit report, on its way to cord */
 	bool prefetch;
+	bool paging;                    /* lanes that come are replacements */
 	uint64_t hooks;                 /* address of the program's hook words; 0: none */
 	bool cancelled;
 	Cor__Task__Image *image;        /* the skeleton, then the image */
@@ -55,7 +56,7 @@ static void take_lane(struct destination *d, const json_t *m, int fd)
 	const char *kind = json_string_value(json_object_get(m, "kind")) ?: "";
 	bool bulk = strcmp(kind, "bulk") == 0;
 
-	if (d->pager)
+	if (d->paging)
 		cor_pager_add_lane(d->pager, fd, bulk ? COR_CONN_BULK : COR_CONN_DEMAND, NULL);
 	else {
 		int *slot = bulk ? &d->bulk : &d->demand;
@@ -278,6 +279,9 @@ static int prepare(struct destination *d, struct cor_error *err)
 		r = cor_files_check(d->files, err);
 	if (r == 0)
 		r = begin_rebuild(d, err);
+	/* behind the fork of the supervisor, which is to have nothing of it */
+	if (r == 0)
+		r = cor_pager_new(&d->pager, d->ctx, err);
 	if (r < 0)
 		return r;
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
@@ -285,6 +289,26 @@ static int prepare(struct destination *d, struct cor_error *err)
 }
 
 /* ---- rebuild --------------------------------------------------------------------- */
+
+/* Will a lane be needed before the pager has it? */
+static bool objects_to_fetch(const Cor__Task__Image *image)
+{
+	for (size_t i = 0; i < image->memory->n_objects; i++)
+		if (image->memory->objects[i]->has_descriptor)
+			return true;
+	return false;
+}
+
+static int hand_lanes_over(struct destination *d, struct cor_error *err)
+{
+	int r = 0;
+
+	if (d->demand >= 0)
+		r = cor_pager_add_lane(d->pager, take_fd(&d->demand), COR_CONN_DEMAND, err);
+	if (r == 0 && d->bulk >= 0)
+		r = cor_pager_add_lane(d->pager, take_fd(&d->bulk), COR_CONN_BULK, err);
+	return r;
+}
 
 /* Lanes come through cord; both must be here before memory is needed. */
 static int await_lanes(struct destination *d, struct cor_error *err)
@@ -301,7 +325,8 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 		if (poll(&p, 1, 1000) > 0)
 			hear_cord(d);
 	}
-	return 0;
+	/* ahead of the freeze where that can be */
+	return objects_to_fetch(d->image) ? 0 : hand_lanes_over(d, err);
 }
 
 static int store_pages(void *arg, uint64_t offset, const void *data, uint32_t npages)
@@ -340,6 +365,9 @@ static int make_objects(struct destination *d, struct cor_error *err)
 		if (d->objects[i] < 0)
 			return d->objects[i];
 		d->nobjects++;
+		if (o->has_descriptor && pages && d->bulk < 0)
+			return cor_fail(err, -EAGAIN, "shared memory %s was made while the "
+					"migration was prepared; try again", o->name);
 		if (o->has_descriptor && pages)
 			r = cor_fetch(d->bulk, (uint16_t)o->id, 0, pages, store_pages,
 				      &d->objects[i], err);
@@ -368,16 +396,13 @@ static int rebuild_files(struct destination *d, struct cor_error *err)
 static int start_pager(struct destination *d, const struct cor_region *regions, unsigned n,
 		       struct cor_error *err)
 {
-	int r = cor_pager_new(&d->pager, d->ctx, err);
+	int r = hand_lanes_over(d, err);
 
+	d->paging = true;
 	for (unsigned i = 0; r == 0 && i < n; i++)
 		r = cor_pager_add_region(d->pager, &regions[i], err);
 	if (r == 0)
 		r = cor_pager_start(d->pager, cor_rebuild_take_uffd(d->rebuild), err);
-	if (r == 0)
-		r = cor_pager_add_lane(d->pager, take_fd(&d->demand), COR_CONN_DEMAND, err);
-	if (r == 0)
-		r = cor_pager_add_lane(d->pager, take_fd(&d->bulk), COR_CONN_BULK, err);
 	for (size_t i = 0; r == 0 && i < d->image->n_eager; i++)
 		r = cor_pager_install(d->pager, d->image->eager[i]->addr,
 				      d->image->eager[i]->data.data, d->image->eager[i]->data.len, err);
@@ -563,6 +588,9 @@ static int release(struct destination *d, struct cor_error *err)
 	done.progress = &p;
 	done.task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
 	session_move(&d->session, SESSION_DRAINED, NULL);
+	/* first, so that the source does not take the lanes' end for a loss */
+	if (d->control >= 0)
+		control_send(d->control, CONTROL_DRAINED, &done.base, NULL);
 	r = cor_pager_finish(d->pager, err);
 	if (r < 0)
 		return r;
@@ -570,7 +598,7 @@ static int release(struct destination *d, struct cor_error *err)
 	d->pager = NULL;
 	r = cor_rebuild_release(d->rebuild, err);
 	d->rebuild = NULL;
-	if (d->control >= 0 && control_send(d->control, CONTROL_DRAINED, &done.base, NULL) == 0 &&
+	if (d->control >= 0 &&
 	    control_expect(d->control, CONTROL_RELEASED, ANSWER_TIMEOUT_MS, &m, NULL) == 0)
 		control_message_done(&m);
 	session_move(&d->session, SESSION_RELEASED, NULL);

@@ -481,10 +481,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 static void reconnect(struct source *s)
 {
 	struct cor_page_server_stats st;
-	uint64_t event;
 
-	if (read(cor_page_server_event_fd(s->server), &event, sizeof(event)) < 0 && errno != EAGAIN)
-		return;
 	cor_page_server_stats(s->server, &st);
 	while (st.lanes < 2) {
 		/* the server cannot tell which kind is missing; a pager that has both
@@ -544,11 +541,16 @@ static int page(struct source *s, struct cor_error *err)
 		};
 		struct cor_page_server_stats st;
 		struct control_message m;
+		uint64_t event;
+		int n;
 
 		cor_page_server_stats(s->server, &st);
-		if (poll(p, ARRAY_SIZE(p), st.lanes < 2 ? RECONNECT_MS : -1) < 0 && errno != EINTR)
+		n = poll(p, ARRAY_SIZE(p), st.lanes < 2 ? RECONNECT_MS : -1);
+		if (n < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
-		if (p[2].revents || st.lanes < 2)
+		if (p[2].revents && read(p[2].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
+			return cor_fail_errno(err, "eventfd");
+		if (n == 0)
 			reconnect(s);
 		if (p[1].revents)
 			cancelled(s, NULL);     /* too late; cord says so itself */

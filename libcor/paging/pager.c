@@ -40,6 +40,7 @@ static void release(struct cor_pager *p)
 int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_error *err)
 {
 	struct cor_pager *p = allocate();
+	int r;
 
 	if (!p)
 		return cor_fail(err, -ENOMEM, "out of memory for a pager");
@@ -55,7 +56,7 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 	p->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->root = pager_mm_new(p, -1);
 	if (p->control_fd < 0 || p->event_fd < 0 || !p->root) {
-		int r = p->root ? cor_fail_errno(err, "creating the pager's eventfds")
+		r = p->root ? cor_fail_errno(err, "creating the pager's eventfds")
 				: cor_fail(err, -ENOMEM, "out of memory for a pager");
 
 		cor_pager_free(p);
@@ -63,6 +64,12 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 	}
 	p->root->root = true;
 	pager_mm_ref(p->root);
+	/* now, since start may lie inside a freeze */
+	r = pager_ring_init(p, err);
+	if (r < 0) {
+		cor_pager_free(p);
+		return r;
+	}
 	*out = p;
 	return 0;
 }
@@ -163,11 +170,6 @@ int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err)
 	r = register_regions(p, err);
 	if (r < 0)
 		return r;
-	if (p->ring.ring_fd < 0) {
-		r = pager_ring_init(p, err);
-		if (r < 0)
-			return r;
-	}
 	r = pager_install_early(p, err);
 	if (r < 0)
 		return r;
