@@ -28,6 +28,7 @@
 #define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
 #define RETRY_FOR_NS  2000000000ull /* short-lived children, threads being born */
 #define HOOKS_TIMEOUT_MS    1000
+#define CLOSE_TIMEOUT_MS    5000
 #define RECONNECT_MS         500
 
 struct source {
@@ -45,6 +46,7 @@ struct source {
 	uint64_t freeze_from_ns;
 	struct cor_hooks hooks;
 	bool have_hooks;
+	bool parked;                    /* the task's addresses are free for the destination */
 };
 
 /* ---- what cord says ----------------------------------------------------------- */
@@ -162,8 +164,8 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool w
 		known[i] = (struct cor_files_object){ image->memory->objects[i]->dev,
 						      image->memory->objects[i]->ino,
 						      image->memory->objects[i]->id };
-	r = cor_files_capture(s->args->pid, with_content, known, (unsigned)n, &extra, &nextra,
-			      &table, err);
+	r = cor_files_capture_again(s->args->pid, with_content, s->files, known, (unsigned)n,
+				    &extra, &nextra, &table, err);
 	if (r < 0)
 		return r;
 	if (s->files)
@@ -356,11 +358,26 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	return r;
 }
 
+/* The destination has been told to give up: when it closes the connection, the
+ * addresses that it had taken for the task are free again. */
+static void await_close(struct source *s)
+{
+	struct control_message m;
+
+	while (s->control >= 0 && control_receive(s->control, CLOSE_TIMEOUT_MS, &m, NULL) == 0)
+		control_message_done(&m);
+}
+
 static void thaw(struct source *s)
 {
 	if (s->image)
 		cor__task__image__free_unpacked(s->image, NULL);
 	s->image = NULL;
+	if (s->parked) {
+		await_close(s);
+		cor_files_unpark(s->args->pid, s->files, NULL);
+		s->parked = false;
+	}
 	if (s->have_hooks && s->hooks.arriving) {
 		/* only the arrival is taken back: another attempt may follow */
 		bool asked = s->hooks.asked;
@@ -436,7 +453,10 @@ static int hand_over(struct source *s, struct cor_error *err)
 	int r;
 
 	captured = cor_now_ns();
-	r = start_server(s, err);
+	r = cor_files_park(s->args->pid, s->files, err);
+	s->parked = r == 0;
+	if (r == 0)
+		r = start_server(s, err);
 	if (r == 0)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
 	FAULT_POINT("image-sent");
@@ -453,6 +473,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 		return r;
 	/* the point of no return: from here on this side never thaws */
 	session_move(&s->session, SESSION_COMMIT, NULL);
+	s->parked = false;
 	c.epoch = 1;
 	r = control_send(s->control, CONTROL_COMMIT, &c.base, err);
 	FAULT_POINT("commit-sent");
@@ -462,6 +483,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 		return cor_fail_prefix(err, r, "in doubt: %s did not confirm the resumption",
 				       s->args->dest);
 	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
+	cor_files_bury(s->args->pid, s->files);
 	set_us(s, "capture_us", s->freeze_from_ns, captured);
 	set_us(s, "rebuild_us", captured, ready);
 	resumed = control_unpack(&m, &cor__control__resumed__descriptor, err);
