@@ -90,21 +90,28 @@ static void a_plain_process_is_accepted(void **state)
 	cor__task__image__free_unpacked(image, NULL);
 }
 
+/* A child that dies with its parent, which waits until that is arranged. */
 static int has_child(void)
 {
+	int up[2];
+	char c;
+
+	if (pipe(up))
+		return 0;
 	if (!fork()) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		prctl(PR_SET_NAME, "offspring");
+		if (write(up[1], "r", 1) != 1)
+			_exit(1);
 		for (;;)
 			pause();
 	}
-	usleep(1000);
-	return 1;
+	return read(up[0], &c, 1) == 1;
 }
 
 static void children(void **state)
 {
-	expect(has_child, "child");
+	expect(has_child, "offspring");
 }
 
 static int has_zombie(void)
@@ -337,11 +344,8 @@ static int body_forks_late(struct victim *self, void *arg)
 	victim_ready(self);
 	if (read(self->to, &c, 1) != 1)
 		return 1;
-	if (!fork()) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
-	}
+	if (!has_child())
+		return 2;
 	victim_ready(self);
 	for (;;)
 		pause();
