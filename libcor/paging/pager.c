@@ -57,7 +57,7 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 	p->root = pager_mm_new(p, -1);
 	if (p->control_fd < 0 || p->event_fd < 0 || !p->root) {
 		r = p->root ? cor_fail_errno(err, "creating the pager's eventfds")
-				: cor_fail(err, -ENOMEM, "out of memory for a pager");
+			    : cor_fail(err, -ENOMEM, "out of memory for a pager");
 
 		cor_pager_free(p);
 		return r;
@@ -258,8 +258,6 @@ static void end_thread(struct cor_pager *p)
 		return;
 	pthread_join(p->thread, NULL);
 	p->running = false;
-	io_uring_queue_exit(&p->ring);
-	p->ring.ring_fd = -1;
 }
 
 /* Lanes and address spaces are closed where their polls can still be ended. */
@@ -306,6 +304,8 @@ void cor_pager_free(struct cor_pager *p)
 		pager_command(p, &leave);
 		end_thread(p);
 	}
+	if (p->ring.ring_fd >= 0)
+		io_uring_queue_exit(&p->ring);
 	while (!TAILQ_EMPTY(&p->mms))
 		pager_mm_close(p, TAILQ_FIRST(&p->mms));
 	if (p->root)

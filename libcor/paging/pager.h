@@ -5,7 +5,9 @@
  * control eventfd. On the demand path: no allocation, no lock. The pager never
  * touches the lazy memory itself. It follows the four userfaultfd events:
  *
- *	REMOVE   those pages read as zero from now on, never fetched again
+ *	REMOVE   those pages read as zero from now on, never fetched again (but
+ *	         shared memory keeps its data: the event does not tell MADV_DONTNEED,
+ *	         which does so, from MADV_REMOVE, which does not)
  *	UNMAP    forgotten
  *	REMAP    keeps run-time address -> source address
  *	FORK     the child's userfaultfd arrives; its missing pages are served too,
@@ -47,6 +49,8 @@ enum cor_pager_state {
 	COR_PAGER_FAILED,       /* a page cannot be had (ERROR from the source): see error */
 };
 
+/* The task's pages and its children's together: with children, more pages may be
+ * installed than pages_total, which counts those of the source. */
 struct cor_paging_stats {
 	uint64_t pages_total;        /* pages that hold data at the source, as far as known */
 	uint64_t pages_demand;       /* installed for a fault, by a demand lane */
@@ -82,14 +86,18 @@ int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err);
 int cor_pager_uffd_handshake(int uffd, struct cor_error *err);
 
 /* Installs len bytes (whole pages) at run-time address addr, before or after
- * start; what is already there is left alone (returns 0). Thread-safe. */
+ * start; what is already there is left alone (returns 0). Thread-safe. Before
+ * start the pages are kept and installed by start itself, which is far cheaper
+ * than a call each to the running thread. -ENOENT: in no region; -ESRCH: the
+ * task ended; -EAGAIN: its mappings kept changing for a second. */
 int cor_pager_install(struct cor_pager *p, uint64_t addr, const void *data, size_t len,
 		      struct cor_error *err);
 
 /* Switches the prefetcher. Off: only what is referenced moves. Thread-safe. */
 void cor_pager_prefetch(struct cor_pager *p, bool on);
 
-/* Run-time addresses worth fetching first, best first (registers, stack). */
+/* Run-time addresses worth fetching first, best first (registers, stack); before
+ * or after start. Those beyond 256 that wait are ignored. Thread-safe. */
 void cor_pager_hint(struct cor_pager *p, const uint64_t *addrs, unsigned n);
 
 /* Readable whenever the state changed or a lane was lost; owned by the pager. */

@@ -1,6 +1,7 @@
 /* The prefetcher, lanes that end, children, and the end of paging. */
 #include "tests/unit/pager_fixture.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -466,12 +467,29 @@ static void the_end_of_the_task_is_noticed(void **state)
 	close(pair[1]);
 }
 
+static unsigned open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
 static void a_pager_that_never_started_is_freed(void **state)
 {
 	struct lazy *l = *state;
 
+	unsigned before = open_descriptors();
+
 	assert_int_equal(cor_pager_install(l->pager, (uintptr_t)l->mem, l->truth, P, NULL), 0);
 	assert_int_equal(cor_pager_state(l->pager, NULL), COR_PAGER_IDLE);
+	cor_pager_free(l->pager);
+	/* two lanes, two eventfds, the ring */
+	assert_int_equal(open_descriptors(), before - 5);
+	l->pager = NULL;
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, lazy_setup, lazy_teardown)
