@@ -218,16 +218,24 @@ on()
 	nsenter -t "${LAB_INIT[$host]}" --net --pid --mount --uts --ipc ${LAB_CLOCK_SHIFT:+--time} -- "$@"
 }
 
-# The files are opened on the host, so that they belong to its mounts.
+# The files are opened on the host, so that they belong to its mounts; nothing
+# else that this shell or its parents have open gets into a task.
+# shellcheck disable=SC2016
+lab_spawn_main='
+	cd "$1" && out=$2 && shift 2 || exit 1
+	for fd in /proc/self/fd/*; do
+		fd=${fd##*/}
+		[ "$fd" -le 2 ] || eval "exec $fd>&-"
+	done
+	setsid "$@" </dev/null >"$out.out" 2>"$out.err" &
+	echo $!'
+
 spawn()
 {
 	local host=$1 name=$2 dir=$LAB_DIR/$1
 
 	shift 2
-	# shellcheck disable=SC2016
-	SPAWNED=$(on "$host" sh -c 'cd "$1" && out=$2 && shift 2 || exit 1
-		setsid "$@" </dev/null >"$out.out" 2>"$out.err" & echo $!' \
-		spawn "$dir" "$dir/$name" "$@")
+	SPAWNED=$(on "$host" bash -c "$lab_spawn_main" spawn "$dir" "$dir/$name" "$@")
 }
 
 # alive HOST PID: is it there, and no zombie?
