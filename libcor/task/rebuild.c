@@ -202,7 +202,8 @@ static int begin_once(struct cor_rebuild **out, struct cor_supervisor_plan *sp,
 	return 0;
 }
 
-/* Whether a number that the task needs is in use here. */
+/* Whether a number that the task needs is in use here, or will be before its thread
+ * is made (the leader is made at once). */
 static bool ids_taken(const Cor__Task__Image *image)
 {
 	const Cor__Task__Identity *id = image->identity;
@@ -211,7 +212,8 @@ static bool ids_taken(const Cor__Task__Image *image)
 	    (id->sid > 0 && cor_id_taken(id->sid)))
 		return true;
 	for (size_t i = 0; i < image->n_threads; i++)
-		if (cor_id_taken(image->threads[i]->tid))
+		if (cor_id_taken(image->threads[i]->tid) ||
+		    (i && cor_id_taken_soon(image->threads[i]->tid)))
 			return true;
 	return false;
 }

@@ -2,12 +2,19 @@
 #include "libcor/task/spawn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "libcor/base/cleanup.h"
 #include "libcor/base/compat.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
+
+/* How many PIDs a busy host may give out between the look and the rebuild. */
+#define SOON 1000
 
 pid_t cor_fork_as(uint64_t flags, pid_t pid, bool sibling)
 {
@@ -27,6 +34,17 @@ bool cor_id_taken(pid_t id)
 {
 	/* getpgid looks any thread up; a group or session may outlive its leader */
 	return getpgid(id) >= 0 || errno == EPERM || kill(-id, 0) == 0 || errno == EPERM;
+}
+
+bool cor_id_taken_soon(pid_t id)
+{
+	_cleanup_free_ char *text = NULL;
+	pid_t last;
+
+	if (cor_slurp(AT_FDCWD, "/proc/sys/kernel/ns_last_pid", &text, NULL) < 0)
+		return false;
+	last = (pid_t)atoi(text);
+	return id > last && id - last <= SOON;
 }
 
 static int explain(struct cor_error *err, int code, const char *what, pid_t id)

@@ -15,6 +15,10 @@ pid_t cor_fork_as(uint64_t flags, pid_t pid, bool sibling);
  * all uses can be seen: clone3 may still say EEXIST. */
 bool cor_id_taken(pid_t id);
 
+/* Whether the kernel is about to give id to the next processes of this PID
+ * namespace, ours among them: numbers are given in turn (ns_last_pid in proc(5)). */
+bool cor_id_taken_soon(pid_t id);
+
 /* In the caller: makes the process of that PID as a child of the caller, in
  * session sid and process group pgid (0: the caller's), by way of short-lived
  * helpers that lend their PIDs as the names of session and group. In the new

@@ -605,8 +605,9 @@ static void unix_setup(void)
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 
 	need((g_unix.path = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)) >= 0);
-	need(getcwd(sun.sun_path, sizeof(sun.sun_path) - 20));
-	strcat(sun.sun_path, "/files-unix");
+	/* Not in a directory that hosts share: on one kernel they would see each
+	 * other's sockets there. */
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "/run/files-unix-%d", getpid());
 	need(!bind(g_unix.path, (struct sockaddr *)&sun, sizeof(sun)) && !listen(g_unix.path, 9));
 	g_unix.sun = sun;
 	memset(&sun, 0, sizeof(sun));

@@ -2,17 +2,17 @@
 . "$(dirname "$0")/../tasks.sh"
 lab_up
 start A identity plain
-# Processes on B until one has the task's number: numbers are given in turn.
-on B sh -c 'echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid' sh "$TASK_PID"
-spawn B sleeper sleep 1000
-wait_for 5 alive B "$TASK_PID" || fail "PID $TASK_PID could not be taken"
-lab_mark_on=$TASK_PID
+# Numbers are given in turn: the next one on B is made to be the task's.
+# shellcheck disable=SC2016
+taken=$(on B sh -c 'echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid
+	sleep 1000 </dev/null >/dev/null 2>&1 & echo $!' sh "$TASK_PID")
+[ "$taken" = "$TASK_PID" ] || fail "PID $TASK_PID could not be taken, only $taken"
+lab_mark
 go B
-[ "$TASK_PID" != "$lab_mark_on" ] || fail "two processes have PID $TASK_PID"
+[ "$TASK_PID" != "$taken" ] || fail "two processes have PID $TASK_PID"
 rounds 3
 go A
 rounds 3
 finish
-on B kill "$SPAWNED"
-wait_for 5 gone B "$SPAWNED"
+alive B "$taken" || fail "the process that had the number is gone"
 lab_end
