@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -187,29 +188,98 @@ static bool left_of_call(pid_t pid, const struct user_regs_struct *r, uint64_t s
 	}
 }
 
+/* ---- which call restart_syscall(2) restarts -------------------------------- */
+
+static bool looks_like_nanosleep(pid_t pid, const struct user_regs_struct *r)
+{
+	uint64_t ns;
+
+	return read_timespec(pid, r->rdi, &ns) && (!r->rsi || read_timespec(pid, r->rsi, &ns));
+}
+
+/* Only relative sleeps are restarted in this way. */
+static bool looks_like_clock_nanosleep(pid_t pid, const struct user_regs_struct *r)
+{
+	uint64_t ns;
+
+	return (int32_t)r->rdi <= CLOCK_TAI && r->rdi == (uint64_t)(int64_t)(int32_t)r->rdi &&
+	       r->rsi == 0 && read_timespec(pid, r->rdx, &ns);
+}
+
+static bool looks_like_futex(pid_t pid, const struct user_regs_struct *r)
+{
+	uint64_t op = r->rsi & ~(uint64_t)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME), ns;
+	uint32_t word;
+
+	return (op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET) && r->rdi && r->rdi % 4 == 0 &&
+	       read_remote(pid, r->rdi, &word, sizeof(word)) && read_timespec(pid, r->r10, &ns);
+}
+
+static bool looks_like_poll(pid_t pid, const struct user_regs_struct *r)
+{
+	struct pollfd fds[64];
+
+	if (r->rsi > ARRAY_SIZE(fds) || !(int32_t)r->rdx)
+		return false;
+	if (r->rsi && !read_remote(pid, r->rdi, fds, r->rsi * sizeof(*fds)))
+		return false;
+	for (uint64_t i = 0; i < r->rsi; i++)
+		if (fds[i].fd < -1 || fds[i].fd > 1 << 20)
+			return false;
+	return true;
+}
+
+static const struct {
+	int nr;
+	bool (*looks_like)(pid_t pid, const struct user_regs_struct *regs);
+} restarted[] = {
+	{ SYS_nanosleep, looks_like_nanosleep },
+	{ SYS_clock_nanosleep, looks_like_clock_nanosleep },
+	{ SYS_futex, looks_like_futex },
+	{ SYS_poll, looks_like_poll },
+};
+
+/* Code that takes the number from elsewhere, syscall(3) for one, leaves only the
+ * arguments to tell by: exactly one of the four calls must be possible. */
+static bool call_by_arguments(pid_t pid, struct user_regs_struct *regs)
+{
+	int nr = -1;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(restarted); i++) {
+		if (!restarted[i].looks_like(pid, regs))
+			continue;
+		if (nr >= 0)
+			return false;
+		nr = restarted[i].nr;
+	}
+	if (nr < 0)
+		return false;
+	regs->orig_rax = (unsigned)nr;
+	return true;
+}
+
 /* A thread that was interrupted before is in restart_syscall(2), with the first
  * call's arguments. Which call that was, the code before the syscall
  * instruction tells: mov $nr, %eax. */
 static bool original_call(pid_t pid, struct user_regs_struct *regs)
 {
-	static const int calls[] = { SYS_nanosleep, SYS_clock_nanosleep, SYS_futex, SYS_poll };
 	unsigned char code[32];
 
 	if (!read_remote(pid, regs->rip - 2 - sizeof(code), code, sizeof(code)))
-		return false;
+		return call_by_arguments(pid, regs);
 	for (int at = (int)sizeof(code) - 5; at >= 0; at--) {
 		int32_t nr;
 
 		if (code[at] != 0xb8)
 			continue;
 		memcpy(&nr, code + at + 1, 4);
-		for (unsigned i = 0; i < ARRAY_SIZE(calls); i++)
-			if (nr == calls[i]) {
+		for (unsigned i = 0; i < ARRAY_SIZE(restarted); i++)
+			if (nr == restarted[i].nr) {
 				regs->orig_rax = (unsigned)nr;
 				return true;
 			}
 	}
-	return false;
+	return call_by_arguments(pid, regs);
 }
 
 static int restart_block(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns,

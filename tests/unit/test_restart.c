@@ -1,6 +1,7 @@
 /* restart: the table of interrupted calls. */
 #include <errno.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -197,6 +198,58 @@ static void a_restarted_sleep_is_recognised_by_its_code(void **state)
 	assert_int_equal(cor_restart_image(getpid(), &r, 0, COR_HANDLER_NONE, &out, &err), -EOPNOTSUPP);
 }
 
+/* As made by syscall(3), whose code does not hold the number. */
+static struct user_regs_struct restarted_elsewhere(void)
+{
+	static unsigned char code[40];
+	struct user_regs_struct r = in_call(SYS_restart_syscall, -516);
+
+	memset(code, 0x90, sizeof(code));
+	r.rip = (uintptr_t)code + 40;
+	return r;
+}
+
+static void a_restarted_call_is_recognised_by_its_arguments(void **state)
+{
+	static uint32_t word = 1;
+	struct timespec ten = { .tv_sec = 10 };
+	struct pollfd fds[2] = { { .fd = 3 }, { .fd = -1 } };
+	struct user_regs_struct r = restarted_elsewhere();
+
+	r.rdi = (uintptr_t)&word;
+	r.rsi = FUTEX_WAIT_PRIVATE;
+	r.r10 = (uintptr_t)&ten;
+	assert_int_equal(image(&r, 0, COR_HANDLER_NONE).kind, BLOCK);
+	assert_int_equal(r.orig_rax, SYS_futex);
+
+	r = restarted_elsewhere();
+	r.rsi = 0;
+	r.rdi = CLOCK_MONOTONIC;
+	r.rdx = (uintptr_t)&ten;
+	assert_int_equal(image(&r, 0, COR_HANDLER_NONE).kind, BLOCK);
+	assert_int_equal(r.orig_rax, SYS_clock_nanosleep);
+
+	r = restarted_elsewhere();
+	r.rdi = (uintptr_t)fds;
+	r.rsi = 2;
+	r.rdx = 5000;
+	assert_int_equal(image(&r, 0, COR_HANDLER_NONE).kind, BLOCK);
+	assert_int_equal(r.orig_rax, SYS_poll);
+}
+
+/* A word that reads as a time too, and no flag: nanosleep or futex. */
+static void a_call_that_could_be_two_is_refused(void **state)
+{
+	struct timespec ten = { .tv_sec = 10 };
+	struct user_regs_struct r = restarted_elsewhere();
+	struct cor_restart out = { 0 };
+
+	r.rdi = (uintptr_t)&ten;
+	r.r10 = (uintptr_t)&ten;
+	assert_int_equal(cor_restart_image(getpid(), &r, 0, COR_HANDLER_NONE, &out, NULL),
+			 -EOPNOTSUPP);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +262,8 @@ int main(void)
 		cmocka_unit_test(poll_and_futex_are_continued),
 		cmocka_unit_test(calls_without_an_interval_are_rewound),
 		cmocka_unit_test(a_restarted_sleep_is_recognised_by_its_code),
+		cmocka_unit_test(a_restarted_call_is_recognised_by_its_arguments),
+		cmocka_unit_test(a_call_that_could_be_two_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
