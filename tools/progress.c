@@ -42,24 +42,40 @@ static void format_bar(char *buf, size_t size, unsigned cells, double part)
 	buf[cells + 2] = 0;
 }
 
+/* Share, pages, rate, faults and time left: the first parts of them. */
+static unsigned format_tail(char *buf, size_t size, const struct progress_view *v, double part,
+			    unsigned parts)
+{
+	char pages[64] = "", rate[48] = "", faults[40] = "", eta[32] = "", bytes[32];
+
+	if (parts > 1)
+		snprintf(pages, sizeof(pages), "  %llu/%llu pages", (unsigned long long)v->done,
+			 (unsigned long long)v->total);
+	if (parts > 2)
+		snprintf(rate, sizeof(rate), "  %s/s",
+			 output_bytes(bytes, sizeof(bytes), v->rate * PAGE));
+	if (parts > 3)
+		snprintf(faults, sizeof(faults), "  %llu faults", (unsigned long long)v->faults);
+	if (parts > 4)
+		format_eta(eta, sizeof(eta), v);
+	return (unsigned)snprintf(buf, size, " %3.0f %%%s%s%s%s", part * 100, pages, rate, faults,
+				  eta);
+}
+
+/* What has no room beside the bar is left out, the last first. */
 void progress_line(char *buf, size_t size, unsigned width, const struct progress_view *v)
 {
-	char head[160], tail[160], bar[BAR_MAX + 3] = "", rate[32], eta[32];
+	char head[160], tail[200] = "", bar[BAR_MAX + 3] = "";
 	double part = v->total ? (double)COR_MIN(v->done, v->total) / (double)v->total : 0;
-	unsigned used;
+	unsigned used = 0, parts = v->total ? 6 : 0;
 
 	snprintf(head, sizeof(head), "%.16s (%lld) to %.40s: %s ", v->comm, (long long)v->pid,
 		 v->peer, v->state);
-	if (v->total) {
-		format_eta(eta, sizeof(eta), v);
-		snprintf(tail, sizeof(tail), " %3.0f %%  %llu/%llu pages  %s/s  %llu faults%s",
-			 part * 100, (unsigned long long)v->done, (unsigned long long)v->total,
-			 output_bytes(rate, sizeof(rate), v->rate * PAGE),
-			 (unsigned long long)v->faults, eta);
-	} else {
-		tail[0] = 0;
+	while (parts-- > 1) {
+		used = (unsigned)strlen(head) + format_tail(tail, sizeof(tail), v, part, parts) + 2;
+		if (used + BAR_MIN <= width)
+			break;
 	}
-	used = (unsigned)(strlen(head) + strlen(tail)) + 2;
 	if (v->total && used + BAR_MIN <= width)
 		format_bar(bar, sizeof(bar), COR_MIN(width - used, BAR_MAX), part);
 	snprintf(buf, COR_MIN(size, (size_t)width + 1), "%s%s%s", head, bar, tail);

@@ -219,7 +219,9 @@ static bool looks_like_poll(pid_t pid, const struct user_regs_struct *r)
 {
 	struct pollfd fds[64];
 
-	if (r->rsi > ARRAY_SIZE(fds) || !(int32_t)r->rdx)
+	/* an int, extended with zeros or its sign; 0 never waits */
+	if (r->rsi > ARRAY_SIZE(fds) || !r->rdx ||
+	    (r->rdx >> 32 && r->rdx != (uint64_t)(int64_t)(int32_t)r->rdx))
 		return false;
 	if (r->rsi && !read_remote(pid, r->rdi, fds, r->rsi * sizeof(*fds)))
 		return false;

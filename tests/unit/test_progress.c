@@ -50,8 +50,19 @@ static void drops_the_bar_where_there_is_no_room(void **state)
 {
 	char line[256];
 
-	progress_line(line, sizeof(line), 60, &half);
+	progress_line(line, sizeof(line), 36, &half);
 	assert_null(strchr(line, '['));
+	assert_non_null(strstr(line, " 50 %"));
+}
+
+static void prefers_the_bar_to_figures(void **state)
+{
+	char line[256];
+
+	progress_line(line, sizeof(line), 60, &half);
+	assert_non_null(strchr(line, '['));
+	assert_non_null(strstr(line, " 50 %"));
+	assert_null(strstr(line, "ETA"));
 }
 
 static void shows_the_state_alone_before_the_pages_are_known(void **state)
@@ -122,6 +133,7 @@ int main(void)
 		cmocka_unit_test(fills_half_of_the_bar_at_half_of_the_pages),
 		cmocka_unit_test(never_is_wider_than_the_terminal),
 		cmocka_unit_test(drops_the_bar_where_there_is_no_room),
+		cmocka_unit_test(prefers_the_bar_to_figures),
 		cmocka_unit_test(shows_the_state_alone_before_the_pages_are_known),
 		cmocka_unit_test(stops_at_a_hundred),
 		cmocka_unit_test(writes_bytes_in_binary_units),
