@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -20,8 +21,10 @@
 
 /* A demand lane polls its socket this long after a reply before it sleeps: waking
  * a sleeping processor costs more than the whole rest of a fault, and the task
- * that waits for the next page is often not far from asking. */
-#define DEMAND_SPIN_NS UINT64_C(200000)
+ * that waits for the next page is often not far from asking. Much longer than a
+ * fault takes when both sides sleep (250 us): else a session that has become slow
+ * once stays so, its every request coming just after the server fell asleep. */
+#define DEMAND_SPIN_NS UINT64_C(1000000)
 
 /* Requests taken from the socket at once. */
 #define BATCH 64u
@@ -74,9 +77,9 @@ static ssize_t receive_spinning(int sock, void *buf, size_t room)
 	uint64_t until = cor_now_ns() + DEMAND_SPIN_NS;
 	ssize_t n;
 
-	do
-		n = recv(sock, buf, room, MSG_DONTWAIT);
-	while (n < 0 && errno == EAGAIN && cor_now_ns() < until);
+	while ((n = recv(sock, buf, room, MSG_DONTWAIT)) < 0 && errno == EAGAIN &&
+	       cor_now_ns() < until)
+		sched_yield();  /* whoever else can use this processor goes first */
 	return n;
 }
 
