@@ -13,6 +13,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/compat.h"
@@ -355,22 +356,35 @@ int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err)
 	return 0;
 }
 
-/* Threads that we trace must be waited for by us before their parent can. */
+/* Whether the traced thread is dead and reaped. */
+static bool reaped(pid_t tid)
+{
+	int status;
+	pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
+
+	return (r < 0 && errno == ECHILD) || (r == tid && !WIFSTOPPED(status));
+}
+
+/* The threads of a killed process that we trace must be waited for by us before
+ * their parent can; the leader can only be once the others are gone. */
 static void reap_traced(struct cor_rebuild *rb)
 {
-	_cleanup_closedir_ DIR *dir = NULL;
+	const struct timespec nap = { .tv_nsec = 200000 };
 	char path[64];
-	struct dirent *e;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", rb->pid);
-	dir = opendir(path);
-	while (dir && (e = readdir(dir))) {
-		pid_t tid = (pid_t)atoi(e->d_name);
+	while (!reaped(rb->pid)) {
+		_cleanup_closedir_ DIR *dir = opendir(path);
+		struct dirent *e;
 
-		if (tid > 0 && tid != rb->pid)
-			waitpid(tid, NULL, __WALL);
+		while (dir && (e = readdir(dir))) {
+			pid_t tid = (pid_t)atoi(e->d_name);
+
+			if (tid > 0 && tid != rb->pid)
+				reaped(tid);
+		}
+		nanosleep(&nap, NULL);
 	}
-	waitpid(rb->pid, NULL, __WALL);
 }
 
 void cor_rebuild_abort(struct cor_rebuild *rb)
