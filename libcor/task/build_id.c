@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
-#include "libcor/task/capture_private.h"
+#include "libcor/task/build_id.h"
 
 #define MAX_SEGMENTS 64
 #define MAX_NOTES    4096       /* bytes of one note segment that are looked at */

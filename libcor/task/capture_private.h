@@ -1,6 +1,7 @@
 /* Inside capture: one capture on its way, and its parts (capture_*.c). */
 #pragma once
 
+#include "libcor/task/build_id.h"
 #include "libcor/task/capture.h"
 #include "libcor/task/inject.h"
 #include "libcor/task/procfs.h"
@@ -68,6 +69,3 @@ int cor_refuse_mapping(struct cor_capture *c, const struct cor_map_line *m, stru
 int cor_refuse_smap(struct cor_capture *c, const struct cor_smap *s, struct cor_error *err);
 int cor_refuse_thread(struct cor_capture *c, const struct cor_tracee_thread *th,
 		      const struct cor_proc_status *st, struct cor_error *err);
-
-/* build_id.c: the GNU build-id of the ELF file fd, its length (0: none). */
-size_t cor_build_id(int fd, uint8_t *out, size_t room);

@@ -1,5 +1,4 @@
 /* Files and shared memory objects behind an arriving task's mappings. */
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,63 +9,16 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/task/build_id.h"
 #include "libcor/task/rebuild.h"
-
-/* Of an ELF's beginning: where its build-id's note is, in a PT_NOTE segment. */
-static size_t note_of(const char *p, size_t len, const unsigned char **id)
-{
-	size_t at = 0;
-
-	while (len - at >= sizeof(Elf64_Nhdr)) {
-		Elf64_Nhdr n;
-		size_t name, desc;
-
-		memcpy(&n, p + at, sizeof(n));
-		name = at + sizeof(n);
-		desc = name + ((n.n_namesz + 3ul) & ~3ul);
-		if (n.n_namesz > len || n.n_descsz > len || desc > len || n.n_descsz > len - desc)
-			return 0;
-		if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == 4 && !memcmp(p + name, "GNU", 4)) {
-			*id = (const unsigned char *)p + desc;
-			return n.n_descsz;
-		}
-		at = desc + ((n.n_descsz + 3ul) & ~3ul);
-		if (at > len)
-			return 0;
-	}
-	return 0;
-}
 
 /* Whether the file's build-id differs from id; a file without one does not. */
 static bool other_build(int fd, const ProtobufCBinaryData *id)
 {
-	_cleanup_free_ char *buf = malloc(65536);
-	ssize_t got = buf ? pread(fd, buf, 65536, 0) : -1;
-	size_t len = got > 0 ? (size_t)got : 0;
-	Elf64_Ehdr eh;
+	uint8_t own[64];
+	size_t n = cor_build_id(fd, own, sizeof(own));
 
-	if (len < sizeof(eh))
-		return false;
-	memcpy(&eh, buf, sizeof(eh));
-	if (memcmp(eh.e_ident, ELFMAG, SELFMAG) || eh.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    eh.e_phentsize != sizeof(Elf64_Phdr))
-		return false;
-	for (unsigned i = 0; i < eh.e_phnum; i++) {
-		uint64_t at = eh.e_phoff + i * sizeof(Elf64_Phdr);
-		const unsigned char *own;
-		Elf64_Phdr ph;
-		size_t n;
-
-		if (eh.e_phoff > len || at + sizeof(ph) > len)
-			break;
-		memcpy(&ph, buf + at, sizeof(ph));
-		if (ph.p_type != PT_NOTE || ph.p_offset > len || ph.p_filesz > len - ph.p_offset)
-			continue;
-		n = note_of(buf + ph.p_offset, ph.p_filesz, &own);
-		if (n)
-			return n != id->len || memcmp(own, id->data, n);
-	}
-	return false;
+	return n && (n != id->len || memcmp(own, id->data, n));
 }
 
 static bool very_same(const Cor__Task__File *f)

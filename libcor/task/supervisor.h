@@ -38,7 +38,7 @@ enum cor_supervisor_op {
 	COR_SUPERVISOR_FAILED,          /* code, text: no stub will come */
 	COR_SUPERVISOR_DONE,            /* the request was carried out */
 	/* to the supervisor */
-	COR_SUPERVISOR_UFFD,            /* with the userfaultfd; value: the stub's PID as the caller sees it */
+	COR_SUPERVISOR_UFFD,            /* with the userfaultfd; value: the stub's PID for the caller */
 	COR_SUPERVISOR_RESUMED,         /* from now on the task outlives the caller */
 	COR_SUPERVISOR_RELEASE,         /* close the userfaultfd */
 	COR_SUPERVISOR_ABORT,           /* kill the stub, reap it, exit */
