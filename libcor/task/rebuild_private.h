@@ -41,6 +41,7 @@ struct cor_rebuild {
 	bool  stopped;          /* the task arrives in a group-stop */
 	struct cor_runner *runner;
 	struct cor_batch *batch;
+	uint64_t insn;          /* a syscall instruction in the vDSO, once asked for */
 	unsigned nthreads;      /* the leader included, which is the first */
 	struct cor_rebuild_thread *threads;
 };
@@ -68,7 +69,7 @@ struct cor_memory_job {
 };
 
 /* rebuild_stub.c: opens in the stub what is to be mapped; then takes it over
- * by ptrace, unmaps our code and leaves a runner and the vDSO. */
+ * by ptrace, with a runner; the batch begins with calls that unmap our code. */
 int cor_rebuild_open_files(struct cor_memory_job *job, const int *object_fds,
 			   struct cor_error *err);
 int cor_rebuild_take_over(struct cor_memory_job *job, struct cor_error *err);

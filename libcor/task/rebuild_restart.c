@@ -29,13 +29,14 @@
 
 /* The legacy area and the header behind it. */
 #define XSTATE_HEADER_END 576u
+#define XSTATE_MOST 32768u      /* with AMX there are some 11 KiB */
 
 /* The kernel takes the area in its own size only. Another's size is no harm as
  * long as what does not fit is in its initial state. */
 static int set_xstate(pid_t tid, const Cor__Task__Thread *t, struct cor_error *err)
 {
-	_cleanup_free_ unsigned char *area = calloc(1, 65536);
-	struct iovec v = { area, 65536 };
+	_cleanup_free_ unsigned char *area = malloc(XSTATE_MOST);
+	struct iovec v = { area, XSTATE_MOST };
 
 	if (!area)
 		return cor_fail(err, -ENOMEM, "out of memory");
@@ -105,13 +106,14 @@ static int begin_call(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread
 {
 	const uint64_t none = ~0ull;
 	struct user_regs_struct call;
-	uint64_t insn = cor_find_syscall_insn(rb->pid);
 	int r;
 
-	if (!insn || !call_of(rb, regs, t->remaining_ns, &call))
+	if (!rb->insn)
+		rb->insn = cor_find_syscall_insn(rb->pid);
+	if (!rb->insn || !call_of(rb, regs, t->remaining_ns, &call))
 		return cor_fail(err, -EOPNOTSUPP, "thread %d was interrupted in system call %lld, which "
 				"cannot be begun again", t->tid, regs->orig_rax);
-	call.rip = insn;
+	call.rip = rb->insn;
 	call.rax = regs->orig_rax;
 	call.orig_rax = (uint64_t)-1;   /* nothing to restart now */
 	if (ptrace(PTRACE_SETREGS, tid, NULL, &call) < 0 ||

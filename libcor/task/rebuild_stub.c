@@ -1,5 +1,5 @@
 /* Taking the stub over: files opened in it by our code while that still runs,
- * then ptrace, a runner, and our code is unmapped. */
+ * then ptrace and a runner, whose first calls unmap our code. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -216,15 +216,18 @@ int cor_rebuild_take_over(struct cor_memory_job *job, struct cor_error *err)
 
 	if (r == 0)
 		r = cor_layout_read(&job->stub, rb->pid, err);
+	for (size_t i = 0; i < job->stub.n && r == 0; i++)
+		r = cor_layout_add(&job->all, job->stub.ranges[i].start, job->stub.ranges[i].end,
+				   job->stub.ranges[i].kind);
 	if (r == 0)
-		r = cor_layout_read(&job->all, rb->pid, err);
-	if (r == 0 && cor_layout_add_image(&job->all, job->memory) < 0)
-		r = cor_fail(err, -ENOMEM, "out of memory");
+		r = cor_layout_add_image(&job->all, job->memory);
+	if (r == -ENOMEM)
+		cor_fail(err, r, "out of memory");
 	if (r == 0)
 		r = map_runner(job, err);
 	if (r == 0)
 		r = forget_rseq(rb, err);
 	if (r >= 0)
 		r = unmap_all(job, err);
-	return r < 0 ? r : cor_batch_flush(rb->batch, err);
+	return r < 0 ? r : 0;
 }

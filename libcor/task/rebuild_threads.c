@@ -247,7 +247,19 @@ static int run_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, uns
 	return r < 0 ? r : cor_batch_flush(rb->batch, err);
 }
 
-/* The leader last: it takes the runner away. */
+/* What concerns the whole process; the leader's, in one list with its own. */
+static int add_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
+		       struct cor_error *err)
+{
+	int r;
+
+	cor_batch_thread(rb->batch, rb->pid);
+	r = cor_rebuild_actions(rb, image, err);
+	if (r == 0)
+		r = cor_rebuild_process(rb, image, err);
+	return r < 0 ? r : cor_rebuild_timers(rb, image, err);
+}
+
 static int run_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 		       struct cor_error *err)
 {
@@ -261,21 +273,14 @@ static int run_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	if (r < 0)
 		return cor_fail_code(err, r, "cannot read %s", path);
 	cor_creds_read(&now, status);
-	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;)
-		r = run_thread(rb, image, i, &now, err);
+	/* the leader last: it gives up privileges that process-wide settings want */
+	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;) {
+		if (i == 0)
+			r = add_process(rb, image, err);
+		if (r == 0)
+			r = run_thread(rb, image, i, &now, err);
+	}
 	return r;
-}
-
-static int run_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
-		       struct cor_error *err)
-{
-	int r = cor_rebuild_actions(rb, image, err);
-
-	if (r == 0)
-		r = cor_rebuild_process(rb, image, err);
-	if (r == 0)
-		r = cor_rebuild_timers(rb, image, err);
-	return r < 0 ? r : cor_batch_flush(rb->batch, err);
 }
 
 /* --- registers ------------------------------------------------------------------ */
@@ -329,8 +334,6 @@ int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 
 	if (r == 0)
 		r = make_threads(rb, image, err);
-	if (r == 0)
-		r = run_process(rb, image, err);
 	if (r == 0)
 		r = run_threads(rb, image, err);
 	if (r == 0)
