@@ -197,6 +197,7 @@ void entry_worker_ended(struct entry *e, int status)
 		 (int)e->worker, (unsigned)status);
 	e->worker = 0;
 	if (!e->record.ended) {
+		cord_log(CORD_LOG_WARNING, e->record.id, "the worker has told no result");
 		record_worker_died(&e->record, status);
 		log_result(e);
 	}

@@ -187,6 +187,10 @@ void record_worker_died(struct record *r, int status)
 
 	if (r->ended)
 		return;
+	if (!r->source && record_resumed(r) && WIFEXITED(status) && !WEXITSTATUS(status)) {
+		end(r, true, 0);
+		return;
+	}
 	if (WIFSIGNALED(status))
 		snprintf(why, sizeof(why), "the worker ended unexpectedly, signal %d (%s)",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));

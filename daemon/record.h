@@ -44,7 +44,8 @@ int  record_session(struct record *r, const json_t *message);
 int  record_status(struct record *r, const json_t *message);
 int  record_result(struct record *r, const json_t *message);
 
-/* The worker ended without a result: a failed session. status: wait(2)'s. */
+/* The worker ended without a result: a failed session, but for an arrival that
+ * got so far and ended with status 0. status: wait(2)'s. */
 void record_worker_died(struct record *r, int status);
 
 void record_set_text(struct record *r, const char *key, const char *text);

@@ -20,7 +20,9 @@
  *   arrived  {"pid":N,"supervisor":N,"comm":S,"from":S,"hooks":N} with one descriptor: the
  *            socket on which the task's supervisor reports its end (struct
  *            cor_rebuild_exit, or end of file).
- *   result   {"ok":BOOL,"exit":0|1|3,"error":S, ...figures}: the last message.
+ *   result   {"ok":BOOL,"exit":0|1|3,"error":S, ...figures}: the last message. A
+ *            worker that ends without has failed, but for a destination worker
+ *            whose task runs: its exit status 0 is as good.
  *
  * cord to worker:
  *

@@ -78,9 +78,13 @@ static void print_progress(const json_t *s)
 	int64_t total = output_number(s, "pages_total");
 	int64_t done = output_number(s, "pages_demand") + output_number(s, "pages_prefetched") +
 		       output_number(s, "pages_eager");
+	const char *state = output_text(s, "state");
 	char text[16] = "-";
 
-	if (total)
+	/* What the task has dropped meanwhile is in the total still. */
+	if (!strcmp(state, "drained") || !strcmp(state, "released"))
+		snprintf(text, sizeof(text), "100 %%");
+	else if (total)
 		snprintf(text, sizeof(text), "%lld %%",
 			 (long long)(done < total ? done * 100 / total : 100));
 	printf(" %-6s", text);

@@ -163,6 +163,25 @@ static void a_worker_killed_after_commit_has_lost_the_task(void **state)
 	assert_int_equal(r->state, RECORD_LOST);
 }
 
+static void an_arrival_may_end_well_by_its_exit_status(void **state)
+{
+	struct record *r = *state;
+
+	tell(record_status, r, "{\"state\":\"paging\"}");
+	record_worker_died(r, 0);
+	assert_true(r->ok);
+	assert_int_equal(r->state, RECORD_RELEASED);
+}
+
+static void an_arrival_that_never_ran_has_failed_in_any_case(void **state)
+{
+	struct record *r = *state;
+
+	record_worker_died(r, 0);
+	assert_false(r->ok);
+	assert_int_equal(r->state, RECORD_ABORTED);
+}
+
 static void shows_names_that_are_not_utf8(void **state)
 {
 	struct record *r = *state;
@@ -186,6 +205,8 @@ int main(void)
 		S(counts_the_first_result_only),
 		S(a_worker_killed_before_commit_has_failed),
 		S(a_worker_killed_after_commit_has_lost_the_task),
+		D(an_arrival_may_end_well_by_its_exit_status),
+		D(an_arrival_that_never_ran_has_failed_in_any_case),
 		S(shows_names_that_are_not_utf8),
 	};
 #undef S
