@@ -81,7 +81,8 @@ int cor_batch_data(struct cor_batch *b, const void *data, size_t len, uint64_t *
 	if (r < 0)
 		return r;
 	b->used = (b->used + 15) & ~(size_t)15;
-	memcpy(b->data + b->used, data, len);
+	if (len)
+		memcpy(b->data + b->used, data, len);
 	*remote = cor_runner_remote(b->runner, b->data + b->used);
 	b->used += len;
 	return 0;

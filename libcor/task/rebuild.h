@@ -16,7 +16,9 @@
  * release    after the drain: the supervisor gives its userfaultfd copy up; it
  *            stays as the task's parent, reaps it and reports its exit status.
  *
- * One thread of ours makes all the calls (ptrace's rule).
+ * One thread of ours makes all the calls (ptrace's rule). The supervisor is no
+ * child of the caller: init reaps it. Before resume it and the stub end when the
+ * caller does.
  */
 #pragma once
 
@@ -87,7 +89,8 @@ int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err);
 /* Before resume: kills stub and supervisor, waits for them, frees rb. NULL allowed. */
 void cor_rebuild_abort(struct cor_rebuild *rb);
 
-/* After resume: kills the resumed task (its pages cannot be had any more). */
+/* After resume: kills the resumed task (its pages cannot be had any more). The
+ * supervisor reports that; cor_rebuild_release() still frees rb. */
 void cor_rebuild_kill_task(struct cor_rebuild *rb);
 
 /* After the drain; frees rb. The supervisor lives on with the task. */

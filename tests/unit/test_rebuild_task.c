@@ -559,6 +559,70 @@ static void stopped_task_arrives_stopped(void **state)
 	task->rb = NULL;
 }
 
+/* A line of the task's /proc/PID/status, tabs and all. */
+static void assert_status(struct task *task, const char *line)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", cor_rebuild_pid(task->rb));
+	assert_int_equal(cor_slurp(AT_FDCWD, path, &text, NULL), 0);
+	if (!strstr(text, line))
+		fail_msg("no '%s' in %s", line, text);
+}
+
+static void credentials_are_given_up(void **state)
+{
+	struct task *task = *state;
+	Cor__Task__Credentials c = COR__TASK__CREDENTIALS__INIT;
+	uint32_t groups[] = { 7, 1000 };
+
+	c.uid = c.euid = c.fsuid = 65534;
+	c.suid = 1000;
+	c.gid = c.egid = c.sgid = c.fsgid = 65533;
+	c.groups = groups;
+	c.n_groups = 2;
+	c.cap_permitted = c.cap_inheritable = c.cap_bounding = 1u << 10 | 1u << 13;
+	c.cap_effective = c.cap_ambient = 1u << 10;
+	c.no_new_privs = true;
+	task->thread[0].creds = &c;
+	task->thread[0].pdeathsig = SIGUSR1;
+	rebuild(task);
+	assert_status(task, "\nUid:\t65534\t65534\t1000\t65534\n");
+	assert_status(task, "\nGid:\t65533\t65533\t65533\t65533\n");
+	assert_status(task, "\nGroups:\t7 1000 ");
+	assert_status(task, "\nCapInh:\t0000000000002400\n");
+	assert_status(task, "\nCapPrm:\t0000000000002400\n");
+	assert_status(task, "\nCapEff:\t0000000000000400\n");
+	assert_status(task, "\nCapBnd:\t0000000000002400\n");
+	assert_status(task, "\nCapAmb:\t0000000000000400\n");
+	assert_status(task, "\nNoNewPrivs:\t1\n");
+}
+
+static uint64_t own_capabilities(void)
+{
+	_cleanup_free_ char *text = NULL;
+
+	assert_int_equal(cor_slurp(AT_FDCWD, "/proc/self/status", &text, NULL), 0);
+	return strtoull(strstr(text, "\nCapPrm:") + 8, NULL, 16);
+}
+
+static void credentials_are_never_gained(void **state)
+{
+	struct task *task = *state;
+	Cor__Task__Credentials c = COR__TASK__CREDENTIALS__INIT;
+	uint64_t own = own_capabilities();
+	char line[64];
+
+	c.cap_permitted = c.cap_effective = c.cap_bounding = c.cap_inheritable = ~0ull;
+	task->thread[0].creds = &c;
+	rebuild(task);
+	snprintf(line, sizeof(line), "\nCapPrm:\t%016llx\n", (unsigned long long)own);
+	assert_status(task, line);
+	snprintf(line, sizeof(line), "\nCapEff:\t%016llx\n", (unsigned long long)own);
+	assert_status(task, line);
+}
+
 static void malformed_image_is_refused(void **state)
 {
 	struct task *task = *state;
@@ -598,6 +662,8 @@ int main(void)
 		T(abort_when_ready_leaves_nothing),
 		T(task_can_be_killed),
 		T(stopped_task_arrives_stopped),
+		T(credentials_are_given_up),
+		T(credentials_are_never_gained),
 		T(malformed_image_is_refused),
 		T(files_are_compared),
 	};
