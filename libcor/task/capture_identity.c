@@ -22,8 +22,34 @@ static long number_in(struct cor_capture *c, const char *name, int base)
 	return cor_slurp(c->proc, name, &text, NULL) < 0 ? 0 : strtol(text, NULL, base);
 }
 
+static uint64_t limit_value(const char *text)
+{
+	while (*text == ' ')
+		text++;
+	return *text == 'u' ? RLIM_INFINITY : strtoull(text, NULL, 10);
+}
+
+/* Limit i as /proc/PID/limits shows it to everybody: a heading, then a line for
+ * each in the order of their numbers, the soft and the hard one in columns of 20
+ * behind one of 25 (proc(5)). */
+static bool limit_in_text(const char *text, int i, struct rlimit *out)
+{
+	for (int line = 0; text && line <= i; line++) {
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
+	}
+	if (!text || strcspn(text, "\n") < 26 + 21 + 1)
+		return false;
+	out->rlim_cur = limit_value(text + 26);
+	out->rlim_max = limit_value(text + 26 + 21);
+	return true;
+}
+
+/* prlimit(2) of a process of another user needs CAP_SYS_RESOURCE. */
 static int read_limits(struct cor_capture *c, Cor__Task__Identity *id, struct cor_error *err)
 {
+	_cleanup_free_ char *text = NULL;
+
 	for (int i = 0; i < RLIM_NLIMITS; i++) {
 		Cor__Task__Limit *l = pb_add(&id->limits, &id->n_limits, Cor__Task__Limit,
 					     cor__task__limit__init);
@@ -31,8 +57,13 @@ static int read_limits(struct cor_capture *c, Cor__Task__Identity *id, struct co
 
 		if (!l)
 			return cor_capture_no_memory(c, err);
-		if (prlimit(c->pid, (enum __rlimit_resource)i, NULL, &rl) < 0)
-			return cor_fail_errno(err, "process %d: cannot read limit %d", c->pid, i);
+		if (prlimit(c->pid, (enum __rlimit_resource)i, NULL, &rl) < 0) {
+			if (!text && cor_slurp(c->proc, "limits", &text, NULL) < 0)
+				return cor_fail_errno(err, "cannot read /proc/%d/limits", c->pid);
+			if (!limit_in_text(text, i, &rl))
+				return cor_fail(err, -EPROTO, "process %d: limit %d cannot be read",
+						c->pid, i);
+		}
 		l->cur = rl.rlim_cur;
 		l->max = rl.rlim_max;
 	}

@@ -88,7 +88,10 @@ int cor_rebuild_trap_action(struct cor_rebuild *rb, const Cor__Task__Image *imag
 			    struct cor_error *err);
 int cor_rebuild_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
-/* From outside: limits, OOM score, scheduling. */
+/* Before the task's credentials are set: prlimit(2) of another user's process needs
+ * CAP_SYS_RESOURCE. */
+void cor_rebuild_limits(struct cor_rebuild *rb, const Cor__Task__Image *image);
+/* From outside: OOM score, scheduling. */
 int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 

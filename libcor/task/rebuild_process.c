@@ -164,14 +164,20 @@ static void set_affinity(pid_t tid, const Cor__Task__Thread *t)
 		syscall(SYS_sched_setaffinity, tid, len, now);
 }
 
+void cor_rebuild_limits(struct cor_rebuild *rb, const Cor__Task__Image *image)
+{
+	const Cor__Task__Identity *id = image->identity;
+
+	for (size_t i = 0; i < id->n_limits && i < RLIM_NLIMITS; i++)
+		set_limit(rb->pid, (int)i, id->limits[i]);
+}
+
 int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err)
 {
 	const Cor__Task__Identity *id = image->identity;
 	int r = 0;
 
-	for (size_t i = 0; i < id->n_limits && i < RLIM_NLIMITS; i++)
-		set_limit(rb->pid, (int)i, id->limits[i]);
 	write_number(rb->pid, "oom_score_adj", "d", id->oom_score_adj);
 	if (id->coredump_filter)
 		write_number(rb->pid, "coredump_filter", "x", id->coredump_filter);

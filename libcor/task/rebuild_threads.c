@@ -335,6 +335,8 @@ int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	if (r == 0)
 		r = make_threads(rb, image, err);
 	if (r == 0)
+		cor_rebuild_limits(rb, image);
+	if (r == 0)
 		r = run_threads(rb, image, err);
 	if (r == 0)
 		r = cor_rebuild_outside(rb, image, err);
