@@ -35,6 +35,7 @@ static void free_rebuild(struct cor_rebuild *rb)
 	if (rb->runner)
 		cor_runner_unmap(rb->runner, 0, NULL);
 	free(rb->threads);
+	free(rb->detours);
 	free(rb);
 }
 

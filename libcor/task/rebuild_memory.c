@@ -132,6 +132,9 @@ static int write_pages(struct cor_memory_job *job, struct cor_error *err)
 		return cor_fail_errno(err, "cannot open %s", path);
 	if (job->old_vdso)
 		r = write_at(mem, job->old_vdso_at, job->old_vdso, job->memory->vdso.len, err);
+	if (r == 0 && job->spare_vdso_at)
+		r = write_at(mem, job->spare_vdso_at, job->memory->vdso.data,
+			     job->memory->vdso.len, err);
 	for (size_t i = 0; i < job->image->n_pages && r == 0; i++) {
 		const Cor__Task__PageData *p = job->image->pages[i];
 		const Cor__Task__Vma *v = vma_at(job->memory, p->addr);

@@ -26,6 +26,9 @@ struct cor_rebuild_thread {
 	pid_t inner;            /* as the task sees it */
 };
 
+/* A thread that was stopped at from goes on at to. */
+struct cor_detour { uint64_t from, to; };
+
 struct cor_rebuild {
 	enum cor_rebuild_stage stage;
 	int   ctl;              /* to the supervisor */
@@ -42,6 +45,8 @@ struct cor_rebuild {
 	struct cor_runner *runner;
 	struct cor_batch *batch;
 	uint64_t insn;          /* a syscall instruction in the vDSO, once asked for */
+	struct cor_detour *detours;
+	unsigned ndetours;
 	unsigned nthreads;      /* the leader included, which is the first */
 	struct cor_rebuild_thread *threads;
 };
@@ -66,6 +71,7 @@ struct cor_memory_job {
 	unsigned nregions, room;
 	unsigned char *old_vdso;/* the task's vDSO, redirected; NULL when it is this kernel's */
 	uint64_t old_vdso_at;
+	uint64_t spare_vdso_at; /* a copy without jumps; 0: not needed */
 };
 
 /* rebuild_stub.c: opens in the stub what is to be mapped; then takes it over

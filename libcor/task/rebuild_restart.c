@@ -141,6 +141,11 @@ int cor_rebuild_begin_call(struct cor_rebuild *rb, pid_t tid, const Cor__Task__T
 			   struct user_regs_struct *regs, struct cor_error *err)
 {
 	memcpy(regs, t->regs.data, sizeof(*regs));
+	for (unsigned i = 0; i < rb->ndetours; i++)
+		if (regs->rip == rb->detours[i].from) {
+			regs->rip = rb->detours[i].to;
+			break;
+		}
 	if (t->restart != COR__TASK__RESTART_KIND__RESTART_BLOCK)
 		return 0;
 	return begin_call(rb, tid, t, regs, err);

@@ -114,7 +114,9 @@ static int find_room(struct cor_memory_job *job, uint64_t len, uint64_t *at, str
 	*at = cor_layout_hole(&job->all, len, MARGIN);
 	if (!*at)
 		*at = cor_layout_hole(&job->all, len, 0);
-	return *at ? 0 : cor_fail(err, -ENOMEM, "there is no room for this kernel's vDSO");
+	if (!*at || cor_layout_add(&job->all, *at, *at + len, COR_RANGE_OTHER) < 0)
+		return cor_fail(err, -ENOMEM, "there is no room for another vDSO");
+	return 0;
 }
 
 static int move_home(struct cor_memory_job *job, struct parts *own, uint64_t to,
@@ -145,40 +147,73 @@ static bool in_the_way(const struct cor_memory_job *job, const struct parts *own
 	return false;
 }
 
+/* A second copy of the old vDSO, without jumps, and with zeros where its data was. */
+static int make_spare(struct cor_memory_job *job, const struct parts *old, uint64_t *shift,
+		      struct cor_error *err)
+{
+	uint64_t at;
+	int r = find_room(job, span(old), &at, err);
+
+	if (r < 0)
+		return r;
+	*shift = at - old->part[0].start;
+	for (unsigned i = 0; i < old->n && r >= 0; i++) {
+		const struct cor_range *p = &old->part[i];
+		bool code = p->kind == COR_RANGE_VDSO;
+
+		r = cor_batch_add(job->rb->batch, COR_BATCH_EXACT, SYS_mmap,
+				  COR_ARGS(p->start + *shift, p->end - p->start,
+					   code ? PROT_READ | PROT_EXEC : PROT_READ,
+					   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ull),
+				  err, "map a copy of the old vDSO");
+	}
+	job->spare_vdso_at = code_of(old)->start + *shift;
+	return r < 0 ? r : 0;
+}
+
 /* A thread may have been stopped anywhere in the old vDSO: it goes on in the old
- * code, unless the jumps were written over just that place. */
-static int check_threads(const struct cor_memory_job *job, const unsigned char *now,
-			 size_t now_len, uint64_t old_base, struct cor_error *err)
+ * code. Where a jump was written over just that place, it does so in the copy. */
+static int detour_threads(struct cor_memory_job *job, const unsigned char *now, size_t now_len,
+			  const struct parts *old, struct cor_error *err)
 {
 	const Cor__Task__Image *image = job->image;
-	struct cor_vdso old, new;
-	struct user_regs_struct regs;
+	uint64_t base = code_of(old)->start, shift = 0;
+	struct cor_rebuild *rb = job->rb;
+	struct cor_vdso from, to;
+	int r = cor_vdso_parse(&from, job->memory->vdso.data, job->memory->vdso.len, err);
 
-	if (cor_vdso_parse(&old, job->memory->vdso.data, job->memory->vdso.len, err) < 0 ||
-	    cor_vdso_parse(&new, now, now_len, err) < 0)
-		return -ENOEXEC;
-	for (size_t i = 0; i < image->n_threads; i++) {
+	if (r == 0)
+		r = cor_vdso_parse(&to, now, now_len, err);
+	rb->detours = calloc(image->n_threads + 1, sizeof(*rb->detours));
+	if (r == 0 && !rb->detours)
+		r = cor_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < image->n_threads && r == 0; i++) {
+		struct user_regs_struct regs;
+
 		if (image->threads[i]->regs.len != sizeof(regs))
 			continue;
 		memcpy(&regs, image->threads[i]->regs.data, sizeof(regs));
-		if (regs.rip >= old_base && cor_vdso_in_jump(&old, &new, regs.rip - old_base))
-			return cor_fail(err, -EAGAIN, "thread %d was stopped at the entry of a vDSO "
-					"function that must be redirected", image->threads[i]->tid);
+		if (regs.rip < base || !cor_vdso_in_jump(&from, &to, regs.rip - base))
+			continue;
+		if (!shift)
+			r = make_spare(job, old, &shift, err);
+		rb->detours[rb->ndetours++] = (struct cor_detour){ regs.rip, regs.rip + shift };
 	}
-	return 0;
+	return r;
 }
 
 static int redirect_old(struct cor_memory_job *job, const struct cor_range *own,
-			const unsigned char *now, const struct cor_range *old,
+			const unsigned char *now, const struct parts *parts,
 			struct cor_error *err)
 {
 	const ProtobufCBinaryData *image = &job->memory->vdso;
+	const struct cor_range *old = code_of(parts);
 	size_t now_len = own->end - own->start;
 	int r;
 
 	if (image->len > old->end - old->start || image->len > LARGEST)
 		return cor_fail(err, -EPROTO, "the image's vDSO is larger than its mapping");
-	r = check_threads(job, now, now_len, old->start, err);
+	r = detour_threads(job, now, now_len, parts, err);
 	if (r < 0)
 		return r;
 	job->old_vdso = malloc(image->len);
@@ -193,7 +228,6 @@ static int redirect_old(struct cor_memory_job *job, const struct cor_range *own,
 static int place_foreign(struct cor_memory_job *job, struct parts *own, const unsigned char *now,
 			 const struct parts *old, struct cor_error *err)
 {
-	const struct cor_range *code = code_of(old);
 	uint64_t at;
 	int r = 0;
 
@@ -202,8 +236,8 @@ static int place_foreign(struct cor_memory_job *job, struct parts *own, const un
 		if (r == 0)
 			r = move_parts(job->rb->batch, own, at, err);
 	}
-	if (r == 0 && code)
-		r = redirect_old(job, code_of(own), now, code, err);
+	if (r == 0 && code_of(old))
+		r = redirect_old(job, code_of(own), now, old, err);
 	return r;
 }
 

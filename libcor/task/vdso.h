@@ -47,5 +47,5 @@ int cor_vdso_redirect(void *old, size_t old_len, uint64_t old_base,
 		      struct cor_error *err);
 
 /* Whether the byte at offset was changed by cor_vdso_redirect() and is not the first of
- * its function: a thread that is just there cannot go on. */
+ * its function: a thread that is just there cannot go on there. */
 bool cor_vdso_in_jump(const struct cor_vdso *old, const struct cor_vdso *now, size_t offset);

@@ -32,6 +32,7 @@
 #include "libcor/paging/server.h"
 #include "libcor/task/layout.h"
 #include "libcor/task/rebuild.h"
+#include "libcor/task/vdso.h"
 
 #define CODE   0x10000000ul
 #define DATA   0x20000000ul
@@ -43,7 +44,7 @@
 
 /* Entered with rdi: address of the first word in DATA; exits with 42 when all
  * is as it should be, else with the number of the check. */
-extern const char test_task_code[], test_task_end[], test_thread_code[];
+extern const char test_task_code[], test_task_end[], test_thread_code[], test_vdso_return[];
 __asm__(".section .rodata\n"
 	".globl test_task_code\ntest_task_code:\n"
 	"	movl $1, %ebx\n"
@@ -100,6 +101,10 @@ __asm__(".section .rodata\n"
 	"	movl $0, 24(%rdi)\n"
 	"8:	movl $60, %eax\n"
 	"	xorl %edi, %edi\n"
+	"	syscall\n"
+	".globl test_vdso_return\ntest_vdso_return:\n"
+	"	leal 43(%rax), %edi\n"
+	"	movl $231, %eax\n"
 	"	syscall\n"
 	".globl test_task_end\ntest_task_end:\n"
 	".text\n");
@@ -209,33 +214,27 @@ static void add_vdso(struct task *task)
 	cor_layout_clear(&l);
 }
 
-/* clock_gettime as the task finds it, at the vDSO's old place. */
-static uint64_t clock_gettime_at(struct task *task)
+/* Of the vDSO's code from the beginning of its data. */
+static uint64_t vdso_code_offset(struct task *task)
 {
 	struct cor_layout l = { 0 };
 	uint64_t start = 0, end = 0;
-	static const char name[] = "clock_gettime";
-	uint64_t at = 0;
 
 	assert_int_equal(cor_layout_read(&l, getpid(), NULL), 0);
 	assert_true(cor_layout_vdso(&l, &start, &end));
 	cor_layout_clear(&l);
-	{
-		const Elf64_Ehdr *eh = (void *)task->own_vdso;
-		const Elf64_Shdr *sh = (void *)(task->own_vdso + eh->e_shoff);
+	return task->own_vdso - start;
+}
 
-		for (int i = 0; i < eh->e_shnum; i++) {
-			const Elf64_Sym *s = (void *)(task->own_vdso + sh[i].sh_offset);
-			const char *str = (void *)(task->own_vdso + sh[sh[i].sh_link].sh_offset);
+/* clock_gettime as the task finds it, at the vDSO's old place. */
+static uint64_t clock_gettime_at(struct task *task)
+{
+	struct cor_vdso_function f;
+	struct cor_vdso v;
 
-			for (size_t k = 0; sh[i].sh_type == SHT_DYNSYM &&
-			     k < sh[i].sh_size / sizeof(*s); k++)
-				if (!strcmp(str + s[k].st_name, name))
-					at = s[k].st_value;
-		}
-	}
-	assert_true(at != 0);
-	return VDSO + (task->own_vdso - start) + at;
+	assert_int_equal(cor_vdso_parse(&v, (void *)task->own_vdso, task->memory.vdso.len, NULL), 0);
+	assert_true(cor_vdso_find(&v, "clock_gettime", &f));
+	return VDSO + vdso_code_offset(task) + f.offset;
 }
 
 static void make_file(struct task *task)
@@ -437,6 +436,31 @@ static void old_vdso_is_redirected(void **state)
 
 	task->plan.force_foreign_vdso = true;
 	assert_int_equal(run(task), 42);
+}
+
+/* It was stopped behind the first instruction of clock_gettime, where a jump is
+ * written: what a return address on its stack leads to says how it went. */
+static void thread_at_the_entry_of_an_old_vdso_function(void **state)
+{
+	struct task *task = *state;
+	uint64_t offset = clock_gettime_at(task) - (VDSO + vdso_code_offset(task));
+	const unsigned char *code = (void *)(task->own_vdso + offset);
+	uint64_t *stack = (uint64_t *)(STACK - 64);
+
+	/* "push %rbp", after endbr64 where there is one */
+	if (!memcmp(code, "\xf3\x0f\x1e\xfa", 4)) {
+		code += 4;
+		offset += 4;
+	}
+	if (*code != 0x55)
+		skip();
+	stack[0] = task->regs[0].rbp;           /* as if pushed */
+	stack[1] = CODE + (uint64_t)(test_vdso_return - test_task_code);
+	task->regs[0].rip = VDSO + vdso_code_offset(task) + offset + 1;
+	task->regs[0].rdi = 1;
+	task->regs[0].rsi = DATA + 4096;
+	task->plan.force_foreign_vdso = true;
+	assert_int_equal(run(task), 43);
 }
 
 static void file_that_differs_is_fetched(void **state)
@@ -654,6 +678,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(task_finds_its_memory_and_registers),
 		T(old_vdso_is_redirected),
+		T(thread_at_the_entry_of_an_old_vdso_function),
 		T(file_that_differs_is_fetched),
 		T(written_pages_can_be_lazy),
 		T(threads_have_their_tids),
