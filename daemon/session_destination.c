@@ -401,14 +401,13 @@ static int start_pager(struct destination *d, const struct cor_region *regions, 
 	d->paging = true;
 	for (unsigned i = 0; r == 0 && i < n; i++)
 		r = cor_pager_add_region(d->pager, &regions[i], err);
-	if (r == 0)
-		r = cor_pager_start(d->pager, cor_rebuild_take_uffd(d->rebuild), err);
 	for (size_t i = 0; r == 0 && i < d->image->n_eager; i++)
 		r = cor_pager_install(d->pager, d->image->eager[i]->addr,
 				      d->image->eager[i]->data.data, d->image->eager[i]->data.len, err);
-	if (r == 0)
-		cor_pager_hint(d->pager, d->image->hints, (unsigned)d->image->n_hints);
-	return r;
+	if (r < 0)
+		return r;
+	cor_pager_hint(d->pager, d->image->hints, (unsigned)d->image->n_hints);
+	return cor_pager_start(d->pager, cor_rebuild_take_uffd(d->rebuild), err);
 }
 
 static int rebuild(struct destination *d, struct cor_error *err)

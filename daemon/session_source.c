@@ -28,6 +28,7 @@
 #define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
 #define RETRY_FOR_NS  2000000000ull /* short-lived children, threads being born */
 #define HOOKS_TIMEOUT_MS    1000
+#define CHILDREN_FOR_NS 1000000000ull /* how long short-lived children may take */
 #define CLOSE_TIMEOUT_MS    5000
 #define RECONNECT_MS         500
 
@@ -46,7 +47,7 @@ struct source {
 	uint64_t freeze_from_ns;
 	struct cor_hooks hooks;
 	bool have_hooks;
-	bool parked;                    /* the task's addresses are free for the destination */
+	bool parked;                    /* the task's addresses and locks are the destination's */
 };
 
 /* ---- what cord says ----------------------------------------------------------- */
@@ -306,12 +307,26 @@ static int connect_lane(struct source *s, enum cor_connection_kind kind, int *fd
 				CONNECT_TIMEOUT_MS, fd, err);
 }
 
+/* -EAGAIN: children, which may soon be gone. */
+static int capture_skeleton(struct source *s, struct cor_error *err)
+{
+	uint64_t until = cor_now_ns() + CHILDREN_FOR_NS;
+	int r;
+
+	for (;;) {
+		r = cor_capture_skeleton(s->args->pid, &s->options, &s->skeleton, err);
+		if (r != -EAGAIN || cor_now_ns() > until)
+			return r;
+		usleep(1000);
+	}
+}
+
 static int prepare(struct source *s, struct cor_error *err)
 {
 	static const uint8_t none[32];
 	int r;
 
-	r = cor_capture_skeleton(s->args->pid, &s->options, &s->skeleton, err);
+	r = capture_skeleton(s, err);
 	if (r == 0)
 		r = capture_files(s, s->skeleton, false, err);
 	if (r == 0)
@@ -376,6 +391,7 @@ static void thaw(struct source *s)
 	if (s->parked) {
 		await_close(s);
 		cor_files_unpark(s->args->pid, s->files, NULL);
+		cor_files_unpark_locks(s->tracee, s->files, NULL);
 		s->parked = false;
 	}
 	if (s->have_hooks && s->hooks.arriving) {
@@ -410,6 +426,21 @@ static int freeze(struct source *s, struct cor_error *err)
 		usleep(pause_us);
 		pause_us = COR_MIN(pause_us * 2, 50000u);
 	}
+}
+
+/* The task's addresses and locks: the destination may see the same network and
+ * the same files. */
+static int park(struct source *s, struct cor_error *err)
+{
+	int r = cor_files_park(s->args->pid, s->files, err);
+
+	if (r < 0)
+		return r;
+	r = cor_files_park_locks(s->tracee, s->files, err);
+	if (r < 0)
+		cor_files_unpark(s->args->pid, s->files, NULL);
+	s->parked = r == 0;
+	return r;
 }
 
 static int start_server(struct source *s, struct cor_error *err)
@@ -453,8 +484,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 	int r;
 
 	captured = cor_now_ns();
-	r = cor_files_park(s->args->pid, s->files, err);
-	s->parked = r == 0;
+	r = park(s, err);
 	if (r == 0)
 		r = start_server(s, err);
 	if (r == 0)

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "libcor/names/files.pb-c.h"
+#include "libcor/task/tracee.h"
 
 #define COR_FILES_VERSION 1
 
@@ -72,6 +73,13 @@ int cor_files_unpark(pid_t pid, const Cor__Names__FileTable *table, struct cor_e
 
 /* After the commit: the parked socket files are removed. */
 void cor_files_bury(pid_t pid, const Cor__Names__FileTable *table);
+
+/* The same for the locks that the stopped task holds: where both hosts see the
+ * same file, the destination could not take them otherwise. */
+int cor_files_park_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
+			 struct cor_error *err);
+int cor_files_unpark_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
+			   struct cor_error *err);
 
 /* The highest descriptor number in the table, or -1. */
 int cor_files_max_fd(const Cor__Names__FileTable *table);

@@ -124,8 +124,8 @@ static int refuse_children(struct cor_capture *c, struct cor_error *err)
 	}
 	if (!n)
 		return 0;
-	/* a stopped task's children may just be ending */
-	return cor_fail(err, c->t ? -EAGAIN : REFUSED,
+	/* children may just be ending */
+	return cor_fail(err, -EAGAIN,
 			"process %d (%s) has %s, and a process tree cannot be moved:%s", c->pid,
 			c->stat.comm, n == 1 ? "a child" : "children", text);
 }
