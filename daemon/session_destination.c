@@ -374,6 +374,8 @@ static int make_objects(struct destination *d, struct cor_error *err)
 		/* the last page may reach beyond the end */
 		if (r == 0 && o->has_descriptor && ftruncate(d->objects[i], (off_t)o->size) < 0)
 			r = cor_fail_errno(err, "shared memory %s", o->name);
+		if (r == 0 && o->has_descriptor)
+			r = cor_rebuild_seal_object(o, d->objects[i], err);
 		if (r < 0)
 			return r;
 	}

@@ -2,9 +2,11 @@
  * captures it, serves its ghost's pages and ends it after the drain. The
  * tracer is this process's main thread; the page server has threads of its own. */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -617,8 +619,27 @@ static int page(struct source *s, struct cor_error *err)
 	return r < 0 ? r : 0;
 }
 
+/* Named shared memory has moved along: its name here would be a stale copy. */
+static void remove_moved_objects(struct source *s)
+{
+	const Cor__Task__Memory *m = s->image->memory;
+
+	for (size_t i = 0; i < m->n_objects; i++) {
+		const Cor__Task__Object *o = m->objects[i];
+		char path[PATH_MAX];
+		struct stat st;
+
+		if (o->kind != COR__TASK__OBJECT_KIND__OBJECT_TMPFS || o->unlinked)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/root%s", s->args->pid, o->name);
+		if (stat(path, &st) == 0 && st.st_ino == o->ino && st.st_dev == o->dev)
+			unlink(path);
+	}
+}
+
 static void release(struct source *s)
 {
+	remove_moved_objects(s);
 	session_move(&s->session, SESSION_DRAINED, NULL);
 	cor_page_server_free(s->server);
 	s->server = NULL;

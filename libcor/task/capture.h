@@ -23,7 +23,7 @@ struct cor_capture_options {
 /* Reads pid (running). Refuses with -EOPNOTSUPP and one sentence that names the
  * thing: children, a seccomp filter, a tracer, an io_uring or aio mapping, a
  * device mapping, SysV memory, a protection key, hugetlb, CET, vfork, a
- * writable shared mapping of a file, other namespaces than cord's own (user,
+ * writable shared mapping of a file, shared memory that another process maps, other namespaces than cord's own (user,
  * mount root), 32-bit code, kernel threads, zombies. Free with
  * cor__task__image__free_unpacked(image, NULL). */
 int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o,

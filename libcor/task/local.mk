@@ -26,3 +26,4 @@ libcor_sources += libcor/task/capture_calls.c libcor/task/capture_eager.c libcor
 libcor_sources += libcor/task/capture_memory.c libcor/task/capture_objects.c libcor/task/capture_pages.c
 libcor_sources += libcor/task/capture_threads.c libcor/task/capture_written.c
 libcor_sources += libcor/task/admissible.c libcor/task/build_id.c libcor/task/build_id.h libcor/task/cpu.c libcor/task/refuse.c
+libcor_sources += libcor/task/refuse_shared.c

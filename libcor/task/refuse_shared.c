@@ -1,0 +1,70 @@
+/* Shared memory that somebody else maps too cannot move with one task. The walk
+ * over every process's mappings is for the skeleton only: too long for a freeze. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/task/capture_private.h"
+#include "libcor/task/procfs.h"
+
+static const Cor__Task__Object *object_of(const Cor__Task__Memory *m, const struct cor_map_line *l)
+{
+	for (size_t i = 0; l->ino && i < m->n_objects; i++)
+		if (m->objects[i]->ino == l->ino && m->objects[i]->dev == l->dev)
+			return m->objects[i];
+	return NULL;
+}
+
+/* A process that ends meanwhile shares nothing any more. */
+static int look_at(const struct cor_capture *c, pid_t other, struct cor_error *err)
+{
+	_cleanup_free_ char *maps = NULL, *comm = NULL;
+	struct cor_map_line l;
+	const char *cursor;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", other);
+	if (cor_slurp(AT_FDCWD, path, &maps, NULL) < 0)
+		return 0;
+	cursor = maps;
+	while (cor_parse_map_line(&cursor, &l) > 0) {
+		const Cor__Task__Object *o = object_of(c->image->memory, &l);
+
+		if (!o)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/comm", other);
+		if (cor_slurp(AT_FDCWD, path, &comm, NULL) == 0)
+			comm[strcspn(comm, "\n")] = 0;
+		return cor_fail(err, -EOPNOTSUPP,
+				"shared memory %s is mapped by process %d (%s) too, and memory that "
+				"processes share is not carried yet", o->name[0] ? o->name : "(anonymous)",
+				other, comm ? comm : "?");
+	}
+	return 0;
+}
+
+int cor_refuse_shared_memory(const struct cor_capture *c, struct cor_error *err)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	struct dirent *e;
+	int r = 0;
+
+	if (!c->image->memory->n_objects)
+		return 0;
+	d = opendir("/proc");
+	if (!d)
+		return cor_fail_errno(err, "/proc");
+	while (r == 0 && (e = readdir(d))) {
+		pid_t other = (pid_t)atoi(e->d_name);
+
+		if (other > 0 && other != c->pid)
+			r = look_at(c, other, err);
+	}
+	return r;
+}
