@@ -2,6 +2,7 @@
  * captures it, serves its ghost's pages and ends it after the drain. The
  * tracer is this process's main thread; the page server has threads of its own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -445,6 +446,29 @@ static int park(struct source *s, struct cor_error *err)
 	return r;
 }
 
+/* A mapping or, where the task has it open only, a descriptor leads to it. */
+static int open_object(struct source *s, uint32_t id, struct cor_error *err)
+{
+	for (size_t i = 0; i < s->files->n_descriptors; i++) {
+		const Cor__Names__Descriptor *d = s->files->descriptors[i];
+		const Cor__Names__OpenFile *f = s->files->files[d->file];
+		_cleanup_close_ int dup = -1;
+		char path[40];
+		int fd;
+
+		if (f->kind != COR__NAMES__FILE_KIND__MEMORY || f->object != id)
+			continue;
+		dup = cor_files_duplicate(s->args->pid, d->fd, err);
+		if (dup < 0)
+			return dup;
+		/* the task may have it for writing only, or at an offset of its own */
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", dup);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		return fd < 0 ? cor_fail_errno(err, "descriptor %d: its memory", d->fd) : fd;
+	}
+	return cor_capture_open_object(s->args->pid, s->image, id, err);
+}
+
 static int start_server(struct source *s, struct cor_error *err)
 {
 	struct cor_source *memory = NULL;
@@ -452,7 +476,7 @@ static int start_server(struct source *s, struct cor_error *err)
 
 	for (size_t i = 0; r == 0 && i < s->image->memory->n_objects; i++) {
 		const Cor__Task__Object *o = s->image->memory->objects[i];
-		int fd = cor_capture_open_object(s->args->pid, s->image, o->id, err);
+		int fd = open_object(s, o->id, err);
 
 		r = fd < 0 ? fd : cor_source_process_add_object(memory, (uint16_t)o->id, fd, err);
 	}

@@ -224,6 +224,24 @@ static bool has_bytes(const struct cor_file_restore *r, const Cor__Names__OpenFi
 	       fstat(fd, &st) == 0 && st.st_dev == file->dev && st.st_ino == file->ino;
 }
 
+/* What open(2) adds on x86-64 and pipe2(2) does not: it tells the two apart. */
+#define KERNEL_LARGEFILE 0100000u
+
+/* An end as the task had it: the pipe's own, or one opened again through /proc. */
+static int take_end(const Cor__Names__OpenFile *file, int end)
+{
+	/* open(2) takes no O_DIRECT for pipes, fcntl(2) does */
+	unsigned flags = cor_file_open_flags(file->flags) & ~(unsigned)O_DIRECT;
+	int fd;
+
+	if (file->kind == COR__NAMES__FILE_KIND__FIFO || (file->flags & KERNEL_LARGEFILE))
+		return cor_file_reopen(end, flags);
+	fd = fcntl(end, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0 || fcntl(fd, F_SETFL, flags & ~(unsigned)O_ACCMODE) < 0)
+		return -errno;
+	return fd;
+}
+
 static int restore_files(struct cor_file_restore *r, unsigned first, const int ends[2],
 			 struct cor_error *err)
 {
@@ -242,9 +260,7 @@ static int restore_files(struct cor_file_restore *r, unsigned first, const int e
 		if (rc < 0)
 			return cor_fail_code(err, rc, "descriptor %d: the bytes in its pipe of %u",
 					     cor_file_number(table, i), file->capacity);
-		/* open(2) takes no O_DIRECT for pipes, fcntl(2) does */
-		fd = cor_file_reopen(ends[writes(file->flags) ? 1 : 0],
-				     cor_file_open_flags(file->flags) & ~(unsigned)O_DIRECT);
+		fd = take_end(file, ends[writes(file->flags) ? 1 : 0]);
 		if (fd < 0)
 			return cor_fail_code(err, fd, "descriptor %d: its pipe",
 					     cor_file_number(table, i));

@@ -34,16 +34,42 @@ static const struct { const char *begins, *what; } bad_names[] = {
 	{ "/secretmem", "secret memory (memfd_secret)" },
 };
 
+/* Which descriptor leads to the same thing: " (descriptor 3)", or nothing. */
+static void name_descriptor(struct cor_capture *c, const struct cor_map_line *m, char *out,
+			    size_t size)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	int fd = openat(c->proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *e;
+	char link[256];
+
+	out[0] = 0;
+	d = fd < 0 ? NULL : fdopendir(fd);
+	if (fd >= 0 && !d)
+		close(fd);
+	while (d && (e = readdir(d))) {
+		ssize_t n = readlinkat(fd, e->d_name, link, sizeof(link));
+
+		if (n > 0 && (size_t)n == m->name_len && !memcmp(link, m->name, m->name_len)) {
+			snprintf(out, size, " (descriptor %.16s)", e->d_name);
+			return;
+		}
+	}
+}
+
 int cor_refuse_mapping(struct cor_capture *c, const struct cor_map_line *m, struct cor_error *err)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(bad_names); i++) {
 		size_t n = strlen(bad_names[i].begins);
+		char behind[48];
 
-		if (m->name_len >= n && !memcmp(m->name, bad_names[i].begins, n))
-			return cor_fail(err, REFUSED,
-					"process %d maps %s at %#lx (%.*s), which cannot be moved", c->pid,
-					bad_names[i].what, (unsigned long)m->start, (int)m->name_len,
-					m->name);
+		if (m->name_len < n || memcmp(m->name, bad_names[i].begins, n))
+			continue;
+		name_descriptor(c, m, behind, sizeof(behind));
+		return cor_fail(err, REFUSED,
+				"process %d maps %s%s at %#lx (%.*s), which cannot be moved", c->pid,
+				bad_names[i].what, behind, (unsigned long)m->start,
+				(int)m->name_len, m->name);
 	}
 	return 0;
 }
