@@ -65,11 +65,11 @@ static int ask(struct fetch *f)
 /* A reply continues its request where the last one ended, and ends within it. */
 static bool reply_fits(const struct fetch *f, const struct cor_page_reply *h, uint64_t until)
 {
-	uint64_t end = h->offset + (uint64_t)h->npages * PAGE;
+	uint64_t most = (until - f->due) / PAGE;        /* an end may lie behind 2^64 */
 	bool last = h->flags & COR_PAGE_LAST;
 
 	return h->object == f->object && h->offset == f->due && h->npages > 0 &&
-	       h->npages <= REQUEST && end <= until && last == (end == until);
+	       h->npages <= most && last == (h->npages == most);
 }
 
 static void deliver(struct fetch *f, const struct cor_page_reply *h, const void *data)

@@ -170,6 +170,18 @@ static void lying_server_is_found_out(void **state)
 	}
 }
 
+static void reply_beyond_the_last_page_is_found_out(void **state)
+{
+	const uint64_t last = UINT64_MAX - 2 * P + 1;
+	const struct cor_page_reply lie = { .status = COR_PAGE_ZERO, .npages = 64, .offset = last };
+	struct seen s = { .next = last };
+	struct fixture *f = *state;
+
+	assert_int_equal(cor_write_full(f->peer, &lie, sizeof(lie)), 0);
+	assert_int_equal(cor_fetch(f->sock, 0, last, 1, note, &s, NULL), -EPROTO);
+	assert_int_equal(s.n, 0);
+}
+
 static void lane_that_ends_is_an_error(void **state)
 {
 	static const struct cor_page_reply half = { .status = COR_PAGE_DATA, .npages = 1,
@@ -194,6 +206,7 @@ int main(void)
 		fetch_test(missing_memory_and_errors_leave_the_lane_usable),
 		fetch_test(sink_can_end_it_and_the_lane_stays_usable),
 		fetch_test(lying_server_is_found_out),
+		fetch_test(reply_beyond_the_last_page_is_found_out),
 		fetch_test(lane_that_ends_is_an_error),
 	};
 
