@@ -51,10 +51,12 @@ bool pager_reply_valid(struct pager_lane *l)
 
 static void cannot_read(struct cor_pager *p, const struct pager_lane *l)
 {
-	pager_fail(p, -(int)l->reply.error,
-		   "the source cannot read its page at 0x%llx of object %u: %s",
+	/* what is no errno (errno(3)) would not be a failure here */
+	int error = l->reply.error - 1 < 4095 ? (int)l->reply.error : EIO;
+
+	pager_fail(p, -error, "the source cannot read its page at 0x%llx of object %u: %s",
 		   (unsigned long long)l->reply.offset, l->reply.object,
-		   strerrordesc_np((int)l->reply.error) ?: "unknown error");
+		   strerrordesc_np(error) ?: "unknown error");
 }
 
 static void answer_fault(struct cor_pager *p, struct pager_lane *l, struct pager_slot *s)

@@ -237,6 +237,20 @@ static void an_unreadable_page_fails_with_its_name(void **state)
 	assert_true(page_is(l, l->mem, 500, 500));
 }
 
+static void an_error_that_is_none_fails_too(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_error why = COR_ERROR_INIT;
+
+	l->toy.error_page = 66 + 1;
+	l->toy.error = 0x80000000u;
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	lazy_await(l, COR_PAGER_FAILED);
+	assert_int_equal(cor_pager_state(l->pager, &why), COR_PAGER_FAILED);
+	assert_int_equal(why.code, -EIO);
+}
+
 static void a_fault_overtakes_bulk_data(void **state)
 {
 	struct lazy *l = *state;
@@ -502,6 +516,7 @@ int main(void)
 		T(installed_pages_are_not_fetched), T(a_cut_bulk_lane_is_replaced),
 		T(faults_wait_for_a_new_demand_lane), T(faults_may_use_a_bulk_lane),
 		T(a_malformed_reply_closes_the_lane), T(an_unreadable_page_fails_with_its_name),
+		T(an_error_that_is_none_fails_too),
 		T(a_fault_overtakes_bulk_data), T(a_child_sees_the_same_pages),
 		T(children_are_drained_too), T(a_child_forked_during_the_drain),
 		T(what_a_child_drops_stays_with_its_parent),

@@ -62,7 +62,7 @@ static int answer_read(struct toy *t, int sock, const struct cor_page_request *r
 			      (uint32_t)n, i + n == end);
 		if (atomic_load(&t->error_page) && (uint64_t)t->error_page - 1 - first < rq->npages) {
 			re = reply_to(rq, COR_PAGE_ERROR, rq->offset, rq->npages, true);
-			re.error = EIO;
+			re.error = atomic_load(&t->error) ?: EIO;
 			return cor_write_full(sock, &re, sizeof(re));
 		}
 		if (atomic_load(&t->bad_page) && (uint64_t)t->bad_page - 1 - first < rq->npages) {

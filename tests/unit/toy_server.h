@@ -30,6 +30,7 @@ struct toy {
 	atomic_int cut_after;             /* close a lane instead of answer number n; 0: never */
 	atomic_int cut_kind;
 	atomic_int error_page;            /* page + 1 that cannot be read */
+	atomic_uint error;                /* what is said then; 0: EIO */
 	atomic_int bad_page;              /* page + 1 that is answered with nonsense */
 	atomic_int gone_page;             /* page + 1 that does not exist */
 	atomic_bool hold_demand;          /* demand requests wait while set */
