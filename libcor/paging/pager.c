@@ -308,6 +308,7 @@ void cor_pager_free(struct cor_pager *p)
 		io_uring_queue_exit(&p->ring);
 	while (!TAILQ_EMPTY(&p->mms))
 		pager_mm_close(p, TAILQ_FIRST(&p->mms));
+	pager_slots_fini(p);
 	if (p->root)
 		pager_mm_unref(p->root);
 	for (unsigned i = 0; i < PAGER_LANES; i++)

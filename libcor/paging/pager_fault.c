@@ -29,6 +29,16 @@ void pager_slots_init(struct cor_pager *p)
 		p->held_free[p->nheld_free++] = (char *)p->held_pages + i * PAGE;
 }
 
+/* Whoever still waits is not answered any more: the thread has ended. */
+void pager_slots_fini(struct cor_pager *p)
+{
+	for (unsigned i = 0; i < PAGER_SLOTS; i++) {
+		if (p->slots[i].mm)
+			pager_mm_unref(p->slots[i].mm);
+		p->slots[i].mm = NULL;
+	}
+}
+
 static unsigned chain_of(const struct pager_mm *mm, uint64_t addr)
 {
 	uint64_t h = ((addr >> COR_PAGE_SHIFT) ^ ((uintptr_t)mm >> 6)) * 0x9e3779b97f4a7c15ull;

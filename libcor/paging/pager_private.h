@@ -231,6 +231,7 @@ void pager_probe_mms(struct cor_pager *p);
 
 /* pager_fault.c */
 void pager_slots_init(struct cor_pager *p);
+void pager_slots_fini(struct cor_pager *p);
 void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr);
 void pager_fault_work(struct cor_pager *p);
 void pager_fault_send(struct cor_pager *p);
