@@ -12,10 +12,6 @@
 #include "libcor/base/error.h"
 #include "libcor/names/file_socket.h"
 
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
-
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
 {
 	struct cor_socket s;

@@ -175,11 +175,26 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 
 /* --- the destination --------------------------------------------------------- */
 
+static int check_numbers(const struct cor_file_place *place, unsigned index,
+			 struct cor_error *err)
+{
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+
+	for (size_t i = 0; i < file->n_watches; i++)
+		if (file->watches[i]->wd < 1 || file->watches[i]->wd > WD_MAX)
+			return cor_fail(err, -EPROTO, "descriptor %d: its inotify watch has number %d",
+					cor_file_number(place->table, index), file->watches[i]->wd);
+	return 0;
+}
+
 static int check(const struct cor_file_place *place, unsigned index, struct cor_error *err)
 {
 	const Cor__Names__OpenFile *file = cor_file_at(place, index);
 	struct stat st;
+	int rc = check_numbers(place, index, err);
 
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < file->n_watches; i++)
 		if (lstat(file->watches[i]->path, &st) < 0)
 			return cor_fail_errno(err, "descriptor %d: %s, which its inotify watch %d is "
@@ -222,11 +237,15 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 	const Cor__Names__OpenFile *file = cor_file_at(&r->place, index);
 	_cleanup_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	int number = cor_file_number(r->place.table, index);
+	int rc;
 
 	if (fd < 0)
 		return cor_fail_errno(err, "descriptor %d: an inotify instance", number);
+	rc = check_numbers(&r->place, index, err);
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < file->n_watches; i++) {
-		int rc = add_at(fd, file->watches[i]);
+		rc = add_at(fd, file->watches[i]);
 
 		if (rc < 0)
 			return cor_fail_code(err, rc, "descriptor %d: inotify watch %d of %s", number,

@@ -125,11 +125,31 @@ int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *s
 	return cor_socket_options_capture(seen, out, err);
 }
 
+bool cor_socket_is_carried(const Cor__Names__OpenFile *file)
+{
+	switch (file->domain) {
+	case AF_UNIX:
+		return file->type == SOCK_STREAM || file->type == SOCK_DGRAM ||
+		       file->type == SOCK_SEQPACKET;
+	case AF_INET:
+	case AF_INET6:
+		return file->type == SOCK_STREAM ? file->protocol == 0 ||
+		       file->protocol == IPPROTO_TCP || file->protocol == IPPROTO_MPTCP :
+		       file->type == SOCK_DGRAM && (file->protocol == 0 ||
+						    file->protocol == IPPROTO_UDP);
+	default:
+		return false;
+	}
+}
+
 int cor_socket_make(const Cor__Names__OpenFile *file)
 {
-	int fd = socket(file->domain, file->type | SOCK_CLOEXEC |
-			(file->flags & O_NONBLOCK ? SOCK_NONBLOCK : 0), file->protocol);
+	int fd;
 
+	if (!cor_socket_is_carried(file))
+		return -EPROTONOSUPPORT;
+	fd = socket(file->domain, file->type | SOCK_CLOEXEC |
+		    (file->flags & O_NONBLOCK ? SOCK_NONBLOCK : 0), file->protocol);
 	return fd < 0 ? -errno : fd;
 }
 

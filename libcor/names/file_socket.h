@@ -1,9 +1,14 @@
 /* What the kinds of sockets share: names, options, queued messages. */
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "libcor/names/file_ops.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 
 #define COR_SOCKET_NAME 136     /* room for a printable address */
 
@@ -32,7 +37,12 @@ int cor_socket_sockaddr(const ProtobufCBinaryData *bytes, struct sockaddr_storag
 int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		       Cor__Names__OpenFile *out, struct cor_error *err);
 
-/* A new socket of the file's kind, close-on-exec, O_NONBLOCK as it was. -errno. */
+/* A table comes from a peer, who may have only what is carried: no raw sockets, no
+ * family whose module the kernel would load for it. */
+bool cor_socket_is_carried(const Cor__Names__OpenFile *file);
+
+/* A new socket of the file's kind, close-on-exec, O_NONBLOCK as it was.
+ * -EPROTONOSUPPORT: not one that is carried; -errno. */
 int cor_socket_make(const Cor__Names__OpenFile *file);
 
 /* --- socket_options.c ------------------------------------------------------ */

@@ -180,6 +180,9 @@ static int check_address(const struct cor_file_place *place, unsigned index, boo
 	int rc = cor_socket_sockaddr(&file->address, ss, len);
 
 	*stale = false;
+	if (file->domain != AF_UNIX || !cor_socket_is_carried(file))
+		return cor_fail(err, -EPROTONOSUPPORT, "descriptor %d is no UNIX socket (family %d, "
+				"type %d)", number, file->domain, file->type);
 	if (rc < 0)
 		return cor_fail(err, rc, "descriptor %d: its address is wrong", number);
 	path = path_of(ss, *len, buf);

@@ -9,6 +9,8 @@
 #include "libcor/base/io.h"
 #include "libcor/names/files_place.h"
 
+#define FD_MAX (1 << 30)        /* no fs.nr_open is larger */
+
 void cor_files_place_init(struct cor_file_place *place, const Cor__Names__FileTable *table)
 {
 	_cleanup_free_ char *id = NULL;
@@ -46,7 +48,7 @@ int cor_files_table_valid(const Cor__Names__FileTable *table, struct cor_error *
 	for (size_t i = 0; i < table->n_descriptors; i++) {
 		const Cor__Names__Descriptor *d = table->descriptors[i];
 
-		if (d->fd <= last || d->file > files)
+		if (d->fd <= last || d->fd > FD_MAX || d->file > files)
 			return cor_fail(err, -EPROTO, "row %zu of the descriptor table is wrong", i);
 		files += d->file == files;
 		last = d->fd;

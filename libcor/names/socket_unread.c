@@ -15,6 +15,8 @@
 
 #define MESSAGE_MAX (4u << 20)  /* bytes of one message, or of one step through a stream */
 
+#define WAITING_MAX (1u << 30)  /* bytes of all messages of one socket */
+
 /* Appends to the one message of a stream, or a new one. */
 static int add(Cor__Names__OpenFile *out, const struct msghdr *msg, const void *buf, size_t len)
 {
@@ -99,10 +101,11 @@ int cor_socket_unread_capture(const struct cor_file_seen *seen, Cor__Names__Open
 
 static int send_one(const Cor__Names__Message *m, int from)
 {
+	const char *data = m->data.len ? (const char *)m->data.data : "";
 	size_t sent = 0;
 
 	do {
-		ssize_t n = send(from, m->data.data + sent, m->data.len - sent,
+		ssize_t n = send(from, data + sent, m->data.len - sent,
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
@@ -118,6 +121,7 @@ int cor_socket_unread_send(const Cor__Names__OpenFile *file, int from)
 {
 	int usual = 0, room = 8 << 20;
 	socklen_t len = sizeof(usual);
+	size_t bytes = 0;
 	int rc = 0;
 
 	if (file->n_unread == 0)
@@ -125,7 +129,10 @@ int cor_socket_unread_send(const Cor__Names__OpenFile *file, int from)
 	/* what waits may be more than a new socket would send: its buffer is that of
 	 * the sender, which may have been another one then */
 	for (size_t i = 0; i < file->n_unread; i++)
-		room += (int)(file->unread[i]->data.len + 4096);
+		bytes += file->unread[i]->data.len + 4096;
+	if (bytes > WAITING_MAX)
+		return -EPROTO;
+	room += (int)bytes;
 	if (getsockopt(from, SOL_SOCKET, SO_SNDBUF, &usual, &len) < 0)
 		return -errno;
 	setsockopt(from, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));

@@ -3,7 +3,8 @@ if HAVE_CMOCKA
 names_fixture = tests/unit/files_fixture.c tests/unit/files_fixture.h
 names_ldadd = libcor/libcor-internal.la $(CMOCKA_LIBS)
 names_tests = tests/unit/test_files_regular tests/unit/test_files_pipe \
-	tests/unit/test_files_event tests/unit/test_files_unix tests/unit/test_files_inet
+	tests/unit/test_files_event tests/unit/test_files_unix tests/unit/test_files_inet \
+	tests/unit/test_files_table
 
 check_PROGRAMS += $(names_tests)
 TESTS += $(names_tests)
@@ -17,4 +18,6 @@ tests_unit_test_files_unix_SOURCES = tests/unit/test_files_unix.c $(names_fixtur
 tests_unit_test_files_unix_LDADD = $(names_ldadd)
 tests_unit_test_files_inet_SOURCES = tests/unit/test_files_inet.c $(names_fixture)
 tests_unit_test_files_inet_LDADD = $(names_ldadd)
+tests_unit_test_files_table_SOURCES = tests/unit/test_files_table.c $(names_fixture)
+tests_unit_test_files_table_LDADD = $(names_ldadd)
 endif
