@@ -175,6 +175,8 @@ int cor_layout_check(const Cor__Task__Memory *m, struct cor_error *err)
 		r = check_vma(m, m->vmas[i], behind, err);
 		behind = m->vmas[i]->end;
 	}
+	if (r == 0 && m->n_objects > UINT16_MAX)        /* a lane names objects with 16 bits */
+		r = cor_fail(err, -EPROTO, "the image has %zu shared memory objects", m->n_objects);
 	/* dense, so that object n is the nth */
 	for (size_t i = 0; i < m->n_objects && r == 0; i++)
 		if (m->objects[i]->id != i + 1)

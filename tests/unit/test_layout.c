@@ -135,6 +135,24 @@ static void unknown_object_is_refused(void **state)
 	assert_int_equal(verdict(&p), -EPROTO);
 }
 
+static void more_objects_than_a_lane_can_name_are_refused(void **state)
+{
+	static Cor__Task__Object objects[UINT16_MAX + 1u], *list[UINT16_MAX + 1u];
+	struct peer p;
+
+	make_peer(&p);
+	for (uint32_t i = 0; i < UINT16_MAX + 1u; i++) {
+		objects[i] = (Cor__Task__Object)COR__TASK__OBJECT__INIT;
+		objects[i].id = i + 1;
+		list[i] = &objects[i];
+	}
+	p.m.objects = list;
+	p.m.n_objects = UINT16_MAX;
+	assert_int_equal(verdict(&p), 0);
+	p.m.n_objects++;
+	assert_int_equal(verdict(&p), -EPROTO);
+}
+
 static void run_outside_its_mapping_is_refused(void **state)
 {
 	struct peer p;
@@ -159,6 +177,7 @@ int main(void)
 		cmocka_unit_test(unaligned_address_is_refused),
 		cmocka_unit_test(unknown_file_is_refused),
 		cmocka_unit_test(unknown_object_is_refused),
+		cmocka_unit_test(more_objects_than_a_lane_can_name_are_refused),
 		cmocka_unit_test(run_outside_its_mapping_is_refused),
 	};
 
