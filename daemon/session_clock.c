@@ -1,31 +1,24 @@
 /* See session_clock.h. */
 #include "daemon/session_clock.h"
 
+#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/task/procfs.h"
 
 /* Our own namespace's offsets; a kernel without time namespaces has none. */
 static void own_offsets(struct session_clocks *o)
 {
 	_cleanup_free_ char *text = NULL;
-	long long sec, nsec;
-	const char *p;
 
 	*o = (struct session_clocks){ 0, 0 };
-	if (cor_slurp(AT_FDCWD, "/proc/self/timens_offsets", &text, NULL) < 0)
-		return;
-	p = strstr(text, "monotonic");
-	if (p && sscanf(p, "monotonic %lld %lld", &sec, &nsec) == 2)
-		o->monotonic_ns = sec * 1000000000ll + nsec;
-	p = strstr(text, "boottime");
-	if (p && sscanf(p, "boottime %lld %lld", &sec, &nsec) == 2)
-		o->boottime_ns = sec * 1000000000ll + nsec;
+	if (cor_slurp(AT_FDCWD, "/proc/self/timens_offsets", &text, NULL) == 0)
+		cor_parse_timens(text, &o->monotonic_ns, &o->boottime_ns);
 }
 
 int session_clocks_initial(struct session_clocks *now, struct cor_error *err)
@@ -50,6 +43,25 @@ int session_clocks_of_task(const Cor__Task__Clock *task, struct session_clocks *
 		return r;
 	now->monotonic_ns += task->monotonic_offset_ns;
 	now->boottime_ns += task->boottime_offset_ns;
+	return 0;
+}
+
+static bool offset(int64_t theirs, int64_t ours, int64_t ahead, int64_t *out)
+{
+	return theirs >= 0 && !__builtin_sub_overflow(theirs, ours, out) &&
+	       !__builtin_add_overflow(*out, ahead, out);
+}
+
+int session_clocks_offsets(const struct session_clocks *theirs, const struct session_clocks *ours,
+			   uint64_t trip_ns, struct session_clocks *out, struct cor_error *err)
+{
+	int64_t ahead = (int64_t)(trip_ns / 2);
+	struct session_clocks o;
+
+	if (!offset(theirs->monotonic_ns, ours->monotonic_ns, ahead, &o.monotonic_ns) ||
+	    !offset(theirs->boottime_ns, ours->boottime_ns, ahead, &o.boottime_ns))
+		return cor_fail(err, -EPROTO, "the source's clocks show the impossible");
+	*out = o;
 	return 0;
 }
 

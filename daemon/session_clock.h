@@ -18,5 +18,10 @@ int session_clocks_initial(struct session_clocks *now, struct cor_error *err);
 int session_clocks_of_task(const Cor__Task__Clock *task, struct session_clocks *now,
 			   struct cor_error *err);
 
+/* What a time namespace must add to ours so that they go on from theirs, a peer's,
+ * as they were trip_ns / 2 ago. -EPROTO: no clock shows that. */
+int session_clocks_offsets(const struct session_clocks *theirs, const struct session_clocks *ours,
+			   uint64_t trip_ns, struct session_clocks *out, struct cor_error *err);
+
 /* Do they tell the same time here, in cord's own time namespace? */
 bool session_clocks_same(const Cor__Task__Clock *task);

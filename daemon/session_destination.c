@@ -186,7 +186,7 @@ static int measure_clocks(struct destination *d, struct cor_rebuild_plan *plan,
 	for (unsigned i = 0; i < CLOCK_PROBES; i++) {
 		Cor__Control__Clock ask = COR__CONTROL__CLOCK__INIT, *c;
 		uint64_t from = cor_now_ns(), trip;
-		struct session_clocks now;
+		struct session_clocks now, theirs, offsets;
 		struct control_message m;
 		int r = control_send(d->control, CONTROL_CLOCK, &ask.base, err);
 
@@ -201,12 +201,16 @@ static int measure_clocks(struct destination *d, struct cor_rebuild_plan *plan,
 		control_message_done(&m);
 		if (!c)
 			return -EPROTO;
+		theirs = (struct session_clocks){ c->monotonic_ns, c->boottime_ns };
+		cor__control__clock__free_unpacked(c, NULL);
+		r = session_clocks_offsets(&theirs, &now, trip, &offsets, err);
+		if (r < 0)
+			return r;
 		if (trip < best) {
 			best = trip;
-			plan->monotonic_offset_ns = c->monotonic_ns - now.monotonic_ns + (int64_t)trip / 2;
-			plan->boottime_offset_ns = c->boottime_ns - now.boottime_ns + (int64_t)trip / 2;
+			plan->monotonic_offset_ns = offsets.monotonic_ns;
+			plan->boottime_offset_ns = offsets.boottime_ns;
 		}
-		cor__control__clock__free_unpacked(c, NULL);
 	}
 	return 0;
 }

@@ -3,6 +3,7 @@ if HAVE_CMOCKA
 daemon_tests = tests/unit/test_config \
 	tests/unit/test_request \
 	tests/unit/test_record \
+	tests/unit/test_session_clock \
 	tests/unit/test_cord \
 	tests/unit/test_progress \
 	tests/unit/test_probe \
@@ -15,6 +16,9 @@ tests_unit_test_request_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_request_LDADD = daemon/libcord.la $(CMOCKA_LIBS)
 tests_unit_test_record_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_record_LDADD = daemon/libcord.la $(CMOCKA_LIBS)
+tests_unit_test_session_clock_SOURCES = tests/unit/test_session_clock.c \
+	daemon/session_clock.c daemon/session_clock.h
+tests_unit_test_session_clock_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_cord_SOURCES = tests/unit/test_cord.c \
 	tests/unit/cord_fixture.c tests/unit/cord_fixture.h
 tests_unit_test_cord_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
