@@ -14,6 +14,7 @@ fuzz_libcor = $(FUZZ_MAIN) libcor/libcor-internal.la
 fuzz_libcord = $(FUZZ_MAIN) daemon/libcord.la
 
 fuzz_targets =
+wrap = -Wl,--wrap=
 check_PROGRAMS += $(fuzz_targets)
 EXTRA_DIST += tests/fuzz/fuzz.sh tests/fuzz/replay.sh tests/fuzz/seeds.py \
 	tests/fuzz/socket.h tests/fuzz/source.h tests/fuzz/corpus tests/fuzz/dictionaries
@@ -31,12 +32,36 @@ fuzz_targets += tests/fuzz/fuzz_ticket tests/fuzz/fuzz_page_request \
 	tests/fuzz/fuzz_page_lane tests/fuzz/fuzz_fetch
 tests_fuzz_fuzz_ticket_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_ticket_LDADD = $(fuzz_libcor)
-tests_fuzz_fuzz_page_request_LDFLAGS = $(fuzz_ldflags) -Wl,--wrap=sendmsg
+tests_fuzz_fuzz_page_request_LDFLAGS = $(fuzz_ldflags) $(wrap)sendmsg
 tests_fuzz_fuzz_page_request_LDADD = $(fuzz_libcor)
-tests_fuzz_fuzz_page_lane_LDFLAGS = $(fuzz_ldflags) -Wl,--wrap=sendmsg
+tests_fuzz_fuzz_page_lane_LDFLAGS = $(fuzz_ldflags) $(wrap)sendmsg
 tests_fuzz_fuzz_page_lane_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_fetch_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_fetch_LDADD = $(fuzz_libcor)
+
+fuzz_targets += tests/fuzz/fuzz_vma tests/fuzz/fuzz_page_reply
+tests_fuzz_fuzz_vma_LDFLAGS = $(fuzz_ldflags) $(wrap)openat
+tests_fuzz_fuzz_vma_LDADD = $(fuzz_libcor)
+tests_fuzz_fuzz_page_reply_LDFLAGS = $(fuzz_ldflags) \
+	$(wrap)cor_uffd_copy $(wrap)cor_uffd_zero $(wrap)cor_uffd_poison $(wrap)cor_uffd_wake \
+	$(wrap)pager_poll_lane $(wrap)pager_poll_lane_out $(wrap)pager_unpoll $(wrap)pager_mm_read
+tests_fuzz_fuzz_page_reply_LDADD = $(fuzz_libcor)
+
+# task and names: what comes from a peer
+fuzz_targets += tests/fuzz/fuzz_vdso tests/fuzz/fuzz_elf tests/fuzz/fuzz_image \
+	tests/fuzz/fuzz_files
+tests_fuzz_fuzz_vdso_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_vdso_LDADD = $(fuzz_libcor)
+tests_fuzz_fuzz_elf_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_elf_LDADD = $(fuzz_libcor)
+tests_fuzz_fuzz_image_LDFLAGS = $(fuzz_ldflags) $(wrap)cor_batch_add $(wrap)cor_batch_data \
+	$(wrap)cor_batch_reserve $(wrap)cor_batch_call $(wrap)cor_runner_range
+tests_fuzz_fuzz_image_LDADD = $(fuzz_libcor) $(PROTOBUF_C_LIBS)
+tests_fuzz_fuzz_files_LDFLAGS = $(fuzz_ldflags) \
+	$(wrap)open $(wrap)openat $(wrap)unlink $(wrap)rename $(wrap)chmod $(wrap)lchown \
+	$(wrap)access $(wrap)lstat $(wrap)connect $(wrap)inotify_add_watch $(wrap)bind \
+	$(wrap)listen $(wrap)socket $(wrap)fcntl
+tests_fuzz_fuzz_files_LDADD = $(fuzz_libcor) $(PROTOBUF_C_LIBS)
 
 # task and names: the kernel's texts
 fuzz_targets += tests/fuzz/fuzz_procfs_maps tests/fuzz/fuzz_procfs_status \
@@ -59,6 +84,12 @@ tests_fuzz_fuzz_request_LDADD = $(fuzz_libcord) $(JANSSON_LIBS)
 tests_fuzz_fuzz_record_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_record_LDADD = $(fuzz_libcord) $(JANSSON_LIBS)
 
+fuzz_targets += tests/fuzz/fuzz_control
+tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c daemon/control.c daemon/control.h
+nodist_tests_fuzz_fuzz_control_SOURCES = daemon/control.pb-c.c
+tests_fuzz_fuzz_control_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_control_LDADD = $(fuzz_libcor) $(PROTOBUF_C_LIBS)
+
 # what must be there before fuzz.sh names single targets
 fuzz-generated: $(BUILT_SOURCES)
 
@@ -67,7 +98,10 @@ fuzz:
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_RUNS='$(FUZZ_RUNS)' $(SHELL) \
 		$(top_srcdir)/tests/fuzz/fuzz.sh $(abs_top_srcdir) $(abs_top_builddir)/fuzz $(FUZZ_TARGETS)
 
-fuzz-seeds:
-	python3 $(top_srcdir)/tests/fuzz/seeds.py $(top_srcdir)/tests/fuzz/corpus
+check_PROGRAMS += tests/fuzz/capture_seeds
+tests_fuzz_capture_seeds_LDADD = libcor/libcor-internal.la $(PROTOBUF_C_LIBS)
+
+fuzz-seeds: tests/fuzz/capture_seeds tests/programs/files tests/programs/timers
+	python3 $(top_srcdir)/tests/fuzz/seeds.py $(top_srcdir)/tests/fuzz/corpus .
 
 .PHONY: fuzz fuzz-generated fuzz-seeds

@@ -29,7 +29,8 @@ static inline void *fuzz_copy(const void *data, size_t size)
 	void *copy = malloc(size ? size : 1);
 
 	FUZZ_CHECK(copy);
-	memcpy(copy, data, size);
+	if (size)
+		memcpy(copy, data, size);
 	return copy;
 }
 
@@ -39,7 +40,8 @@ static inline char *fuzz_text(const void *data, size_t size)
 	char *text = malloc(size + 1);
 
 	FUZZ_CHECK(text);
-	memcpy(text, data, size);
+	if (size)
+		memcpy(text, data, size);
 	text[size] = 0;
 	return text;
 }

@@ -67,7 +67,7 @@ executions() { sed -n 's/^stat::number_of_executed_units: *//p' "$1"; }
 
 run()
 {
-	local name=$1 log=$build/$1.log options count
+	local name=$1 log=$build/$1.log options corpora count
 
 	options=(-print_final_stats=1 -timeout=20 -rss_limit_mb=2048 -max_len=16384 -verbosity=1
 		"-artifact_prefix=$build/findings/$name-")
@@ -79,8 +79,9 @@ run()
 		options+=("-max_total_time=$seconds")
 	fi
 	mkdir -p "$build/corpus/$name" "$build/findings"
-	if "$build/tests/fuzz/fuzz_$name" "${options[@]}" "$build/corpus/$name" \
-		"$source/tests/fuzz/corpus/$name" >"$log" 2>&1 </dev/null; then
+	corpora=("$build/corpus/$name")
+	[ -d "$source/tests/fuzz/corpus/$name" ] && corpora+=("$source/tests/fuzz/corpus/$name")
+	if "$build/tests/fuzz/fuzz_$name" "${options[@]}" "${corpora[@]}" >"$log" 2>&1 </dev/null; then
 		count=$(executions "$log")
 		printf 'ok    %-16s %9d executions\n' "$name" "${count:-0}"
 		passed=$((passed + 1))
@@ -96,7 +97,11 @@ names=$(targets "$@")
 mkdir -p "$build"
 command -v clang >/dev/null || skip_all "clang is not installed"
 has_runtime || skip_all "clang has no libFuzzer runtime (libclang-rt-dev)"
-configure && compile || { echo "FAIL  the build, see above"; exit 1; }
+(configure && compile) >"$build/build.log" 2>&1 || {
+	tail -n 30 "$build/build.log"
+	echo "FAIL  the build: $build/build.log"
+	exit 1
+}
 for name in $names; do
 	run "$name"
 done

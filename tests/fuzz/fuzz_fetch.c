@@ -1,5 +1,6 @@
 /* Replies of a page server to a synchronous reader. The input: object, number of
- * pages and offset of what is asked for, then the server's bytes. */
+ * pages (2 bytes) and first page (4, signed: the end of the address space is near)
+ * of what is asked for, then the server's bytes. */
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/wire.h"
 #include "tests/fuzz/socket.h"
@@ -31,11 +32,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cor_error err;
 	struct taken t;
 	uint64_t offset;
+	int32_t page;
 	int r;
 
 	fuzz_take(&in, &npages, sizeof(npages));
 	npages %= 600;
-	offset = fuzz_u64(&in) & ~(PAGE - 1);
+	fuzz_take(&in, &page, sizeof(page));
+	offset = (uint64_t)page * PAGE;
 	t = (struct taken){ .due = offset, .end = offset + npages * PAGE };
 	fuzz_peer_send(&peer, in.data, in.size < FUZZ_SOCKET_MAX ? in.size : FUZZ_SOCKET_MAX);
 	fuzz_peer_end(&peer);

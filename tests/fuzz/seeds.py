@@ -1,18 +1,24 @@
 #!/usr/bin/env python3
-"""Makes the seeds of the fuzz targets' corpora: seeds.py DIRECTORY.
+"""Makes the seeds of the fuzz targets' corpora: seeds.py DIRECTORY BUILD.
 
-Texts of /proc are this process's own, cut short where they are long; the rest is
-put together after docs/protocol.md. Findings in the same directories stay.
+Texts of /proc are this process's own, cut short where they are long; images and
+tables of descriptors are those of tests/programs/timers and of a process made for
+it (capture_seeds); the rest is put together after docs/protocol.md. Findings in
+the same directories stay.
 """
 import ctypes
 import fcntl
 import json
 import os
 import select
+import signal
+import socket
 import struct
+import subprocess
 import sys
+import time
 
-top = sys.argv[1]
+top, build = sys.argv[1:3]
 PAGE = 4096
 
 
@@ -71,6 +77,18 @@ def descriptors():
     seed("fdinfo", "signalfd", proc(f"fdinfo/{signalfd}"))
 
 
+def image_parts():
+    """This process's vDSO, and the beginning of a small program."""
+    for line in proc("maps").splitlines():
+        if line.endswith("[vdso]"):
+            start, end = (int(x, 16) for x in line.split()[0].split("-"))
+            with open("/proc/self/mem", "rb") as f:
+                f.seek(start)
+                seed("vdso", "own", f.read(end - start))
+    with open("/bin/true", "rb") as f:
+        seed("elf", "true", f.read(1024))
+
+
 def connections():
     preamble = struct.pack("<8sHBBI16s32s", b"corpage\0", 1, 2, 0, 0, b"s" * 16, b"x" * 32)
     seed("preamble", "demand", b"\x07" + preamble)
@@ -102,16 +120,36 @@ def lanes():
             seed(target, str(i), q)
         seed(target, "all", b"".join(requests))
     DATA, ZERO, GONE, ERROR = 1, 2, 3, 4
-    ask = struct.pack("<BHQ", 1, 2, 0x10000)
+    ask = struct.pack("<BHi", 1, 2, 0x10)
     seed("fetch", "data", ask + reply(DATA, 1, 1, 2, 0x10000, payload=b"d" * 2 * PAGE))
     seed("fetch", "zero", ask + reply(ZERO, 0, 1, 1, 0x10000) + reply(ZERO, 1, 1, 1, 0x11000))
     seed("fetch", "gone", ask + reply(ZERO, 0, 1, 1, 0x10000) + reply(GONE, 1, 1, 1, 0x11000))
     seed("fetch", "error", ask + reply(ERROR, 1, 1, 2, 0x10000, error=5))
-    many = struct.pack("<BHQ", 0, 520, 0)
+    top = (1 << 64) - 2 * PAGE
+    seed("fetch", "top", struct.pack("<BHi", 1, 1, -2) + reply(ZERO, 1, 1, 1, top))
+    many = struct.pack("<BHi", 0, 520, 0)
     for at in range(0, 520, 64):
         n = min(64, 520 - at)
         many += reply(ZERO, 1, 0, n, at * PAGE)
     seed("fetch", "many", many)
+
+
+def pager_replies():
+    """Answers to three faults and to the prefetcher; see fuzz_page_reply.c."""
+    DATA, ZERO, GONE, ERROR, RUNS = 1, 2, 3, 4, 5
+
+    def record(how, status, npages=1, flags=1, error=0, payload=b""):
+        return struct.pack("<BBBHI", how, status, flags, npages, error) + payload
+
+    def start(fates, nfaults):
+        return struct.pack("<QB", fates, nfaults)
+
+    runs = struct.pack("<QIIQII", 0, 3, 0, 0x5000, 60, 0)
+    seed("page_reply", "faults", start(0, 3) + record(0, DATA) + record(0, ZERO) + record(0, GONE))
+    seed("page_reply", "bulk", start(0x1021, 1) + record(1, RUNS, 2, 1, 0, runs) +
+         record(1, DATA, 64) + record(0, DATA) + record(1, ZERO, 64) + record(9, GONE, 64))
+    seed("page_reply", "error", start(0x30, 2) + record(0, DATA) + record(0, ERROR, error=5))
+    seed("page_reply", "raw", start(0, 1) + b"\x04" + reply(DATA, 1, 0, 1, 0x700000000000))
 
 
 def daemon_texts():
@@ -146,8 +184,69 @@ reconnect-s = 60
     seed("record", "done", json.dumps({"type": "result", "ok": True, "exit": 0}))
 
 
+def captured(pid, name):
+    """The image and the table of descriptors of a running process."""
+    for target in ("image", "files"):
+        os.makedirs(f"{top}/{target}", exist_ok=True)
+    subprocess.run([f"{build}/tests/fuzz/capture_seeds", str(pid), top], check=True)
+    for target, what in (("image", "skeleton"), ("image", "image"), ("files", "files")):
+        os.rename(f"{top}/{target}/seed-{what}", f"{top}/{target}/seed-{name}-{what}")
+
+
+def many_descriptors():
+    """One of each kind, in the process that is captured."""
+    keep = [os.eventfd(3), *os.pipe(), *socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)]
+    os.write(keep[2], b"in the pipe")
+    keep[3].send(b"a datagram")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("\0cor-fuzz-seeds")
+    listener.listen()
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("127.0.0.1", 0))
+    epoll = select.epoll()
+    epoll.register(keep[0], select.EPOLLIN)
+    libc = ctypes.CDLL(None)
+    timer = libc.timerfd_create(1, 0)
+    libc.timerfd_settime(timer, 0, struct.pack("<qqqq", 1, 0, 100, 0), None)
+    libc.inotify_add_watch(libc.inotify_init1(0), b"/tmp", 2)
+    memory = os.memfd_create("seed")
+    deleted = os.open("/var/tmp", os.O_TMPFILE | os.O_RDWR)
+    os.write(deleted, b"nameless")
+    return keep, listener, udp, epoll, timer, memory, deleted
+
+
+def tasks():
+    null = {f: subprocess.DEVNULL for f in ("stdin", "stdout", "stderr")}
+    with subprocess.Popen([f"{build}/tests/programs/timers"], **null) as task:
+        time.sleep(0.3)         # it has no way to say that its timers run
+        captured(task.pid, "timers")
+        task.kill()
+    ready, child_ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.closerange(0, child_ready)
+        os.closerange(child_ready + 1, 4096)
+        for _ in range(3):
+            os.open("/dev/null", os.O_RDWR)
+        kept = many_descriptors()
+        os.close(child_ready)
+        time.sleep(60)
+        os._exit(len(kept))
+    os.close(child_ready)
+    os.read(ready, 1)
+    os.close(ready)
+    try:
+        captured(child, "python")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 kernel_texts()
+image_parts()
 descriptors()
 connections()
 lanes()
+pager_replies()
 daemon_texts()
+tasks()
