@@ -331,6 +331,8 @@ static int prepare(struct source *s, struct cor_error *err)
 
 	r = capture_skeleton(s, err);
 	if (r == 0)
+		r = cor_capture_owns_memory(s->args->pid, s->skeleton, err);
+	if (r == 0)
 		r = capture_files(s, s->skeleton, false, err);
 	if (r == 0)
 		r = note_descriptor_objects(s, s->skeleton, err);

@@ -98,8 +98,6 @@ int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o, Cor__Ta
 	if (!r)
 		r = cor_capture_memory(&c, err);
 	if (!r)
-		r = cor_refuse_shared_memory(&c, err);
-	if (!r)
 		r = cor_capture_threads(&c, err);
 	if (!r)
 		r = cor_capture_identity(&c, err);

@@ -10,7 +10,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture.h"
 #include "libcor/task/procfs.h"
 
 static const Cor__Task__Object *object_of(const Cor__Task__Memory *m, const struct cor_map_line *l)
@@ -22,7 +22,7 @@ static const Cor__Task__Object *object_of(const Cor__Task__Memory *m, const stru
 }
 
 /* A process that ends meanwhile shares nothing any more. */
-static int look_at(const struct cor_capture *c, pid_t other, struct cor_error *err)
+static int look_at(const Cor__Task__Memory *m, pid_t other, struct cor_error *err)
 {
 	_cleanup_free_ char *maps = NULL, *comm = NULL;
 	struct cor_map_line l;
@@ -34,7 +34,7 @@ static int look_at(const struct cor_capture *c, pid_t other, struct cor_error *e
 		return 0;
 	cursor = maps;
 	while (cor_parse_map_line(&cursor, &l) > 0) {
-		const Cor__Task__Object *o = object_of(c->image->memory, &l);
+		const Cor__Task__Object *o = object_of(m, &l);
 
 		if (!o)
 			continue;
@@ -49,13 +49,13 @@ static int look_at(const struct cor_capture *c, pid_t other, struct cor_error *e
 	return 0;
 }
 
-int cor_refuse_shared_memory(const struct cor_capture *c, struct cor_error *err)
+int cor_capture_owns_memory(pid_t pid, const Cor__Task__Image *skeleton, struct cor_error *err)
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	struct dirent *e;
 	int r = 0;
 
-	if (!c->image->memory->n_objects)
+	if (!skeleton->memory->n_objects)
 		return 0;
 	d = opendir("/proc");
 	if (!d)
@@ -63,8 +63,8 @@ int cor_refuse_shared_memory(const struct cor_capture *c, struct cor_error *err)
 	while (r == 0 && (e = readdir(d))) {
 		pid_t other = (pid_t)atoi(e->d_name);
 
-		if (other > 0 && other != c->pid)
-			r = look_at(c, other, err);
+		if (other > 0 && other != pid)
+			r = look_at(skeleton->memory, other, err);
 	}
 	return r;
 }
