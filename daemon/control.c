@@ -128,7 +128,8 @@ int control_aborted(const struct control_message *m, struct cor_error *err)
 
 	if (!f)
 		return -EPROTO;
-	r = cor_fail(err, f->code < 0 ? f->code : -EIO, "%s", f->text);
+	r = cor_fail(err, f->code < 0 && f->code > -4096 ? f->code : -EIO, "%s",
+		     f->text[0] ? f->text : "the peer gave up without a word");
 	protobuf_c_message_free_unpacked(&f->base, NULL);
 	return r;
 }

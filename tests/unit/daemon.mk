@@ -4,6 +4,7 @@ daemon_tests = tests/unit/test_config \
 	tests/unit/test_request \
 	tests/unit/test_record \
 	tests/unit/test_session_clock \
+	tests/unit/test_control \
 	tests/unit/test_cord \
 	tests/unit/test_progress \
 	tests/unit/test_probe \
@@ -16,6 +17,10 @@ tests_unit_test_request_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_request_LDADD = daemon/libcord.la $(CMOCKA_LIBS)
 tests_unit_test_record_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_record_LDADD = daemon/libcord.la $(CMOCKA_LIBS)
+tests_unit_test_control_SOURCES = tests/unit/test_control.c \
+	daemon/control.c daemon/control.h
+nodist_tests_unit_test_control_SOURCES = daemon/control.pb-c.c
+tests_unit_test_control_LDADD = libcor/libcor-internal.la $(PROTOBUF_C_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_session_clock_SOURCES = tests/unit/test_session_clock.c \
 	daemon/session_clock.c daemon/session_clock.h
 tests_unit_test_session_clock_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)

@@ -1,0 +1,134 @@
+/* Frames of the control channel: round trips, and what a peer may send instead. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <endian.h>
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+#include "libcor/base/cleanup.h"
+
+static int set_up(void **state)
+{
+	static int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	*state = sv;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	int *sv = *state;
+
+	close(sv[0]);
+	close(sv[1]);
+	return 0;
+}
+
+static void message_survives_the_wire(void **state)
+{
+	Cor__Control__Commit sent = COR__CONTROL__COMMIT__INIT, *got;
+	struct control_message m;
+	int *sv = *state;
+
+	sent.epoch = 42;
+	assert_int_equal(control_send(sv[0], CONTROL_COMMIT, &sent.base, NULL), 0);
+	assert_int_equal(control_expect(sv[1], CONTROL_COMMIT, 1000, &m, NULL), 0);
+	got = control_unpack(&m, &cor__control__commit__descriptor, NULL);
+	assert_non_null(got);
+	assert_int_equal(got->epoch, 42);
+	cor__control__commit__free_unpacked(got, NULL);
+	control_message_done(&m);
+}
+
+static void other_message_is_named(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct control_message m;
+	int *sv = *state;
+
+	assert_int_equal(control_send(sv[0], CONTROL_READY, NULL, NULL), 0);
+	assert_int_equal(control_expect(sv[1], CONTROL_COMMIT, 1000, &m, &err), -EPROTO);
+	assert_non_null(strstr(err.text, "ready where commit was due"));
+}
+
+static void abort_becomes_its_error(void **state)
+{
+	const struct cor_error why = { .code = -ENOSPC, .text = "no room" };
+	struct cor_error err = COR_ERROR_INIT;
+	struct control_message m;
+	int *sv = *state;
+
+	control_send_abort(sv[0], &why);
+	assert_int_equal(control_expect(sv[1], CONTROL_COMMIT, 1000, &m, &err), -ENOSPC);
+	assert_string_equal(err.text, "no room");
+}
+
+/* Neither success nor a number that is no errno, and never without a sentence. */
+static void abort_is_always_a_failure(void **state)
+{
+	static const int codes[] = { 0, 7, INT_MIN, -5000 };
+	int *sv = *state;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(codes); i++) {
+		const struct cor_error why = { .code = codes[i] };
+		struct cor_error err = COR_ERROR_INIT;
+		struct control_message m;
+
+		control_send_abort(sv[0], &why);
+		assert_int_equal(control_expect(sv[1], CONTROL_COMMIT, 1000, &m, &err), -EIO);
+		assert_int_equal(err.code, -EIO);
+		assert_true(err.text[0]);
+	}
+}
+
+static void assert_refused(int *sv, const struct control_frame *f, int code)
+{
+	struct control_message m;
+
+	assert_int_equal(send(sv[0], f, sizeof(*f), 0), sizeof(*f));
+	shutdown(sv[0], SHUT_WR);
+	assert_int_equal(control_receive(sv[1], 1000, &m, NULL), code);
+}
+
+static void other_version_is_refused(void **state)
+{
+	const struct control_frame f = { .type = htole16(CONTROL_HELLO), .version = htole16(2) };
+
+	assert_refused(*state, &f, -EPROTO);
+}
+
+static void too_large_a_body_is_refused(void **state)
+{
+	const struct control_frame f = { .length = htole32(CONTROL_BODY_MAX + 1),
+					 .version = htole16(CONTROL_VERSION) };
+
+	assert_refused(*state, &f, -EPROTO);
+}
+
+static void end_inside_a_message_is_an_error(void **state)
+{
+	const struct control_frame f = { .length = htole32(4), .version = htole16(CONTROL_VERSION) };
+
+	assert_refused(*state, &f, -ENOTCONN);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(message_survives_the_wire), T(other_message_is_named), T(abort_becomes_its_error),
+		T(abort_is_always_a_failure), T(other_version_is_refused),
+		T(too_large_a_body_is_refused), T(end_inside_a_message_is_an_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
