@@ -44,7 +44,7 @@ tests_fuzz_fuzz_vma_LDFLAGS = $(fuzz_ldflags) $(wrap)openat
 tests_fuzz_fuzz_vma_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_page_reply_LDFLAGS = $(fuzz_ldflags) \
 	$(wrap)cor_uffd_copy $(wrap)cor_uffd_zero $(wrap)cor_uffd_poison $(wrap)cor_uffd_wake \
-	$(wrap)pager_poll_lane $(wrap)pager_poll_lane_out $(wrap)pager_unpoll $(wrap)pager_mm_read
+	$(wrap)pager_ring_init $(wrap)pager_poll_lane $(wrap)pager_poll_lane_out $(wrap)pager_unpoll $(wrap)pager_mm_read
 tests_fuzz_fuzz_page_reply_LDADD = $(fuzz_libcor)
 
 # task and names: what comes from a peer
@@ -72,7 +72,8 @@ tests_fuzz_fuzz_procfs_status_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_procfs_status_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_procfs_misc_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_procfs_misc_LDADD = $(fuzz_libcor)
-tests_fuzz_fuzz_fdinfo_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_fdinfo_LDFLAGS = $(fuzz_ldflags) $(wrap)cor_slurp $(wrap)open \
+	$(wrap)open_by_handle_at
 tests_fuzz_fuzz_fdinfo_LDADD = $(fuzz_libcor)
 
 # daemon

@@ -1,5 +1,9 @@
-/* /proc/PID/fdinfo/FD, as the kinds of descriptors read it. */
+/* /proc/PID/fdinfo/FD, as the kinds of descriptors read it, and mountinfo, where
+ * they look for an inode. Any file that is read holds the input. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "libcor/names/file_locks.h"
@@ -15,10 +19,36 @@ static int capture_locks(struct cor_file_capture *c, const struct cor_file_seen 
 	return cor_file_locks_capture(seen, out, err);
 }
 
-static void capture(const char *info, Cor__Names__FileKind kind, capture_fn *fn)
+static const char *text;
+
+int __wrap_cor_slurp(int dirfd, const char *path, char **out, size_t *len);
+int __wrap_cor_slurp(int dirfd, const char *path, char **out, size_t *len)
+{
+	*out = fuzz_text(text, strlen(text));
+	if (len)
+		*len = strlen(text);
+	return 0;
+}
+
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+	FUZZ_CHECK((flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT));
+	return dup(0);
+}
+
+int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags);
+int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags)
+{
+	FUZZ_CHECK(handle->handle_bytes <= MAX_HANDLE_SZ);
+	free(fuzz_copy(handle->f_handle, handle->handle_bytes));
+	return dup(0);
+}
+
+static void capture(const char *info, Cor__Names__FileKind kind, int dup, capture_fn *fn)
 {
 	struct cor_file_capture c = { .pid = getpid() };
-	struct cor_file_seen seen = { .fd = 3, .dup = -1, .link = "/some/file", .info = info };
+	struct cor_file_seen seen = { .fd = 3, .dup = dup, .link = "/some/file", .info = info };
 	Cor__Names__OpenFile *file = malloc(sizeof(*file));
 	struct cor_error err = COR_ERROR_INIT;
 
@@ -31,15 +61,23 @@ static void capture(const char *info, Cor__Names__FileKind kind, capture_fn *fn)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static int inotify, timer;
 	char *info = fuzz_text(data, size);
 	uint64_t flags;
 
+	if (!inotify) {
+		inotify = inotify_init1(IN_CLOEXEC);
+		timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	}
+	text = info;
 	(void)cor_fdinfo_u64(info, "flags:", 8, &flags);
-	capture(info, COR__NAMES__FILE_KIND__EVENTFD, cor_file_event.capture);
-	capture(info, COR__NAMES__FILE_KIND__SIGNALFD, cor_file_event.capture);
-	capture(info, COR__NAMES__FILE_KIND__PIDFD_SELF, cor_file_event.capture);
-	capture(info, COR__NAMES__FILE_KIND__EPOLL, cor_file_epoll.capture);
-	capture(info, COR__NAMES__FILE_KIND__REGULAR, capture_locks);
+	capture(info, COR__NAMES__FILE_KIND__EVENTFD, -1, cor_file_event.capture);
+	capture(info, COR__NAMES__FILE_KIND__SIGNALFD, -1, cor_file_event.capture);
+	capture(info, COR__NAMES__FILE_KIND__PIDFD_SELF, -1, cor_file_event.capture);
+	capture(info, COR__NAMES__FILE_KIND__TIMERFD, timer, cor_file_event.capture);
+	capture(info, COR__NAMES__FILE_KIND__EPOLL, -1, cor_file_epoll.capture);
+	capture(info, COR__NAMES__FILE_KIND__INOTIFY, inotify, cor_file_inotify.capture);
+	capture(info, COR__NAMES__FILE_KIND__REGULAR, -1, capture_locks);
 	free(info);
 	return 0;
 }

@@ -61,6 +61,12 @@ void __wrap_cor_uffd_wake(int fd, uint64_t dst, uint64_t len);
 void __wrap_cor_uffd_wake(int fd, uint64_t dst, uint64_t len) {}
 
 /* There is no ring, and there are no events. */
+int __wrap_pager_ring_init(struct cor_pager *p, struct cor_error *err);
+int __wrap_pager_ring_init(struct cor_pager *p, struct cor_error *err)
+{
+	return 0;
+}
+
 void __wrap_pager_poll_lane(struct cor_pager *p, struct pager_lane *l);
 void __wrap_pager_poll_lane(struct cor_pager *p, struct pager_lane *l) {}
 void __wrap_pager_poll_lane_out(struct cor_pager *p, struct pager_lane *l);
@@ -212,7 +218,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < nfaults; i++)
 		pager_fault_new(p, p->root, (i & 1 ? MAP_AT : WHOLE_AT) + i * 7 * PAGE);
 	turn(p, &ends[0]);
-	for (unsigned i = 0; in.size && i < 64; i++) {
+	for (unsigned i = 0; in.size && i < 16; i++) {
 		uint8_t how = fuzz_u8(&in);
 
 		answer(p, &ends[how & 1], &in, how);

@@ -70,10 +70,19 @@ def descriptors():
         fcntl.lockf(f, fcntl.LOCK_SH, 10, 5)
         fcntl.flock(f, fcntl.LOCK_EX)
         seed("fdinfo", "locks", proc(f"fdinfo/{f.fileno()}"))
+    libc = ctypes.CDLL(None)
+    inotify = libc.inotify_init1(0)
+    libc.inotify_add_watch(inotify, b"/tmp", 2)
+    # found in mountinfo, which is the input too
+    seed("fdinfo", "inotify", proc(f"fdinfo/{inotify}") + "27 1 254:0 / /a\\040b rw - ext4 x rw\n" +
+         proc("mountinfo", 4))
+    timer = libc.timerfd_create(1, 0)
+    libc.timerfd_settime(timer, 0, struct.pack("<qqqq", 1, 0, 100, 0), None)
+    seed("fdinfo", "timerfd", proc(f"fdinfo/{timer}"))
     pidfd = os.pidfd_open(os.getpid())
     seed("fdinfo", "pidfd", proc(f"fdinfo/{pidfd}"))
     mask = ctypes.create_string_buffer(struct.pack("<Q", 0x4002), 128)
-    signalfd = ctypes.CDLL(None).signalfd(-1, mask, 0)
+    signalfd = libc.signalfd(-1, mask, 0)
     seed("fdinfo", "signalfd", proc(f"fdinfo/{signalfd}"))
 
 
@@ -150,6 +159,37 @@ def pager_replies():
          record(1, DATA, 64) + record(0, DATA) + record(1, ZERO, 64) + record(9, GONE, 64))
     seed("page_reply", "error", start(0x30, 2) + record(0, DATA) + record(0, ERROR, error=5))
     seed("page_reply", "raw", start(0, 1) + b"\x04" + reply(DATA, 1, 0, 1, 0x700000000000))
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def field(number, value):
+    """One field of a protobuf message: a number or bytes."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def control_frames():
+    def frame(kind, body=b""):
+        return struct.pack("<IHH", len(body), kind, 1) + body
+
+    hello = (field(1, b"here") + field(2, b"6.18") + field(3, b"s" * 16) + field(4, b"x" * 32) +
+             field(5, 1234) + field(6, b"sh") + field(7, field(1, b"task") + field(2, 1)))
+    progress = b"".join(field(i, i * 1000) for i in range(1, 10))
+    bodies = {1: hello, 3: field(1, b"task") + field(2, b"files") + field(3, 1), 4: field(1, 1),
+              5: field(1, 10 ** 18) + field(2, 10 ** 18), 7: field(1, 800), 8: field(1, 7),
+              9: field(1, 4321), 10: progress, 11: field(1, progress), 12: b"",
+              13: field(1, (1 << 64) - 2) + field(2, b"no such file")}
+    for kind, body in bodies.items():
+        seed("control", str(kind), frame(kind, body))
+    seed("control", "three", frame(8, bodies[8]) + frame(12) + frame(13, bodies[13]))
 
 
 def daemon_texts():
@@ -248,5 +288,6 @@ descriptors()
 connections()
 lanes()
 pager_replies()
+control_frames()
 daemon_texts()
 tasks()
