@@ -108,7 +108,8 @@ static int fill(const Cor__Names__OpenFile *file, int fd)
 		rc = cor_write_full(fd, file->content.data, file->content.len);
 	if (rc == 0 && fchown(fd, file->uid, file->gid) < 0)
 		rc = -errno;
-	if (rc == 0 && fchmod(fd, file->mode & 07777) < 0)
+	/* a peer's bytes never become a program that runs as someone else */
+	if (rc == 0 && fchmod(fd, file->mode & 0777) < 0)
 		rc = -errno;
 	return rc;
 }

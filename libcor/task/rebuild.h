@@ -101,7 +101,8 @@ int cor_rebuild_release(struct cor_rebuild *rb, struct cor_error *err);
 int cor_rebuild_check_files(const Cor__Task__Memory *memory, bool *file_ok, struct cor_error *err);
 
 /* Makes the object here, empty, with its size: a descriptor. A tmpfs file whose
- * name is in use here is made without a name. */
+ * name is in use here, or not in /dev/shm, is made without a name; no file is
+ * made set-user-ID. */
 int cor_rebuild_make_object(const Cor__Task__Object *object, struct cor_error *err);
 
 /* Sets a memfd's seals: once its content is there (sealed it cannot be filled),

@@ -1,11 +1,13 @@
 /* Files and shared memory objects behind an arriving task's mappings. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -45,11 +47,33 @@ int cor_rebuild_check_files(const Cor__Task__Memory *memory, bool *file_ok, stru
 	return 0;
 }
 
-/* In /dev/shm under its name; without a name where it had none, or where the
- * name is in use here: then the bytes are the task's own nevertheless. */
+#define SHM "/dev/shm/"
+
+/* Makes the file under its name: in /dev/shm only, links and ".." not followed. The
+ * name is a peer's, our privileges are root's, and elsewhere there are files that
+ * the system obeys. -EXDEV: not there; -errno. */
+static int open_in_shm(const char *name, mode_t mode)
+{
+	_cleanup_close_ int dir = open(SHM, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct open_how how = {
+		.flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, .mode = mode,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+	};
+	long fd;
+
+	if (strncmp(name, SHM, strlen(SHM)))
+		return -EXDEV;
+	if (dir < 0)
+		return -errno;
+	fd = syscall(SYS_openat2, dir, name + strlen(SHM), &how, sizeof(how));
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* In /dev/shm under its name; without a name where it had none or another place,
+ * or where the name is in use here: then the bytes are the task's own nevertheless. */
 static int open_tmpfs(const Cor__Task__Object *o, struct cor_error *err)
 {
-	mode_t mode = o->mode ? o->mode & 07777 : 0600;
+	mode_t mode = o->mode ? o->mode & 0777 : 0600;
 	char dir[4096];
 	char *slash;
 	int fd;
@@ -58,13 +82,13 @@ static int open_tmpfs(const Cor__Task__Object *o, struct cor_error *err)
 		return cor_fail(err, -EPROTO, "shared memory object %u has the odd path '%s'", o->id,
 				o->name);
 	if (!o->unlinked) {
-		fd = open(o->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+		fd = open_in_shm(o->name, mode);
 		if (fd >= 0) {
 			fchmod(fd, mode);       /* whatever our umask is */
 			return fd;
 		}
-		if (errno != EEXIST)
-			return cor_fail_errno(err, "cannot make %s", o->name);
+		if (fd != -EEXIST && fd != -EXDEV && fd != -ELOOP)
+			return cor_fail_code(err, fd, "cannot make %s", o->name);
 	}
 	strcpy(dir, o->name);
 	slash = strrchr(dir, '/');
@@ -88,7 +112,7 @@ static int open_memfd(const Cor__Task__Object *o, struct cor_error *err)
 	if (fd < 0)
 		return cor_fail_errno(err, "cannot make shared memory for object %u (%s)", o->id, name);
 	if (o->mode)
-		fchmod(fd, o->mode & 07777);
+		fchmod(fd, o->mode & 0777);
 	return fd;
 }
 
