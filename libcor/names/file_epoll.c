@@ -76,12 +76,14 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 							      Cor__Names__EpollItem,
 							      cor__names__epoll_item__init);
 		unsigned long long data;
+		char text[128];
 
 		if (!item)
 			return -ENOMEM;
-		if (sscanf(line, "%d events: %x data: %llx", &item->fd, &item->events, &data) != 3)
+		cor_fdinfo_line(line, text, sizeof(text));
+		if (sscanf(text, "%d events: %x data: %llx", &item->fd, &item->events, &data) != 3)
 			return cor_fail(err, -EOPNOTSUPP, "descriptor %d: its epoll item is not "
-					"understood: %.60s", seen->fd, line);
+					"understood: %.60s", seen->fd, text);
 		item->data = data;
 		line = strchr(line, '\n');
 		line = line ? cor_fdinfo_find(line + 1, "tfd:") : NULL;

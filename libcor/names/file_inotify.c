@@ -35,21 +35,23 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 
 /* "wd:3 ino:1 sdev:15 mask:100 ignored_mask:0 fhandle-bytes:c fhandle-type:81
  * f_handle:0100...", all hexadecimal. False: no handle. */
-static bool parse(const char *line, struct watch *w)
+static bool parse(const char *text, struct watch *w)
 {
 	struct file_handle *handle = (struct file_handle *)w->room;
+	char line[160 + 2 * MAX_HANDLE_SZ];
 	int used = 0;
 
+	cor_fdinfo_line(text, line, sizeof(line));
 	if (sscanf(line, "wd:%x ino:%lx sdev:%x mask:%x ignored_mask:%*x fhandle-bytes:%x "
 		   "fhandle-type:%x f_handle:%n", &w->wd, &w->ino, &w->sdev, &w->mask,
 		   &handle->handle_bytes, (unsigned *)&handle->handle_type, &used) != 6 || !used ||
-	    handle->handle_bytes > MAX_HANDLE_SZ)
+	    handle->handle_bytes > MAX_HANDLE_SZ ||
+	    strspn(line + used, "0123456789abcdef") < 2 * (size_t)handle->handle_bytes)
 		return false;
 	for (unsigned i = 0; i < handle->handle_bytes; i++) {
-		unsigned byte;
+		unsigned byte = 0;
 
-		if (sscanf(line + used + 2 * i, "%2x", &byte) != 1)
-			return false;
+		sscanf(line + used + 2 * i, "%2x", &byte);
 		handle->f_handle[i] = (unsigned char)byte;
 	}
 	return true;

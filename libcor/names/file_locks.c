@@ -11,13 +11,15 @@
 
 /* One line after its "lock:", such as
  *	1: POSIX  ADVISORY  WRITE 1234 08:02:131 0 EOF */
-static int parse(const char *line, const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+static int parse(const char *text, const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 		 struct cor_error *err)
 {
 	char class[8], mandatory[12], mode[12], last[24];
 	Cor__Names__LockRecord *lock;
 	unsigned long long start;
+	char line[160];
 
+	cor_fdinfo_line(text, line, sizeof(line));
 	if (sscanf(line, "%*d: %7s %11s %11s %*d %*s %llu %23s", class, mandatory, mode, &start,
 		   last) != 5)
 		return cor_fail(err, -EOPNOTSUPP, "descriptor %d: %s has a lock that is not "

@@ -71,6 +71,15 @@ const char *cor_fdinfo_find(const char *info, const char *key)
 	return NULL;
 }
 
+void cor_fdinfo_line(const char *text, char *line, size_t size)
+{
+	size_t len = strcspn(text, "\n");
+
+	len = COR_MIN(len, size - 1);
+	memcpy(line, text, len);
+	line[len] = 0;
+}
+
 int cor_fdinfo_u64(const char *info, const char *key, int base, uint64_t *out)
 {
 	const char *text = cor_fdinfo_find(info, key);

@@ -134,7 +134,11 @@ int cor_file_refuse_shared(struct cor_error *err, const struct cor_file_seen *se
  * KEY includes its colon; blanks before the value are skipped. */
 const char *cor_fdinfo_find(const char *info, const char *key);
 
-/* The same as a number. -ENOENT, -EINVAL. */
+/* Copies the rest of the line at text, cut to size - 1 bytes, for sscanf(3): that
+ * measures what it is given to its very end, for each line of a long text anew. */
+void cor_fdinfo_line(const char *text, char *line, size_t size);
+
+/* The value of KEY as a number. -ENOENT, -EINVAL. */
 int cor_fdinfo_u64(const char *info, const char *key, int base, uint64_t *out);
 
 /* The files of the capture with that inode: their number, and where the slice of

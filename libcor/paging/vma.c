@@ -41,8 +41,10 @@ static int find_in_text(int proc_dir, uint64_t addr, struct cor_vma *out)
 		return -ESRCH;
 	for (const char *line = text; line && *line; ) {
 		struct cor_vma v;
+		char head[128] = "";    /* without the name: sscanf measures all that it gets */
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %" SCNu64,
+		memcpy(head, line, strnlen(line, sizeof(head) - 1));
+		if (sscanf(head, "%" SCNx64 "-%" SCNx64 " %*s %" SCNx64 " %*s %" SCNu64,
 			   &v.start, &v.end, &v.offset, &v.inode) != 4)
 			return -EPROTO;
 		if (v.start >> 63)      /* [vsyscall] is no mapping; PROCMAP_QUERY omits it too */
