@@ -80,7 +80,7 @@ static int handle(const char *buf, ssize_t len, bool dump, visit_fn visit, void 
 {
 	int left = (int)len;
 
-	for (const struct nlmsghdr *h = (const struct nlmsghdr *)buf; NLMSG_OK(h, left);
+	for (const struct nlmsghdr *h = (const struct nlmsghdr *)buf; NLMSG_OK(h, (unsigned)left);
 	     h = NLMSG_NEXT(h, left)) {
 		struct cor_unix_socket s;
 

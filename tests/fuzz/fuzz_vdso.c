@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (r == 0) {
 		look(&v);
 		if (own && cor_vdso_parse(&now, own, OWN_MAX, NULL) == 0)
-			for (size_t at = 0; at < size; at += 61)
+			for (size_t at = 1; at < size; at *= 7)
 				(void)cor_vdso_in_jump(&v, &now, at);
 	}
 	if (own)
