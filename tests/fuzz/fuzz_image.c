@@ -184,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(job.object_fds);
 	free(job.old_vdso);
 	free(job.regions);
+	free(rb.detours);
 	cor_layout_clear(&job.all);
 	cor_layout_clear(&job.stub);
 	cor__task__image__free_unpacked(image, NULL);

@@ -86,14 +86,17 @@ def descriptors():
     seed("fdinfo", "signalfd", proc(f"fdinfo/{signalfd}"))
 
 
+def own_vdso():
+    line = next(x for x in proc("maps").splitlines() if x.endswith("[vdso]"))
+    start, end = (int(x, 16) for x in line.split()[0].split("-"))
+    with open("/proc/self/mem", "rb") as f:
+        f.seek(start)
+        return f.read(end - start)
+
+
 def image_parts():
     """This process's vDSO, and the beginning of a small program."""
-    for line in proc("maps").splitlines():
-        if line.endswith("[vdso]"):
-            start, end = (int(x, 16) for x in line.split()[0].split("-"))
-            with open("/proc/self/mem", "rb") as f:
-                f.seek(start)
-                seed("vdso", "own", f.read(end - start))
+    seed("vdso", "own", own_vdso())
     with open("/bin/true", "rb") as f:
         seed("elf", "true", f.read(1024))
 
@@ -190,6 +193,32 @@ def control_frames():
     for kind, body in bodies.items():
         seed("control", str(kind), frame(kind, body))
     seed("control", "three", frame(8, bodies[8]) + frame(12) + frame(13, bodies[13]))
+
+
+def images():
+    """Every kind of mapping, and mappings that leave no room."""
+    def run(start, npages):
+        return field(9, field(1, start) + field(2, npages))
+
+    def vma(start, end, kind, rest=b""):
+        return field(1, field(1, start) + field(2, end) + field(3, 3) + field(4, kind) + rest)
+
+    def image(memory):
+        return field(1, field(1, 77) + field(4, b"/")) + field(2, memory) + field(3, field(1, 77))
+
+    file = field(2, field(1, b"/lib/x.so") + field(2, 4097))
+    objects = field(3, field(1, 1) + field(3, b"m")) + field(3, field(1, 2) + field(2, 2))
+    anon, private, shared, shmem, shmem_private, vdso, vvar = range(7)
+    kinds = (vma(0x10000, 0x14000, anon, field(5, 1) + field(11, b"[anon:heap]")) +
+             vma(0x20000, 0x28000, private, run(0x21000, 2) + field(10, 1)) +
+             vma(0x30000, 0x34000, shared, field(6, 0x1000)) +
+             vma(0x40000, 0x44000, shmem, field(8, 1)) +
+             vma(0x50000, 0x58000, shmem_private, field(8, 2) + run(0x51000, 1) + run(0x54000, 2)) +
+             vma(0x60000, 0x64000, vvar) + vma(0x64000, 0x66000, vdso))
+    seed("image", "kinds", image(kinds + file + objects + field(17, own_vdso())))
+    wide = (vma(0x10000, 0x100000000, anon) + vma(0x200000000, 0x7ffff0000000, anon) +
+            vma(0x7ffff0001000, 0x7ffff0005000, vvar) + vma(0x7ffff0005000, 0x7ffff0007000, vdso))
+    seed("image", "wide", image(wide + field(17, own_vdso())))
 
 
 def daemon_texts():
@@ -289,5 +318,6 @@ connections()
 lanes()
 pager_replies()
 control_frames()
+images()
 daemon_texts()
 tasks()
