@@ -42,6 +42,14 @@ struct destination {
 	bool cancelled;
 	Cor__Task__Image *image;        /* the skeleton, then the image */
 	Cor__Names__FileTable *files;
+	Cor__Task__Image *skeleton;     /* once the image is here */
+	Cor__Names__FileTable *skeleton_files;
+	bool ahead;                     /* descriptors and memory of the skeleton are in place */
+	bool *file_ok;                  /* by file of the image */
+	struct cor_region *regions;     /* what is lazy */
+	unsigned nregions;
+	struct session_clocks offsets;  /* of the task's time namespace */
+	bool time_ns;
 	struct cor_rebuild *rebuild;
 	struct cor_pager *pager;
 	int *objects;                   /* descriptor of object i + 1 */
@@ -150,7 +158,16 @@ static int hello(struct destination *d, struct cor_error *err)
 	return control_send(d->control, CONTROL_HELLO_REPLY, &reply.base, err);
 }
 
-/* Replaces d->image and d->files by what the message carries. */
+static void forget_task(Cor__Task__Image *image, Cor__Names__FileTable *files)
+{
+	if (image)
+		cor__task__image__free_unpacked(image, NULL);
+	if (files)
+		cor__names__file_table__free_unpacked(files, NULL);
+}
+
+/* d->image and d->files are what the message carries; what they were before is
+ * kept as what was built ahead. */
 static int unpack_task(struct destination *d, const ProtobufCBinaryData *task,
 		       const ProtobufCBinaryData *files, struct cor_error *err)
 {
@@ -160,16 +177,11 @@ static int unpack_task(struct destination *d, const ProtobufCBinaryData *task,
 	/* the CPU and the clocks travel in the skeleton only */
 	if (!image || !table || !image->memory || !image->identity || !image->n_threads ||
 	    (!d->image && (!image->cpu || !image->clock))) {
-		if (image)
-			cor__task__image__free_unpacked(image, NULL);
-		if (table)
-			cor__names__file_table__free_unpacked(table, NULL);
+		forget_task(image, table);
 		return cor_fail(err, -EPROTO, "the task's image cannot be read");
 	}
-	if (d->image)
-		cor__task__image__free_unpacked(d->image, NULL);
-	if (d->files)
-		cor__names__file_table__free_unpacked(d->files, NULL);
+	d->skeleton = d->image;
+	d->skeleton_files = d->files;
 	d->image = image;
 	d->files = table;
 	return 0;
@@ -178,8 +190,7 @@ static int unpack_task(struct destination *d, const ProtobufCBinaryData *task,
 /* The offsets for the task's time namespace. Of several probes the one with the
  * shortest round trip counts; half of it is added, so that the task's clock
  * is never behind: the freeze is longer than any round trip. */
-static int measure_clocks(struct destination *d, struct cor_rebuild_plan *plan,
-			  struct cor_error *err)
+static int measure_clocks(struct destination *d, struct cor_error *err)
 {
 	uint64_t best = UINT64_MAX;
 
@@ -208,8 +219,7 @@ static int measure_clocks(struct destination *d, struct cor_rebuild_plan *plan,
 			return r;
 		if (trip < best) {
 			best = trip;
-			plan->monotonic_offset_ns = offsets.monotonic_ns;
-			plan->boottime_offset_ns = offsets.boottime_ns;
+			d->offsets = offsets;
 		}
 	}
 	return 0;
@@ -237,62 +247,36 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 {
 	struct cor_rebuild_plan plan = {
 		.skeleton = d->image, .call = stub_call, .arg = d, .report = -1,
+		.time_ns = d->time_ns,
+		.monotonic_offset_ns = d->offsets.monotonic_ns,
+		.boottime_offset_ns = d->offsets.boottime_ns,
 		.force_pid_ns = d->args->config->task.force_pid_ns,
 		.force_foreign_vdso = d->args->config->task.force_foreign_vdso,
 	};
-	int report[2] = { -1, -1 }, r = 0;
+	int report[2] = { -1, -1 }, r;
 
 	/* room for descriptors that the task opens before the freeze */
 	d->stub_keep_from = COR_MAX(cor_files_max_fd(d->files) + 1, 0) + 512;
 	plan.max_fd = d->stub_keep_from;
-	if (!session_clocks_same(d->image->clock) || d->args->config->task.force_time_ns) {
-		plan.time_ns = true;
-		r = measure_clocks(d, &plan, err);
-	}
-	if (r < 0)
-		return r;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
 		return cor_fail_errno(err, "socketpair");
 	plan.report = report[1];
 	r = cor_rebuild_begin(&d->rebuild, &plan, err);
 	close(report[1]);
+	cor_closep(&d->report);
 	d->report = report[0];
 	return r;
 }
 
-static int prepare(struct destination *d, struct cor_error *err)
+static int begin_again(struct destination *d, struct cor_error *err)
 {
-	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
-	Cor__Control__Prepare *p;
-	struct control_message m;
-	int r = control_expect(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS, &m, err);
-
-	if (r < 0)
-		return r;
-	p = control_unpack(&m, &cor__control__prepare__descriptor, err);
-	control_message_done(&m);
-	if (!p)
-		return -EPROTO;
-	d->prefetch = p->prefetch;
-	d->hooks = p->hooks;
-	r = unpack_task(d, &p->task, &p->files, err);
-	cor__control__prepare__free_unpacked(p, NULL);
-	if (r == 0)
-		r = cor_capture_admissible(d->image, err);
-	if (r == 0)
-		r = cor_files_check(d->files, err);
-	if (r == 0)
-		r = begin_rebuild(d, err);
-	/* behind the fork of the supervisor, which is to have nothing of it */
-	if (r == 0)
-		r = cor_pager_new(&d->pager, d->ctx, err);
-	if (r < 0)
-		return r;
-	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
-	return control_send(d->control, CONTROL_PREPARED, &reply.base, err);
+	cor_rebuild_abort(d->rebuild);
+	d->rebuild = NULL;
+	d->ahead = false;
+	return begin_rebuild(d, err);
 }
 
-/* ---- rebuild --------------------------------------------------------------------- */
+/* ---- descriptors and memory: ahead, and in the freeze -------------------------------- */
 
 /* Will a lane be needed before the pager has it? */
 static bool objects_to_fetch(const Cor__Task__Image *image)
@@ -355,6 +339,7 @@ static int make_objects(struct destination *d, struct cor_error *err)
 {
 	const Cor__Task__Memory *mem = d->image->memory;
 
+	free(d->objects);
 	d->objects = calloc(mem->n_objects + 1, sizeof(int));
 	if (!d->objects)
 		return cor_fail(err, -ENOMEM, "out of memory");
@@ -399,6 +384,99 @@ static int rebuild_files(struct destination *d, struct cor_error *err)
 	return cor_rebuild_call(d->rebuild, STUB_FILES, buf, len, d->objects, d->nobjects, err);
 }
 
+/* The descriptors, then the memory of d->image, in a fresh stub. */
+static int build(struct destination *d, struct cor_error *err)
+{
+	int r = make_objects(d, err);
+
+	free(d->file_ok);
+	free(d->regions);
+	d->regions = NULL;
+	d->file_ok = calloc(d->image->memory->n_files + 1, sizeof(bool));
+	if (r == 0 && !d->file_ok)
+		r = cor_fail(err, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = rebuild_files(d, err);
+	if (r == 0)
+		r = cor_rebuild_check_files(d->image->memory, d->file_ok, err);
+	if (r == 0)
+		r = cor_rebuild_memory(d->rebuild, d->image, d->file_ok, d->objects, d->nobjects,
+				       &d->regions, &d->nregions, err);
+	return r;
+}
+
+/* As much as can be before the freeze. That it cannot (the task holds an address or
+ * a lock that both hosts see, or shared memory) is no failure: then all of it is
+ * done in the freeze. */
+static int build_ahead(struct destination *d, struct cor_error *err)
+{
+	if (d->image->memory->n_objects)
+		return 0;
+	if (build(d, NULL) < 0)
+		return begin_again(d, err);
+	d->ahead = true;
+	return 0;
+}
+
+static int build_in_freeze(struct destination *d, struct cor_error *err)
+{
+	if (d->ahead && cor_files_update(cor_rebuild_pid(d->rebuild), d->skeleton_files, d->files,
+					 NULL) == 0 &&
+	    cor_rebuild_memory_update(d->rebuild, d->skeleton, d->image, d->file_ok, &d->regions,
+				      &d->nregions, NULL) == 0)
+		return 0;
+	if (d->ahead) {
+		int r = begin_again(d, err);
+
+		if (r < 0)
+			return r;
+	}
+	return build(d, err);
+}
+
+/* ---- prepare, as a whole -------------------------------------------------------------- */
+
+static int prepare(struct destination *d, struct cor_error *err)
+{
+	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
+	Cor__Control__Prepare *p;
+	struct control_message m;
+	int r = control_expect(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS, &m, err);
+
+	if (r < 0)
+		return r;
+	p = control_unpack(&m, &cor__control__prepare__descriptor, err);
+	control_message_done(&m);
+	if (!p)
+		return -EPROTO;
+	d->prefetch = p->prefetch;
+	d->hooks = p->hooks;
+	r = unpack_task(d, &p->task, &p->files, err);
+	cor__control__prepare__free_unpacked(p, NULL);
+	if (r == 0)
+		d->time_ns = !session_clocks_same(d->image->clock) ||
+			     d->args->config->task.force_time_ns;
+	if (r == 0)
+		r = cor_capture_admissible(d->image, err);
+	if (r == 0)
+		r = cor_files_check(d->files, err);
+	if (r == 0 && d->time_ns)
+		r = measure_clocks(d, err);
+	if (r == 0)
+		r = begin_rebuild(d, err);
+	if (r == 0)
+		r = build_ahead(d, err);
+	/* behind the fork of the supervisor, which is to have nothing of it */
+	if (r == 0)
+		r = cor_pager_new(&d->pager, d->ctx, err);
+	if (r < 0)
+		return r;
+	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
+	return control_send(d->control, CONTROL_PREPARED, &reply.base, err);
+}
+
+/* ---- rebuild ---------------------------------------------------------------------------- */
+
 static int start_pager(struct destination *d, const struct cor_region *regions, unsigned n,
 		       struct cor_error *err)
 {
@@ -418,24 +496,10 @@ static int start_pager(struct destination *d, const struct cor_region *regions, 
 
 static int rebuild(struct destination *d, struct cor_error *err)
 {
-	size_t nfiles = d->image->memory->n_files;
-	_cleanup_free_ bool *file_ok = calloc(nfiles + 1, sizeof(bool));
-	_cleanup_free_ struct cor_region *regions = NULL;
-	unsigned nregions = 0;
-	int r;
+	int r = build_in_freeze(d, err);
 
-	if (!file_ok)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	r = make_objects(d, err);
 	if (r == 0)
-		r = rebuild_files(d, err);
-	if (r == 0)
-		r = cor_rebuild_check_files(d->image->memory, file_ok, err);
-	if (r == 0)
-		r = cor_rebuild_memory(d->rebuild, d->image, file_ok, d->objects, d->nobjects,
-				       &regions, &nregions, err);
-	if (r == 0)
-		r = start_pager(d, regions, nregions, err);
+		r = start_pager(d, d->regions, d->nregions, err);
 	if (r == 0)
 		r = cor_rebuild_threads(d->rebuild, d->image, err);
 	return r;
@@ -464,6 +528,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	cor__control__image__free_unpacked(i, NULL);
 	if (r == 0)
 		r = rebuild(d, err);
+	ready.built_ahead = d->ahead;
 	ready.rebuild_us = (cor_now_ns() - from) / 1000;
 	if (r == 0)
 		r = control_send(d->control, CONTROL_READY, &ready.base, err);
@@ -664,10 +729,10 @@ int session_destination_run(const struct worker_destination_args *a)
 	for (unsigned i = 0; i < d.nobjects; i++)
 		close(d.objects[i]);
 	free(d.objects);
-	if (d.image)
-		cor__task__image__free_unpacked(d.image, NULL);
-	if (d.files)
-		cor__names__file_table__free_unpacked(d.files, NULL);
+	forget_task(d.image, d.files);
+	forget_task(d.skeleton, d.skeleton_files);
+	free(d.file_ok);
+	free(d.regions);
 	cor_closep(&d.control);
 	cor_closep(&d.demand);
 	cor_closep(&d.bulk);

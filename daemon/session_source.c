@@ -1,6 +1,7 @@
 /* The source's side of a migration: one worker process, which traces the task,
  * captures it, serves its ghost's pages and ends it after the drain. The
  * tracer is this process's main thread; the page server has threads of its own. */
+#include <cor/cor.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -47,6 +48,7 @@ struct source {
 	unsigned nextra;
 	struct cor_tracee *tracee;
 	struct cor_page_server *server;
+	struct cor_source *memory;      /* the server's */
 	uint64_t freeze_from_ns;
 	struct cor_hooks hooks;
 	bool have_hooks;
@@ -310,6 +312,55 @@ static int connect_lane(struct source *s, enum cor_connection_kind kind, int *fd
 				CONNECT_TIMEOUT_MS, fd, err);
 }
 
+/* A mapping or, where the task has it open only, a descriptor leads to it. */
+static int open_object(struct source *s, const Cor__Task__Image *image, uint32_t id,
+		       struct cor_error *err)
+{
+	for (size_t i = 0; i < s->files->n_descriptors; i++) {
+		const Cor__Names__Descriptor *d = s->files->descriptors[i];
+		const Cor__Names__OpenFile *f = s->files->files[d->file];
+		_cleanup_close_ int dup = -1;
+		char path[40];
+		int fd;
+
+		if (f->kind != COR__NAMES__FILE_KIND__MEMORY || f->object != id)
+			continue;
+		dup = cor_files_duplicate(s->args->pid, d->fd, err);
+		if (dup < 0)
+			return dup;
+		/* the task may have it for writing only, or at an offset of its own */
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", dup);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		return fd < 0 ? cor_fail_errno(err, "descriptor %d: its memory", d->fd) : fd;
+	}
+	return cor_capture_open_object(s->args->pid, image, id, err);
+}
+
+static int start_server(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
+{
+	struct cor_source *memory = NULL;
+	int r = cor_source_process(&memory, s->args->pid, err);
+
+	for (size_t i = 0; r == 0 && i < image->memory->n_objects; i++) {
+		const Cor__Task__Object *o = image->memory->objects[i];
+		int fd = open_object(s, image, o->id, err);
+
+		r = fd < 0 ? fd : cor_source_process_add_object(memory, (uint16_t)o->id, fd, err);
+	}
+	if (r < 0) {
+		if (memory)
+			memory->ops->close(memory);
+		return r;
+	}
+	s->memory = memory;
+	r = cor_page_server_new(&s->server, memory, err);
+	if (r == 0)
+		r = cor_page_server_add_lane(s->server, take_fd(&s->demand), COR_CONN_DEMAND, err);
+	if (r == 0)
+		r = cor_page_server_add_lane(s->server, take_fd(&s->bulk), COR_CONN_BULK, err);
+	return r;
+}
+
 /* -EAGAIN: children, which may soon be gone. */
 static int capture_skeleton(struct source *s, struct cor_error *err)
 {
@@ -333,7 +384,7 @@ static int prepare(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = cor_capture_owns_memory(s->args->pid, s->skeleton, err);
 	if (r == 0)
-		r = capture_files(s, s->skeleton, false, err);
+		r = capture_files(s, s->skeleton, true, err);
 	if (r == 0)
 		r = note_descriptor_objects(s, s->skeleton, err);
 	if (r < 0)
@@ -352,6 +403,9 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = connect_lane(s, COR_CONN_DEMAND, &s->demand, err);
 	if (r == 0)
 		r = connect_lane(s, COR_CONN_BULK, &s->bulk, err);
+	/* shared memory may still come and go: then it begins in the freeze */
+	if (r == 0 && !s->skeleton->memory->n_objects)
+		r = start_server(s, s->skeleton, err);
 	return r;
 }
 
@@ -448,57 +502,39 @@ static int park(struct source *s, struct cor_error *err)
 	return r;
 }
 
-/* A mapping or, where the task has it open only, a descriptor leads to it. */
-static int open_object(struct source *s, uint32_t id, struct cor_error *err)
+/* A server that was started ahead must still be the one for this task. */
+static int check_server(struct source *s, struct cor_error *err)
 {
-	for (size_t i = 0; i < s->files->n_descriptors; i++) {
-		const Cor__Names__Descriptor *d = s->files->descriptors[i];
-		const Cor__Names__OpenFile *f = s->files->files[d->file];
-		_cleanup_close_ int dup = -1;
-		char path[40];
-		int fd;
+	uint64_t page = s->tracee->threads[0].regs.rsp & ~(uint64_t)(COR_PAGE_SIZE - 1);
+	uint8_t buf[COR_PAGE_SIZE];
 
-		if (f->kind != COR__NAMES__FILE_KIND__MEMORY || f->object != id)
-			continue;
-		dup = cor_files_duplicate(s->args->pid, d->fd, err);
-		if (dup < 0)
-			return dup;
-		/* the task may have it for writing only, or at an offset of its own */
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", dup);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		return fd < 0 ? cor_fail_errno(err, "descriptor %d: its memory", d->fd) : fd;
-	}
-	return cor_capture_open_object(s->args->pid, s->image, id, err);
-}
-
-static int start_server(struct source *s, struct cor_error *err)
-{
-	struct cor_source *memory = NULL;
-	int r = cor_source_process(&memory, s->args->pid, err);
-
-	for (size_t i = 0; r == 0 && i < s->image->memory->n_objects; i++) {
-		const Cor__Task__Object *o = s->image->memory->objects[i];
-		int fd = open_object(s, o->id, err);
-
-		r = fd < 0 ? fd : cor_source_process_add_object(memory, (uint16_t)o->id, fd, err);
-	}
-	if (r < 0) {
-		if (memory)
-			memory->ops->close(memory);
-		return r;
-	}
-	r = cor_page_server_new(&s->server, memory, err);
-	if (r == 0)
-		r = cor_page_server_add_lane(s->server, take_fd(&s->demand), COR_CONN_DEMAND, err);
-	if (r == 0)
-		r = cor_page_server_add_lane(s->server, take_fd(&s->bulk), COR_CONN_BULK, err);
-	return r;
+	if (!s->server)
+		return start_server(s, s->image, err);
+	if (s->image->memory->n_objects)
+		return cor_fail(err, -EAGAIN, "process %d made shared memory while its migration "
+				"was prepared; try again", s->args->pid);
+	if (s->memory->ops->read(s->memory, 0, page, 1, buf) != 1)
+		return cor_fail(err, -EAGAIN, "process %d executed another program while its "
+				"migration was prepared; try again", s->args->pid);
+	return 0;
 }
 
 static void set_us(struct source *s, const char *key, uint64_t from_ns, uint64_t to_ns)
 {
 	json_object_set_new(s->session.figures, key,
 			    json_integer((json_int_t)((to_ns - from_ns) / 1000)));
+}
+
+static void note_ready(struct source *s, const struct control_message *m)
+{
+	Cor__Control__Ready *r = control_unpack(m, &cor__control__ready__descriptor, NULL);
+
+	if (!r)
+		return;
+	json_object_set_new(s->session.figures, "built_ahead", json_boolean(r->built_ahead));
+	json_object_set_new(s->session.figures, "destination_us",
+			    json_integer((json_int_t)r->rebuild_us));
+	cor__control__ready__free_unpacked(r, NULL);
 }
 
 /* From the first stopped thread to the answer that the task runs over there: an
@@ -514,7 +550,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 	captured = cor_now_ns();
 	r = park(s, err);
 	if (r == 0)
-		r = start_server(s, err);
+		r = check_server(s, err);
 	if (r == 0)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
 	FAULT_POINT("image-sent");
@@ -522,6 +558,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 		r = control_expect(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "%s", s->args->dest);
+	note_ready(s, &m);
 	control_message_done(&m);
 	ready = cor_now_ns();
 	if (cancelled(s, NULL))

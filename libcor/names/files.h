@@ -60,6 +60,12 @@ int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err);
 int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
 		      unsigned nobjects, int keep_from, struct cor_error *err);
 
+/* On the destination: the process pid has the descriptors of built, which was
+ * captured with_content from the running task; now is what the stopped task has.
+ * Moves offsets on. -ESTALE: more than offsets has changed; nothing is done then. */
+int cor_files_update(pid_t pid, const Cor__Names__FileTable *built,
+		     const Cor__Names__FileTable *now, struct cor_error *err);
+
 /* On the source, between the last capture and the destination's restore: the
  * stopped task gives up the addresses that its sockets have, so that the destination
  * can take them where it is in the same network namespace, and so that no client

@@ -19,5 +19,5 @@ libcor_sources += \
 	libcor/names/files_holders.c libcor/names/files_holders.h \
 	libcor/names/files_capture.c \
 	libcor/names/files_check.c libcor/names/files_place.h \
-	libcor/names/files_restore.c libcor/names/files_park.c \
+	libcor/names/files_restore.c libcor/names/files_update.c libcor/names/files_park.c \
 	libcor/names/files_park_locks.c

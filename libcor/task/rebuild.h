@@ -81,6 +81,15 @@ int cor_rebuild_memory(struct cor_rebuild *rb, const Cor__Task__Image *image,
 		       const bool *file_ok, const int *object_fds, unsigned nobjects,
 		       struct cor_region **regions, unsigned *nregions, struct cor_error *err);
 
+/* Where cor_rebuild_memory() was given the skeleton ahead of the freeze (built), this
+ * brings it up to the image and writes the image's pages; *regions, from there, are
+ * corrected. -ESTALE: too much has changed, or there is shared memory; abort and begin
+ * again. */
+int cor_rebuild_memory_update(struct cor_rebuild *rb, const Cor__Task__Image *built,
+			      const Cor__Task__Image *image, const bool *file_ok,
+			      struct cor_region **regions, unsigned *nregions,
+			      struct cor_error *err);
+
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 

@@ -99,6 +99,27 @@ static int open_tmpfs(const Cor__Task__Object *o, struct cor_error *err)
 	return fd;
 }
 
+/* As mmap(2) makes it, so that maps shows what it showed: reached through
+ * /proc/self/map_files, which needs CAP_CHECKPOINT_RESTORE (proc(5)). */
+static int open_anon(const Cor__Task__Object *o, struct cor_error *err)
+{
+	size_t len = ((size_t)o->size + COR_PAGE_SIZE - 1) & ~(size_t)(COR_PAGE_SIZE - 1);
+	char path[64];
+	void *at;
+	int fd;
+
+	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return cor_fail_errno(err, "cannot make shared memory for object %u", o->id);
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)at,
+		 (unsigned long)at + len);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		cor_fail_errno(err, "cannot open shared memory object %u", o->id);
+	munmap(at, len);
+	return fd < 0 ? err ? err->code : -EACCES : fd;
+}
+
 static int open_memfd(const Cor__Task__Object *o, struct cor_error *err)
 {
 	bool sealable = o->kind == COR__TASK__OBJECT_KIND__OBJECT_MEMFD && !(o->seals & F_SEAL_SEAL);
@@ -119,8 +140,11 @@ static int open_memfd(const Cor__Task__Object *o, struct cor_error *err)
 int cor_rebuild_make_object(const Cor__Task__Object *o, struct cor_error *err)
 {
 	_cleanup_close_ int fd = -1;
-	int r = o->kind == COR__TASK__OBJECT_KIND__OBJECT_TMPFS ? open_tmpfs(o, err) : open_memfd(o, err);
+	int r;
 
+	if (o->kind == COR__TASK__OBJECT_KIND__OBJECT_ANON && o->size)
+		return open_anon(o, err);
+	r = o->kind == COR__TASK__OBJECT_KIND__OBJECT_TMPFS ? open_tmpfs(o, err) : open_memfd(o, err);
 	if (r < 0)
 		return r;
 	fd = r;

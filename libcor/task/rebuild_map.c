@@ -228,21 +228,24 @@ static int set_name(struct cor_memory_job *job, const Cor__Task__Vma *v, struct 
 	return r < 0 ? r : 0;
 }
 
+int cor_rebuild_map_vma(struct cor_memory_job *job, const Cor__Task__Vma *v,
+			struct cor_error *err)
+{
+	int r = map_one(job, v, err);
+
+	if (v->kind == COR__TASK__VMA_KIND__VDSO || v->kind == COR__TASK__VMA_KIND__VVAR)
+		return r;
+	if (r == 0)
+		r = set_flags(job, v, err);
+	return r < 0 ? r : set_name(job, v, err);
+}
+
 int cor_rebuild_map(struct cor_memory_job *job, struct cor_error *err)
 {
 	const Cor__Task__Memory *m = job->memory;
 	int r = 0;
 
-	for (size_t i = 0; i < m->n_vmas && r == 0; i++) {
-		Cor__Task__VmaKind kind = m->vmas[i]->kind;
-
-		r = map_one(job, m->vmas[i], err);
-		if (kind == COR__TASK__VMA_KIND__VDSO || kind == COR__TASK__VMA_KIND__VVAR)
-			continue;
-		if (r == 0)
-			r = set_flags(job, m->vmas[i], err);
-		if (r == 0)
-			r = set_name(job, m->vmas[i], err);
-	}
+	for (size_t i = 0; i < m->n_vmas && r == 0; i++)
+		r = cor_rebuild_map_vma(job, m->vmas[i], err);
 	return r;
 }

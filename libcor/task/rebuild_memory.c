@@ -26,13 +26,14 @@ static void clear_job(struct cor_memory_job *job)
 
 /* brk, argument and environment areas, the auxiliary vector and /proc/PID/exe
  * (prctl(2), PR_SET_MM_MAP). Needs the old executable unmapped. */
-static int set_mm(struct cor_memory_job *job, struct cor_error *err)
+int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err)
 {
 	const Cor__Task__Memory *m = job->memory;
 	struct prctl_mm_map map = {
 		.start_code = m->start_code, .end_code = m->end_code,
 		.start_data = m->start_data, .end_data = m->end_data,
-		.start_brk = m->start_brk, .brk = m->brk, .start_stack = m->start_stack,
+		/* a skeleton does not know how far the heap reaches */
+		.start_brk = m->start_brk, .brk = m->brk ? m->brk : m->start_brk, .start_stack = m->start_stack,
 		.arg_start = m->arg_start, .arg_end = m->arg_end,
 		.env_start = m->env_start, .env_end = m->env_end,
 		.exe_fd = (uint32_t)-1,
@@ -47,7 +48,7 @@ static int set_mm(struct cor_memory_job *job, struct cor_error *err)
 		return r;
 	map.auxv = (void *)auxv;
 	map.auxv_size = (uint32_t)m->auxv.len;
-	if (m->n_files && job->file_fds[m->exe] >= 0)
+	if (job->file_fds && m->n_files && job->file_fds[m->exe] >= 0)
 		map.exe_fd = (uint32_t)job->file_fds[m->exe];
 	r = cor_batch_data(b, &map, sizeof(map), &at, err);
 	if (r == 0)
@@ -64,7 +65,7 @@ static int finish_calls(struct cor_memory_job *job, struct cor_error *err)
 {
 	const Cor__Task__Identity *id = job->image->identity;
 	struct cor_batch *b = job->rb->batch;
-	int r = set_mm(job, err);
+	int r = cor_rebuild_set_mm(job, err);
 
 	if (r == 0 && id)
 		r = cor_batch_add(b, COR_BATCH_OK, SYS_personality, COR_ARGS(id->personality), err,
@@ -120,7 +121,7 @@ static bool written_here(const struct cor_memory_job *job, const Cor__Task__Vma 
 	return v->kind == COR__TASK__VMA_KIND__SHMEM_PRIVATE;
 }
 
-static int write_pages(struct cor_memory_job *job, struct cor_error *err)
+int cor_rebuild_write_pages(struct cor_memory_job *job, struct cor_error *err)
 {
 	char path[32];
 	_cleanup_close_ int mem = -1;
@@ -178,7 +179,7 @@ int cor_rebuild_memory(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	if (r == 0)
 		r = finish_calls(&job, err);
 	if (r == 0)
-		r = write_pages(&job, err);
+		r = cor_rebuild_write_pages(&job, err);
 	if (r == 0) {
 		rb->stage = COR_REBUILD_MEMORY;
 		*regions = take_ptr(job.regions);

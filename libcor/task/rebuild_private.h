@@ -85,6 +85,13 @@ int cor_rebuild_place_vdso(struct cor_memory_job *job, struct cor_error *err);
 
 /* rebuild_map.c: every mapping, and the list of lazy regions. */
 int cor_rebuild_map(struct cor_memory_job *job, struct cor_error *err);
+int cor_rebuild_map_vma(struct cor_memory_job *job, const Cor__Task__Vma *v,
+			struct cor_error *err);
+
+/* rebuild_memory.c, for rebuild_update.c too: bounds, brk, auxv (the executable as
+ * well where job->file_fds has it); and the image's pages. */
+int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err);
+int cor_rebuild_write_pages(struct cor_memory_job *job, struct cor_error *err);
 
 /* rebuild_process.c: what all threads share. Calls are added to the batch, whose
  * thread is the leader. */
