@@ -410,7 +410,7 @@ static int build(struct destination *d, struct cor_error *err)
  * done in the freeze. */
 static int build_ahead(struct destination *d, struct cor_error *err)
 {
-	if (d->image->memory->n_objects)
+	if (d->image->memory->n_objects || !cor_files_early(d->files))
 		return 0;
 	if (build(d, NULL) < 0)
 		return begin_again(d, err);

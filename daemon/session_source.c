@@ -704,6 +704,7 @@ static void release(struct source *s)
 {
 	remove_moved_objects(s);
 	session_move(&s->session, SESSION_DRAINED, NULL);
+	session_report(&s->session);
 	cor_page_server_free(s->server);
 	s->server = NULL;
 	cor_tracee_kill(s->tracee);

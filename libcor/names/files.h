@@ -60,6 +60,11 @@ int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err);
 int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
 		      unsigned nobjects, int keep_from, struct cor_error *err);
 
+/* May these descriptors be made on the destination while the task still runs and has
+ * them? Not so where others would notice (a socket's name, a lock) or where the
+ * making itself leaves a trace (inotify events). */
+bool cor_files_early(const Cor__Names__FileTable *table);
+
 /* On the destination: the process pid has the descriptors of built, which was
  * captured with_content from the running task; now is what the stopped task has.
  * Moves offsets on. -ESTALE: more than offsets has changed; nothing is done then. */

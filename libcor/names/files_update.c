@@ -10,6 +10,24 @@
 #include "libcor/base/error.h"
 #include "libcor/names/file_ops.h"
 
+/* Kinds that nothing but the task itself can change, or notice. */
+#define EARLY_KINDS (1u << COR__NAMES__FILE_KIND__REGULAR | 1u << COR__NAMES__FILE_KIND__DIRECTORY | \
+		     1u << COR__NAMES__FILE_KIND__DEVICE | 1u << COR__NAMES__FILE_KIND__PIPE | \
+		     1u << COR__NAMES__FILE_KIND__SOCKETPAIR | 1u << COR__NAMES__FILE_KIND__EVENTFD | \
+		     1u << COR__NAMES__FILE_KIND__SIGNALFD | 1u << COR__NAMES__FILE_KIND__EPOLL | \
+		     1u << COR__NAMES__FILE_KIND__PATH | 1u << COR__NAMES__FILE_KIND__INET)
+
+bool cor_files_early(const Cor__Names__FileTable *table)
+{
+	for (size_t i = 0; i < table->n_files; i++) {
+		const Cor__Names__OpenFile *f = table->files[i];
+
+		if (f->kind >= 32 || !(EARLY_KINDS & 1u << f->kind) || f->deleted || f->n_locks)
+			return false;
+	}
+	return true;
+}
+
 static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
 {
 	size_t n = protobuf_c_message_get_packed_size(a);
