@@ -146,10 +146,23 @@ lab_cord_answers()
 	on "$1" cor status >/dev/null 2>&1
 }
 
+# What this shell's parents have left open must not get into the hosts: it would
+# be a reason to refuse their tasks. 255 is bash's own.
+lab_close_inherited()
+{
+	local fd
+
+	for fd in /proc/$$/fd/*; do
+		fd=${fd##*/}
+		[ "$fd" -le 2 ] || [ "$fd" = 255 ] || eval "exec $fd>&-"
+	done
+}
+
 lab_up()
 {
 	local names=("$@") name
 
+	lab_close_inherited
 	[ $# -gt 0 ] || names=(A B)
 	[ "$(id -u)" = 0 ] || skip "the lab needs root, for its namespaces"
 	trap lab_exit EXIT
@@ -218,15 +231,10 @@ on()
 	nsenter -t "${LAB_INIT[$host]}" --net --pid --mount --uts --ipc ${LAB_CLOCK_SHIFT:+--time} -- "$@"
 }
 
-# The files are opened on the host, so that they belong to its mounts; nothing
-# else that this shell or its parents have open gets into a task.
+# The files are opened on the host, so that they belong to its mounts.
 # shellcheck disable=SC2016
 lab_spawn_main='
 	cd "$1" && out=$2 && shift 2 || exit 1
-	for fd in /proc/self/fd/*; do
-		fd=${fd##*/}
-		[ "$fd" -le 2 ] || eval "exec $fd>&-"
-	done
 	setsid "$@" </dev/null >"$out.out" 2>"$out.err" &
 	echo $!'
 
