@@ -652,10 +652,8 @@ static void layout_verify(void)
 	for (unsigned i = 0; i < g_nbefore; i++) {
 		const struct span *b = &g_before[i];
 
-		/* What is private and written may come to be anonymous memory, and what
-		 * is shared and anonymous has a name of the kernel's only. */
-		if (moves_by_itself(b) || !strncmp(b->name, "/memfd:private", 14) ||
-		    !strncmp(b->name, "/dev/zero", 9))
+		/* What is private and written may come to be anonymous memory. */
+		if (moves_by_itself(b) || !strncmp(b->name, "/memfd:private", 14))
 			continue;
 		while (j < n && g_now[j].from < b->from)
 			j++;
