@@ -4,12 +4,16 @@
 #include <endian.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+
+#define SPIN_NS (3 * 1000000ull)
 
 const char *control_type_name(unsigned type)
 {
@@ -86,6 +90,25 @@ static int read_until(int sock, void *buf, size_t len, uint64_t deadline_ns)
 			return errno == ECONNRESET ? -ENOTCONN : -errno;
 	}
 	return 0;
+}
+
+/* Looks again and again for a message, for a short while: waking a sleeping
+ * processor takes longer than what the peer has to do. */
+static void spin(int sock, uint64_t ns)
+{
+	uint64_t until = cor_now_ns() + ns;
+	char byte;
+
+	while (recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN &&
+	       cor_now_ns() < until)
+		sched_yield();
+}
+
+int control_expect_soon(int sock, enum control_type type, int timeout_ms,
+			struct control_message *out, struct cor_error *err)
+{
+	spin(sock, SPIN_NS);
+	return control_expect(sock, type, timeout_ms, out, err);
 }
 
 int control_receive(int sock, int timeout_ms, struct control_message *out, struct cor_error *err)

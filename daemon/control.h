@@ -62,6 +62,10 @@ int control_receive(int sock, int timeout_ms, struct control_message *out, struc
 int control_expect(int sock, enum control_type type, int timeout_ms,
 		   struct control_message *out, struct cor_error *err);
 
+/* The same inside a freeze: spins for some milliseconds before it sleeps. */
+int control_expect_soon(int sock, enum control_type type, int timeout_ms,
+			struct control_message *out, struct cor_error *err);
+
 /* Unpacks the body; NULL with *err when it is not a message of that kind. Free with
  * protobuf_c_message_free_unpacked(). */
 void *control_unpack(const struct control_message *m, const ProtobufCMessageDescriptor *kind,

@@ -515,7 +515,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	int r = await_lanes(d, err);
 
 	if (r == 0)
-		r = control_expect(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, &m, err);
+		r = control_expect_soon(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, &m, err);
 	if (r < 0)
 		return r;
 	session_move(&d->session, SESSION_FREEZE, NULL);
@@ -534,7 +534,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 		r = control_send(d->control, CONTROL_READY, &ready.base, err);
 	FAULT_POINT("ready-sent");
 	if (r == 0)
-		r = control_expect(d->control, CONTROL_COMMIT, ANSWER_TIMEOUT_MS, &m, err);
+		r = control_expect_soon(d->control, CONTROL_COMMIT, ANSWER_TIMEOUT_MS, &m, err);
 	if (r < 0)
 		return r;
 	control_message_done(&m);

@@ -555,7 +555,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
 	FAULT_POINT("image-sent");
 	if (r == 0)
-		r = control_expect(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
+		r = control_expect_soon(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "%s", s->args->dest);
 	note_ready(s, &m);
@@ -573,7 +573,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 	r = control_send(s->control, CONTROL_COMMIT, &c.base, err);
 	FAULT_POINT("commit-sent");
 	if (r == 0)
-		r = control_expect(s->control, CONTROL_RESUMED, -1, &m, err);
+		r = control_expect_soon(s->control, CONTROL_RESUMED, -1, &m, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "in doubt: %s did not confirm the resumption",
 				       s->args->dest);
