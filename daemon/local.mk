@@ -5,7 +5,10 @@ cord_session_sources = \
 	daemon/fault.c daemon/fault.h \
 	daemon/session.c daemon/session.h \
 	daemon/session_clock.c daemon/session_clock.h \
-	daemon/session_destination.c daemon/session_source.c
+	daemon/session_destination.c daemon/session_destination.h \
+	daemon/session_destination_paging.c \
+	daemon/session_source.c daemon/session_source.h \
+	daemon/session_source_paging.c
 
 EXTRA_DIST += daemon/control.proto
 BUILT_SOURCES += daemon/control.pb-c.c daemon/control.pb-c.h

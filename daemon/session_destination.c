@@ -1,7 +1,7 @@
 /* The destination's side of a migration: one worker process, which checks,
  * rebuilds the task by ptrace (this process's main thread) and pages for it (the
- * pager's thread). It ends when nothing is missing any more; the task's
- * supervisor lives on. */
+ * pager's thread; session_destination_paging.c). It ends when nothing is missing
+ * any more; the task's supervisor lives on. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -11,51 +11,15 @@
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
-#include "daemon/session.h"
-#include "daemon/session_clock.h"
-#include "daemon/worker.h"
+#include "daemon/session_destination.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/files.h"
 #include "libcor/paging/fetch.h"
-#include "libcor/paging/pager.h"
-#include "libcor/task/capture.h"
-#include "libcor/task/rebuild.h"
 
-#define ANSWER_TIMEOUT_MS ((int)d->args->config->timeouts.prepare_s * 1000)
-#define PROGRESS_MS         100
 #define CLOCK_PROBES          8
 
 enum stub_op { STUB_FILES = 1 };
-
-struct destination {
-	const struct worker_destination_args *args;
-	struct session session;
-	struct cor_ctx *ctx;
-	int control;
-	int demand, bulk;               /* lanes before the pager has them */
-	int report;                     /* the supervisor's exit report, on its way to cord */
-	bool prefetch;
-	bool paging;                    /* lanes that come are replacements */
-	uint64_t hooks;                 /* address of the program's hook words; 0: none */
-	bool cancelled;
-	Cor__Task__Image *image;        /* the skeleton, then the image */
-	Cor__Names__FileTable *files;
-	Cor__Task__Image *skeleton;     /* once the image is here */
-	Cor__Names__FileTable *skeleton_files;
-	bool ahead;                     /* descriptors and memory of the skeleton are in place */
-	bool *file_ok;                  /* by file of the image */
-	struct cor_region *regions;     /* what is lazy */
-	unsigned nregions;
-	struct session_clocks offsets;  /* of the task's time namespace */
-	bool time_ns;
-	struct cor_rebuild *rebuild;
-	struct cor_pager *pager;
-	int *objects;                   /* descriptor of object i + 1 */
-	unsigned nobjects;
-	int stub_keep_from;             /* the stub's own descriptors lie from here */
-};
 
 /* ---- what cord says ------------------------------------------------------------- */
 
@@ -74,7 +38,7 @@ static void take_lane(struct destination *d, const json_t *m, int fd)
 	}
 }
 
-static void hear_cord(struct destination *d)
+void destination_hear_cord(struct destination *d)
 {
 	json_t *m;
 	int fd;
@@ -311,7 +275,7 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 		if (d->session.cord < 0)
 			return cor_fail(err, -ENOTCONN, "cord ended while lanes were due");
 		if (poll(&p, 1, 1000) > 0)
-			hear_cord(d);
+			destination_hear_cord(d);
 	}
 	/* ahead of the freeze where that can be */
 	return objects_to_fetch(d->image) ? 0 : hand_lanes_over(d, err);
@@ -558,123 +522,6 @@ static int take_over(struct destination *d, struct cor_error *err)
 	return 0;
 }
 
-/* ---- paging ------------------------------------------------------------------------ */
-
-static void fill_progress(struct destination *d, Cor__Control__Progress *p)
-{
-	static __thread struct cor_paging_stats st;
-
-	cor_pager_stats(d->pager, &st);
-	cor__control__progress__init(p);
-	p->pages_total = st.pages_total;
-	p->pages_demand = st.pages_demand;
-	p->pages_prefetched = st.pages_prefetched;
-	p->pages_zero = st.pages_zero;
-	p->pages_dropped = st.pages_dropped;
-	p->pages_eager = st.pages_eager;
-	p->faults = st.faults;
-	p->bytes_wire = st.bytes_wire;
-	p->drain_us = st.drain_ns / 1000;
-	p->presence_known = st.presence_known;
-	p->fault_p50_us = (double)cor_hist_percentile(&st.fault_ns, 0.50) / 1000;
-	p->fault_p90_us = (double)cor_hist_percentile(&st.fault_ns, 0.90) / 1000;
-	p->fault_p99_us = (double)cor_hist_percentile(&st.fault_ns, 0.99) / 1000;
-	p->fault_max_us = (double)st.fault_ns.max / 1000;
-}
-
-static void report_progress(struct destination *d)
-{
-	Cor__Control__Progress p;
-
-	fill_progress(d, &p);
-	session_figures_progress(&d->session, &p);
-	session_report(&d->session);
-	if (d->control >= 0)
-		control_send(d->control, CONTROL_PROGRESS, &p.base, NULL);
-}
-
-/* What the source says while we page: nothing, or that it gave up. */
-static int hear_source(struct destination *d, struct cor_error *err)
-{
-	struct control_message m;
-	int r = control_receive(d->control, ANSWER_TIMEOUT_MS, &m, err);
-
-	if (r < 0) {
-		/* the pager waits for lanes; without control there is no drain report */
-		cor_closep(&d->control);
-		d->control = -1;
-		return 0;
-	}
-	if (m.type == CONTROL_ABORT)
-		r = control_aborted(&m, err);
-	control_message_done(&m);
-	return r;
-}
-
-static int page(struct destination *d, struct cor_error *err)
-{
-	for (;;) {
-		struct pollfd p[] = {
-			{ .fd = cor_pager_event_fd(d->pager), .events = POLLIN },
-			{ .fd = d->session.cord, .events = POLLIN },
-			{ .fd = d->control, .events = POLLIN },
-		};
-		int n = poll(p, ARRAY_SIZE(p), PROGRESS_MS), r = 0;
-		uint64_t event;
-
-		if (n < 0 && errno != EINTR)
-			return cor_fail_errno(err, "poll");
-		if (p[0].revents && read(p[0].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
-			return cor_fail_errno(err, "eventfd");
-		if (p[1].revents)
-			hear_cord(d);
-		if (p[2].revents)
-			r = hear_source(d, err);
-		if (r < 0)
-			return r;
-		switch (cor_pager_state(d->pager, err)) {
-		case COR_PAGER_DRAINED:
-		case COR_PAGER_TASK_GONE:
-			return 0;
-		case COR_PAGER_FAILED:
-			return -EIO;
-		default:
-			if (n == 0)
-				report_progress(d);
-		}
-	}
-}
-
-/* Tells the source, and waits until its ghost is gone. */
-static int release(struct destination *d, struct cor_error *err)
-{
-	Cor__Control__Drained done = COR__CONTROL__DRAINED__INIT;
-	Cor__Control__Progress p;
-	struct control_message m;
-	int r;
-
-	fill_progress(d, &p);
-	session_figures_progress(&d->session, &p);
-	done.progress = &p;
-	done.task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
-	session_move(&d->session, SESSION_DRAINED, NULL);
-	/* first, so that the source does not take the lanes' end for a loss */
-	if (d->control >= 0)
-		control_send(d->control, CONTROL_DRAINED, &done.base, NULL);
-	r = cor_pager_finish(d->pager, err);
-	if (r < 0)
-		return r;
-	cor_pager_free(d->pager);
-	d->pager = NULL;
-	r = cor_rebuild_release(d->rebuild, err);
-	d->rebuild = NULL;
-	if (d->control >= 0 &&
-	    control_expect(d->control, CONTROL_RELEASED, ANSWER_TIMEOUT_MS, &m, NULL) == 0)
-		control_message_done(&m);
-	session_move(&d->session, SESSION_RELEASED, NULL);
-	return r;
-}
-
 /* ---- the whole ----------------------------------------------------------------------- */
 
 static int receive_task(struct destination *d, struct cor_error *err)
@@ -688,9 +535,9 @@ static int receive_task(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = take_over(d, err);
 	if (r == 0)
-		r = page(d, err);
+		r = destination_page(d, err);
 	if (r == 0)
-		r = release(d, err);
+		r = destination_release(d, err);
 	return r;
 }
 

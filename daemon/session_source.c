@@ -1,6 +1,7 @@
 /* The source's side of a migration: one worker process, which traces the task,
- * captures it, serves its ghost's pages and ends it after the drain. The
- * tracer is this process's main thread; the page server has threads of its own. */
+ * captures it, serves its ghost's pages and ends it after the drain
+ * (session_source_paging.c). The tracer is this process's main thread; the page
+ * server has threads of its own. */
 #include <cor/cor.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,57 +9,26 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
-#include "daemon/session.h"
 #include "daemon/session_clock.h"
-#include "daemon/worker.h"
+#include "daemon/session_source.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/files.h"
-#include "libcor/paging/server.h"
-#include "libcor/task/capture.h"
-#include "libcor/task/hooks.h"
-#include "libcor/task/tracee.h"
-#include "libcor/transport/preamble.h"
 
-#define CONNECT_TIMEOUT_MS ((int)s->args->config->timeouts.connect_s * 1000)
-#define ANSWER_TIMEOUT_MS  ((int)s->args->config->timeouts.prepare_s * 1000)
 #define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
 #define RETRY_FOR_NS  2000000000ull /* short-lived children, threads being born */
 #define HOOKS_TIMEOUT_MS    1000
 #define CHILDREN_FOR_NS 1000000000ull /* how long short-lived children may take */
 #define CLOSE_TIMEOUT_MS    5000
-#define RECONNECT_MS         500
-
-struct source {
-	const struct worker_source_args *args;
-	struct session session;
-	int control;
-	int demand, bulk;               /* lanes before the page server has them */
-	struct cor_capture_options options;
-	Cor__Task__Image *skeleton, *image;
-	Cor__Names__FileTable *files;   /* of the last capture */
-	struct cor_files_object *extra; /* objects only reachable by a descriptor */
-	unsigned nextra;
-	struct cor_tracee *tracee;
-	struct cor_page_server *server;
-	struct cor_source *memory;      /* the server's */
-	uint64_t freeze_from_ns;
-	struct cor_hooks hooks;
-	bool have_hooks;
-	bool parked;                    /* the task's addresses and locks are the destination's */
-};
 
 /* ---- what cord says ----------------------------------------------------------- */
 
-/* Has cord asked to give up? *go: set when it said go. */
-static bool cancelled(struct source *s, bool *go)
+bool source_cancelled(struct source *s, bool *go)
 {
 	json_t *m;
 	int fd;
@@ -91,7 +61,7 @@ static int await_go(struct source *s, struct cor_error *err)
 			return cor_fail(err, -ENOTCONN, "cord ended while the task was arriving");
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
-		if (cancelled(s, &go))
+		if (source_cancelled(s, &go))
 			return cor_fail(err, -ECANCELED, "cancelled");
 	}
 	return 0;
@@ -472,7 +442,7 @@ static int freeze(struct source *s, struct cor_error *err)
 	int r;
 
 	for (;;) {
-		if (cancelled(s, NULL))
+		if (source_cancelled(s, NULL))
 			return cor_fail(err, -ECANCELED, "cancelled");
 		r = session_move(&s->session, SESSION_FREEZE, err);
 		if (r == 0)
@@ -561,7 +531,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 	note_ready(s, &m);
 	control_message_done(&m);
 	ready = cor_now_ns();
-	if (cancelled(s, NULL))
+	if (source_cancelled(s, NULL))
 		return cor_fail(err, -ECANCELED, "cancelled");
 	r = cor_tracee_make_ghost(s->tracee, err);
 	if (r < 0)
@@ -592,127 +562,6 @@ static int hand_over(struct source *s, struct cor_error *err)
 	return 0;
 }
 
-/* ---- paging --------------------------------------------------------------------- */
-
-/* Replaces lanes that were lost; failing is no matter, it is tried again. */
-static void reconnect(struct source *s)
-{
-	struct cor_page_server_stats st;
-
-	cor_page_server_stats(s->server, &st);
-	while (st.lanes < 2) {
-		/* the server cannot tell which kind is missing; a pager that has both
-		 * puts up with one more of either */
-		enum cor_connection_kind kind = st.lanes ? COR_CONN_BULK : COR_CONN_DEMAND;
-		int fd = -1;
-
-		if (connect_lane(s, kind, &fd, NULL) < 0 ||
-		    cor_page_server_add_lane(s->server, fd, kind, NULL) < 0)
-			return;
-		st.lanes++;
-	}
-}
-
-/* One message of the destination; 1 when the drain is over. */
-static int paging_message(struct source *s, const struct control_message *m, struct cor_error *err)
-{
-	Cor__Control__Progress *p;
-	Cor__Control__Drained *d;
-
-	switch (m->type) {
-	case CONTROL_PROGRESS:
-		p = control_unpack(m, &cor__control__progress__descriptor, err);
-		if (!p)
-			return -EPROTO;
-		session_figures_progress(&s->session, p);
-		cor__control__progress__free_unpacked(p, NULL);
-		session_report(&s->session);
-		return 0;
-	case CONTROL_DRAINED:
-		d = control_unpack(m, &cor__control__drained__descriptor, err);
-		if (!d)
-			return -EPROTO;
-		if (d->progress)
-			session_figures_progress(&s->session, d->progress);
-		if (d->task_ended)
-			json_object_set_new(s->session.figures, "task_ended", json_true());
-		cor__control__drained__free_unpacked(d, NULL);
-		return 1;
-	case CONTROL_ABORT:
-		return control_aborted(m, err);
-	default:
-		return cor_fail(err, -EPROTO, "the peer sent %s while paging",
-				control_type_name(m->type));
-	}
-}
-
-static int page(struct source *s, struct cor_error *err)
-{
-	int r = 0;
-
-	while (r == 0) {
-		struct pollfd p[] = {
-			{ .fd = s->control, .events = POLLIN },
-			{ .fd = s->session.cord, .events = POLLIN },
-			{ .fd = cor_page_server_event_fd(s->server), .events = POLLIN },
-		};
-		struct cor_page_server_stats st;
-		struct control_message m;
-		uint64_t event;
-		int n;
-
-		cor_page_server_stats(s->server, &st);
-		n = poll(p, ARRAY_SIZE(p), st.lanes < 2 ? RECONNECT_MS : -1);
-		if (n < 0 && errno != EINTR)
-			return cor_fail_errno(err, "poll");
-		if (p[2].revents && read(p[2].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
-			return cor_fail_errno(err, "eventfd");
-		if (n == 0)
-			reconnect(s);
-		if (p[1].revents)
-			cancelled(s, NULL);     /* too late; cord says so itself */
-		if (!p[0].revents)
-			continue;
-		r = control_receive(s->control, ANSWER_TIMEOUT_MS, &m, err);
-		if (r < 0)
-			return r;
-		r = paging_message(s, &m, err);
-		control_message_done(&m);
-	}
-	return r < 0 ? r : 0;
-}
-
-/* Named shared memory has moved along: its name here would be a stale copy. */
-static void remove_moved_objects(struct source *s)
-{
-	const Cor__Task__Memory *m = s->image->memory;
-
-	for (size_t i = 0; i < m->n_objects; i++) {
-		const Cor__Task__Object *o = m->objects[i];
-		char path[PATH_MAX];
-		struct stat st;
-
-		if (o->kind != COR__TASK__OBJECT_KIND__OBJECT_TMPFS || o->unlinked)
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/root%s", s->args->pid, o->name);
-		if (stat(path, &st) == 0 && st.st_ino == o->ino && st.st_dev == o->dev)
-			unlink(path);
-	}
-}
-
-static void release(struct source *s)
-{
-	remove_moved_objects(s);
-	session_move(&s->session, SESSION_DRAINED, NULL);
-	session_report(&s->session);
-	cor_page_server_free(s->server);
-	s->server = NULL;
-	cor_tracee_kill(s->tracee);
-	s->tracee = NULL;
-	session_move(&s->session, SESSION_RELEASED, NULL);
-	control_send(s->control, CONTROL_RELEASED, NULL, NULL);
-}
-
 /* ---- the whole ---------------------------------------------------------------- */
 
 static int migrate(struct source *s, struct cor_error *err)
@@ -728,9 +577,9 @@ static int migrate(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = hand_over(s, err);
 	if (r == 0)
-		r = page(s, err);
+		r = source_page(s, err);
 	if (r == 0)
-		release(s);
+		source_release(s);
 	return r;
 }
 

@@ -1,0 +1,54 @@
+/* The destination's side of a migration, as its files share it:
+ * session_destination.c goes on until the task runs, session_destination_paging.c
+ * from there. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+#include "daemon/session.h"
+#include "daemon/session_clock.h"
+#include "daemon/worker.h"
+#include "libcor/names/files.h"
+#include "libcor/paging/pager.h"
+#include "libcor/task/capture.h"
+#include "libcor/task/rebuild.h"
+
+#define ANSWER_TIMEOUT_MS ((int)d->args->config->timeouts.prepare_s * 1000)
+
+struct destination {
+	const struct worker_destination_args *args;
+	struct session session;
+	struct cor_ctx *ctx;
+	int control;
+	int demand, bulk;               /* lanes before the pager has them */
+	int report;                     /* the supervisor's exit report, on its way to cord */
+	bool prefetch;
+	bool paging;                    /* lanes that come are replacements */
+	uint64_t hooks;                 /* address of the program's hook words; 0: none */
+	bool cancelled;
+	Cor__Task__Image *image;        /* the skeleton, then the image */
+	Cor__Names__FileTable *files;
+	Cor__Task__Image *skeleton;     /* once the image is here */
+	Cor__Names__FileTable *skeleton_files;
+	bool ahead;                     /* descriptors and memory of the skeleton are in place */
+	bool *file_ok;                  /* by file of the image */
+	struct cor_region *regions;     /* what is lazy */
+	unsigned nregions;
+	struct session_clocks offsets;  /* of the task's time namespace */
+	bool time_ns;
+	struct cor_rebuild *rebuild;
+	struct cor_pager *pager;
+	int *objects;                   /* descriptor of object i + 1 */
+	unsigned nobjects;
+	int stub_keep_from;             /* the stub's own descriptors lie from here */
+};
+
+/* Acts on what cord has said so far. */
+void destination_hear_cord(struct destination *d);
+
+/* Pages until nothing is missing or the task has ended. -EIO and others: it is lost. */
+int destination_page(struct destination *d, struct cor_error *err);
+/* Tells the source, and waits until its ghost is gone. */
+int destination_release(struct destination *d, struct cor_error *err);

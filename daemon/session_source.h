@@ -1,0 +1,46 @@
+/* The source's side of a migration, as its files share it: session_source.c goes up
+ * to COMMIT, session_source_paging.c on from there. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/config.h"
+#include "daemon/session.h"
+#include "daemon/worker.h"
+#include "libcor/names/files.h"
+#include "libcor/paging/server.h"
+#include "libcor/task/capture.h"
+#include "libcor/task/hooks.h"
+#include "libcor/task/tracee.h"
+#include "libcor/transport/preamble.h"
+
+#define CONNECT_TIMEOUT_MS ((int)s->args->config->timeouts.connect_s * 1000)
+#define ANSWER_TIMEOUT_MS  ((int)s->args->config->timeouts.prepare_s * 1000)
+
+struct source {
+	const struct worker_source_args *args;
+	struct session session;
+	int control;
+	int demand, bulk;               /* lanes before the page server has them */
+	struct cor_capture_options options;
+	Cor__Task__Image *skeleton, *image;
+	Cor__Names__FileTable *files;   /* of the last capture */
+	struct cor_files_object *extra; /* objects only reachable by a descriptor */
+	unsigned nextra;
+	struct cor_tracee *tracee;
+	struct cor_page_server *server;
+	struct cor_source *memory;      /* the server's */
+	uint64_t freeze_from_ns;
+	struct cor_hooks hooks;
+	bool have_hooks;
+	bool parked;                    /* the task's addresses and locks are the destination's */
+};
+
+/* Has cord asked to give up? *go (NULL allowed): set when it said go. */
+bool source_cancelled(struct source *s, bool *go);
+
+/* Serves the ghost's pages until the destination has them all, or lost the task. */
+int source_page(struct source *s, struct cor_error *err);
+/* All pages are there: ends the ghost, and says so. */
+void source_release(struct source *s);
