@@ -65,7 +65,7 @@ void cord_config_init(struct cord_config *c)
 	snprintf(c->state_dir, sizeof(c->state_dir), "%s", CORD_DEFAULT_STATE);
 	c->paging.prefetch = true;
 	c->paging.bulk_lanes = 1;
-	c->paging.spin_us = 50;
+	c->paging.spin_us = 200;
 	c->timeouts.preamble_s = 10;
 	c->timeouts.connect_s = 10;
 	c->timeouts.prepare_s = 60;

@@ -433,6 +433,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 	/* behind the fork of the supervisor, which is to have nothing of it */
 	if (r == 0)
 		r = cor_pager_new(&d->pager, d->ctx, err);
+	if (r == 0)
+		cor_pager_spin(d->pager, d->args->config->paging.spin_us);
 	if (r < 0)
 		return r;
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);

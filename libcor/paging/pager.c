@@ -51,6 +51,7 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 	pager_slots_init(p);
 	cor_hist_init(&p->stats.fault_ns);
 	p->stats.presence_known = true;
+	p->spin_ns = PAGER_SPIN_NS;
 	p->ring.ring_fd = -1;
 	p->control_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	p->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -72,6 +73,11 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 	}
 	*out = p;
 	return 0;
+}
+
+void cor_pager_spin(struct cor_pager *p, unsigned us)
+{
+	p->spin_ns = us * 1000ull;
 }
 
 /* Room for one presence more. */

@@ -68,6 +68,10 @@ struct cor_paging_stats {
 /* The pager does not own uffd until cor_pager_start(). */
 int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_error *err);
 
+/* Before start: for how many microseconds the pager spins for the reply to a fault
+ * before it sleeps (0: never). The default is 200. */
+void cor_pager_spin(struct cor_pager *p, unsigned us);
+
 /* Before start. Regions must not overlap. Registers nothing: see cor_pager_start. */
 int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct cor_error *err);
 

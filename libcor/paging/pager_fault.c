@@ -303,7 +303,7 @@ static uint64_t spin_budget(struct cor_pager *p)
 {
 	if (p->rtt_ns > PAGER_NEAR_NS && ++p->unspun % PAGER_TRY_SPIN)
 		return 0;
-	return PAGER_SPIN_NS;
+	return p->spin_ns;
 }
 
 void pager_fault_send(struct cor_pager *p)

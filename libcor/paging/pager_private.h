@@ -167,6 +167,7 @@ struct cor_pager {
 	uint64_t hints[PAGER_HINTS];
 	unsigned nhints;
 	unsigned asked;                  /* demand requests on their way */
+	uint64_t spin_ns;                /* how long for a reply, at the most */
 	uint64_t spin_until;
 	uint64_t rtt_ns;                 /* the best of late of a demand request */
 	unsigned unspun;                 /* faults without spinning */
