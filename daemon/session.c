@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -26,6 +27,11 @@ static const struct {
 	[SESSION_ABORTED]  = { "aborted",  0 },
 	[SESSION_LOST]     = { "lost",     0 },
 };
+
+void session_hurry(bool on)
+{
+	setpriority(PRIO_PROCESS, 0, on ? -20 : 0);
+}
 
 int session_begin(struct session *s, int cord, struct cor_error *err)
 {

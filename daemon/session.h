@@ -40,6 +40,10 @@ struct session {
 	json_t *figures;        /* what the final result will show; grows as things are known */
 };
 
+/* Goes first while the task stands still (setpriority(2), this thread), and back.
+ * Where that is not allowed the freeze takes what it takes on a busy host. */
+void session_hurry(bool on);
+
 /* Begins in PREPARE. cord is borrowed. */
 int  session_begin(struct session *s, int cord, struct cor_error *err);
 void session_end(struct session *s);

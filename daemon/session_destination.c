@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -384,18 +385,17 @@ static int build_ahead(struct destination *d, struct cor_error *err)
 
 static int build_in_freeze(struct destination *d, struct cor_error *err)
 {
+	int r;
+
 	if (d->ahead && cor_files_update(cor_rebuild_pid(d->rebuild), d->skeleton_files, d->files,
 					 NULL) == 0 &&
 	    cor_rebuild_memory_update(d->rebuild, d->skeleton, d->image, d->file_ok, &d->regions,
 				      &d->nregions, NULL) == 0)
 		return 0;
-	if (d->ahead) {
-		int r = begin_again(d, err);
-
-		if (r < 0)
-			return r;
-	}
-	return build(d, err);
+	r = cor_capture_complete(d->image, d->skeleton, err);
+	if (r == 0 && d->ahead)
+		r = begin_again(d, err);
+	return r < 0 ? r : build(d, err);
 }
 
 /* ---- prepare, as a whole -------------------------------------------------------------- */
@@ -480,6 +480,9 @@ static int take_over(struct destination *d, struct cor_error *err)
 	uint64_t from;
 	int r = await_lanes(d, err);
 
+	/* the image comes any moment now */
+	session_hurry(true);
+	setpriority(PRIO_PROCESS, (id_t)cor_rebuild_pid(d->rebuild), -20);
 	if (r == 0)
 		r = control_expect_soon(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, &m, err);
 	if (r < 0)
@@ -510,6 +513,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 		return r;
 	resumed.pid = cor_rebuild_pid(d->rebuild);
 	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
+	session_hurry(false);
 	cor_pager_prefetch(d->pager, d->prefetch);
 	session_move(&d->session, SESSION_PAGING, NULL);
 	json_object_set_new(d->session.figures, "destination_pid", json_integer(resumed.pid));

@@ -389,6 +389,7 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	r = cor_tracee_seize(&s->tracee, s->args->pid, err);
 	if (r < 0)
 		return r;
+	session_hurry(true);
 	s->freeze_from_ns = cor_now_ns();
 	r = cor_tracee_stop(s->tracee, FREEZE_TIMEOUT_MS, err);
 	if (r == 0 && s->have_hooks)
@@ -433,6 +434,7 @@ static void thaw(struct source *s)
 	}
 	cor_tracee_thaw(s->tracee);
 	s->tracee = NULL;
+	session_hurry(false);
 }
 
 static int freeze(struct source *s, struct cor_error *err)
@@ -548,6 +550,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 		return cor_fail_prefix(err, r, "in doubt: %s did not confirm the resumption",
 				       s->args->dest);
 	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
+	session_hurry(false);
 	cor_files_bury(s->args->pid, s->files);
 	set_us(s, "capture_us", s->freeze_from_ns, captured);
 	set_us(s, "rebuild_us", captured, ready);

@@ -102,6 +102,8 @@ int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o, Cor__Ta
 	if (!r)
 		r = cor_capture_identity(&c, err);
 	if (!r)
+		r = cor_capture_written(&c, err);
+	if (!r)
 		r = cor_capture_clock(&c, err);
 	if (!r)
 		r = describe_cpu(&c, err);

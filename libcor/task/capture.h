@@ -35,7 +35,13 @@ int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o,
  * memory and process. */
 int cor_capture_owns_memory(pid_t pid, const Cor__Task__Image *skeleton, struct cor_error *err);
 
-/* Reads the stopped task t completely. skeleton (may be NULL) lends what cannot
+/* On the destination, which has the skeleton: gives the image those written pages
+ * back that it left out, as the skeleton has them already. */
+int cor_capture_complete(Cor__Task__Image *image, const Cor__Task__Image *skeleton,
+			 struct cor_error *err);
+
+/* Reads the stopped task t completely. With a skeleton, Image.pages holds only what
+ * differs from the skeleton's. skeleton (may be NULL) lends what cannot
  * have changed. The task can be thawed or made a ghost afterwards. The refusals
  * are checked again. -EAGAIN: children were there which may soon be gone: thaw
  * and try again. */

@@ -22,6 +22,7 @@
 #define RED_ZONE    128
 #define ROBUST_MAX  64          /* held mutexes followed */
 #define HINTS_MAX   256
+#define EAGER_STRINGS 4
 #define STRING_PAGES 32         /* of arguments and environment */
 #define STACK_WORDS 64
 
@@ -198,6 +199,19 @@ static void add_hint(struct eager *e, uint64_t addr)
 }
 
 /* ps reads these through /proc, which fails on pages that are not there. */
+/* /proc/PID/cmdline and environ of memory that is not there yet read as empty, for the task
+ * itself and for ps(1): its first pages travel along. */
+static int add_strings(struct eager *e, struct cor_error *err)
+{
+	const Cor__Task__Memory *m = e->c->image->memory;
+	uint64_t page = m->arg_start & ~(PAGE - 1), end = COR_MAX(m->arg_end, m->env_end);
+	int r = 0;
+
+	for (unsigned i = 0; i < EAGER_STRINGS && page < end && r == 0; i++, page += PAGE)
+		r = add_page(e, page, err);
+	return r;
+}
+
 static void hint_strings(struct eager *e)
 {
 	const Cor__Task__Memory *m = e->c->image->memory;
@@ -235,6 +249,8 @@ static int collect(struct eager *e, struct cor_error *err)
 
 	for (size_t i = 0; i < image->n_threads && !r; i++)
 		r = add_thread(e, image->threads[i], err);
+	if (r == 0)
+		r = add_strings(e, err);
 	if (r < 0)
 		return r;
 	image->hints = malloc(HINTS_MAX * sizeof(*image->hints));

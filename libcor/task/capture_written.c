@@ -99,27 +99,77 @@ static uint64_t count_pages(const Cor__Task__Vma *v)
 	return n;
 }
 
-static int copy_run(struct cor_capture *c, const Cor__Task__Run *run, struct cor_error *err)
+static int add_pages(struct cor_capture *c, uint64_t addr, const void *data, size_t len,
+		     struct cor_error *err)
 {
 	Cor__Task__PageData *p = pb_add(&c->image->pages, &c->image->n_pages, Cor__Task__PageData,
 					cor__task__page_data__init);
+
+	if (!p || pb_bytes(&p->data, data, len) < 0)
+		return cor_capture_no_memory(c, err);
+	p->addr = addr;
+	return 0;
+}
+
+/* The skeleton's copy of the page at addr, which its reader has; or NULL. *at goes
+ * along with ascending addresses. */
+static const void *known_page(const Cor__Task__Image *skeleton, uint64_t addr, size_t *at)
+{
+	while (skeleton && *at < skeleton->n_pages) {
+		const Cor__Task__PageData *p = skeleton->pages[*at];
+
+		if (addr < p->addr)
+			return NULL;
+		if (addr < p->addr + p->data.len)
+			return p->data.data + (addr - p->addr);
+		++*at;
+	}
+	return NULL;
+}
+
+/* The pages of a run that differ from what the skeleton had. */
+static int add_changed(struct cor_capture *c, const Cor__Task__Run *run, const uint8_t *data,
+		       size_t *at, struct cor_error *err)
+{
+	uint32_t from = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; i <= run->npages && r == 0; i++) {
+		const void *known = i < run->npages ?
+			known_page(c->skeleton, run->start + i * PAGE, at) : NULL;
+
+		if (i < run->npages && (!known || memcmp(known, data + i * PAGE, PAGE)))
+			continue;
+		if (i > from)
+			r = add_pages(c, run->start + from * PAGE, data + from * PAGE,
+				      (i - from) * PAGE, err);
+		from = i + 1;
+	}
+	return r;
+}
+
+static int copy_run(struct cor_capture *c, const Cor__Task__Run *run, size_t *at,
+		    struct cor_error *err)
+{
 	size_t len = run->npages * PAGE;
+	_cleanup_free_ uint8_t *data = malloc(len);
 	int r;
 
-	if (!p || !(p->data.data = malloc(len)))
+	if (!data)
 		return cor_capture_no_memory(c, err);
-	p->data.len = len;
-	p->addr = run->start;
-	r = cor_capture_read(c, run->start, p->data.data, len);
+	r = cor_capture_read(c, run->start, data, len);
+	if (r < 0 && !c->t)
+		return 0;       /* a running task may have unmapped it just now */
 	if (r < 0)
 		return cor_fail_code(err, r, "process %d: cannot read %u written pages at %#lx", c->pid,
 				     run->npages, (unsigned long)run->start);
-	return 0;
+	return add_changed(c, run, data, at, err);
 }
 
 int cor_capture_written(struct cor_capture *c, struct cor_error *err)
 {
 	Cor__Task__Memory *m = c->image->memory;
+	size_t at = 0;
 	int r = 0;
 
 	if (c->pagemap < 0)
@@ -138,7 +188,7 @@ int cor_capture_written(struct cor_capture *c, struct cor_error *err)
 					     c->pid, (unsigned long)v->start);
 		v->written_lazy = count_pages(v) > c->o.inline_written_max;
 		for (size_t k = 0; k < v->n_written && !v->written_lazy && !r; k++)
-			r = copy_run(c, v->written[k], err);
+			r = copy_run(c, v->written[k], &at, err);
 	}
 	return r;
 }

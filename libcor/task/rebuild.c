@@ -344,7 +344,8 @@ int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err)
 
 	if (rb->stage != COR_REBUILD_READY)
 		return cor_fail(err, -EINVAL, "process %d is not ready to be resumed", rb->inner_pid);
-	r = cor_supervisor_ask(rb->ctl, COR_SUPERVISOR_RESUMED, 0, -1, err);
+	/* it is read before the end of this connection, should we die now */
+	r = cor_supervisor_tell(rb->ctl, COR_SUPERVISOR_RESUMED, 0, -1, err);
 	if (r < 0)
 		return r;
 	rb->stage = COR_REBUILD_RESUMED;

@@ -45,6 +45,34 @@ static bool same_files(const Cor__Task__Memory *a, const Cor__Task__Memory *b)
 	return true;
 }
 
+/* Every page that was written ahead must still be one that was written: one that
+ * has become the file's again cannot be taken back. */
+static bool all_still_written(const Cor__Task__Image *built, const Cor__Task__Memory *m)
+{
+	size_t vma = 0, run = 0;
+
+	for (size_t i = 0; i < built->n_pages; i++) {
+		uint64_t from = built->pages[i]->addr, to = from + built->pages[i]->data.len;
+
+		while (from < to) {
+			const Cor__Task__Vma *v;
+
+			while (vma < m->n_vmas && m->vmas[vma]->end <= from) {
+				vma++;
+				run = 0;
+			}
+			v = vma < m->n_vmas ? m->vmas[vma] : NULL;
+			while (v && run < v->n_written &&
+			       v->written[run]->start + v->written[run]->npages * 4096ull <= from)
+				run++;
+			if (!v || run >= v->n_written || v->written[run]->start > from)
+				return false;
+			from = v->written[run]->start + v->written[run]->npages * 4096ull;
+		}
+	}
+	return true;
+}
+
 static bool same_bounds(const Cor__Task__Memory *a, const Cor__Task__Memory *b)
 {
 	return a->start_code == b->start_code && a->end_code == b->end_code &&
@@ -176,6 +204,7 @@ int cor_rebuild_memory_update(struct cor_rebuild *rb, const Cor__Task__Image *bu
 	if (!same_files(built->memory, image->memory) ||
 	    built->memory->thp_disable != image->memory->thp_disable ||
 	    built->identity->personality != image->identity->personality ||
+	    !all_still_written(built, image->memory) ||
 	    compare(built->memory, image->memory, &u, may_go, may_come) < 0)
 		return cor_fail(err, -ESTALE, "the task has changed since it was built");
 	job.regions = *regions;

@@ -173,7 +173,7 @@ static void obey(struct supervisor *s)
 		break;
 	case COR_SUPERVISOR_RESUMED:
 		s->resumed = true;
-		break;
+		return;                 /* nobody waits: the task stands still meanwhile */
 	case COR_SUPERVISOR_RELEASE:
 		cor_closep(&s->uffd);
 		s->uffd = -1;
@@ -321,18 +321,29 @@ int cor_supervisor_start(const struct cor_supervisor_plan *plan, struct cor_erro
 	return 0;
 }
 
-int cor_supervisor_ask(int ctl, enum cor_supervisor_op op, int32_t value, int fd,
-		       struct cor_error *err)
+int cor_supervisor_tell(int ctl, enum cor_supervisor_op op, int32_t value, int fd,
+			struct cor_error *err)
 {
 	struct cor_supervisor_packet p = { .op = op, .value = value };
-	int other = -1;
-	pid_t from;
-	ssize_t n;
 	int r = cor_send_fds(ctl, &p, sizeof(p), &fd, fd >= 0);
 
 	if (r < 0)
 		return cor_fail_code(err, r == -EPIPE || r == -ECONNRESET ? -ESRCH : r,
 				     "cannot tell the supervisor");
+	return 0;
+}
+
+int cor_supervisor_ask(int ctl, enum cor_supervisor_op op, int32_t value, int fd,
+		       struct cor_error *err)
+{
+	struct cor_supervisor_packet p;
+	int other = -1;
+	pid_t from;
+	ssize_t n;
+	int r = cor_supervisor_tell(ctl, op, value, fd, err);
+
+	if (r < 0)
+		return r;
 	n = cor_recv_cred(ctl, &p, sizeof(p), &from, &other);
 	cor_closep(&other);
 	if (n == 0 || n == -ECONNRESET)

@@ -55,6 +55,10 @@ struct cor_supervisor_packet {
  * says HELLO or FAILED on ctl, and then the stub speaks on its channel. */
 int cor_supervisor_start(const struct cor_supervisor_plan *plan, struct cor_error *err);
 
+/* Sends a command that has no answer: COR_SUPERVISOR_RESUMED. -ESRCH: it is gone. */
+int cor_supervisor_tell(int ctl, enum cor_supervisor_op op, int32_t value, int fd,
+			struct cor_error *err);
+
 /* Sends op and waits for DONE. -ESRCH: the supervisor is gone. */
 int cor_supervisor_ask(int ctl, enum cor_supervisor_op op, int32_t value, int fd,
 		       struct cor_error *err);

@@ -219,6 +219,7 @@ static void capture(struct clone *c)
 	OK(cor_tracee_seize(&c->tracee, c->pid, &err));
 	OK(cor_tracee_stop(c->tracee, 5000, &err));
 	OK(cor_capture_image(c->tracee, &o, c->skeleton, &c->image, &err));
+	OK(cor_capture_complete(c->image, c->skeleton, &err));
 	n = c->image->memory->n_objects;
 	known = calloc(n + 1, sizeof(*known));
 	for (size_t i = 0; i < n; i++) {

@@ -39,6 +39,7 @@ struct facts {
 static struct victim v;
 static struct cor_tracee *t;
 static Cor__Task__Image *skeleton, *image;
+static size_t changed_pages;    /* what the image held before it was put together */
 static uint64_t magic = 1;
 static int worker_tid;
 static char file_path[64];
@@ -174,6 +175,9 @@ static struct facts *capture_it(unsigned inline_max)
 		fail_msg("%s", err.text);
 	if (cor_capture_image(t, &o, skeleton, &image, &err))
 		fail_msg("%s", err.text);
+	changed_pages = image->n_pages;
+	if (cor_capture_complete(image, skeleton, &err))
+		fail_msg("%s", err.text);
 	return v.shared;
 }
 
@@ -266,6 +270,21 @@ static void written_pages_of_files_travel(void **state)
 	assert_non_null(page);
 	assert_int_equal(page->data.len, PAGE);
 	assert_int_equal(page->data.data[0], 'w');
+}
+
+/* The victim waits between the skeleton and the image: little can have changed. */
+static void pages_that_the_skeleton_has_are_left_out(void **state)
+{
+	size_t known = 0, whole = 0;
+
+	capture_it(64);
+	for (size_t i = 0; i < skeleton->n_pages; i++)
+		known += skeleton->pages[i]->data.len;
+	for (size_t i = 0; i < image->n_pages; i++)
+		whole += image->pages[i]->data.len;
+	assert_true(known >= PAGE);
+	assert_true(whole >= known);
+	assert_true(changed_pages <= 2);
 }
 
 static void many_written_pages_stay_lazy(void **state)
@@ -587,6 +606,7 @@ int main(void)
 		T(shared_objects_are_told_apart),
 		T(objects_can_be_opened),
 		T(written_pages_of_files_travel),
+		T(pages_that_the_skeleton_has_are_left_out),
 		T(many_written_pages_stay_lazy),
 		T(written_data_of_the_program_is_found),
 		T(files_have_an_identity),
