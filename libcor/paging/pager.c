@@ -208,7 +208,7 @@ void cor_pager_prefetch(struct cor_pager *p, bool on)
 {
 	uint64_t one = 1;
 
-	atomic_store(&p->prefetch, on);
+	atomic_store(&p->prefetch, on ? PAGER_PREFETCH : PAGER_PRESENCE_ONLY);
 	(void)!write(p->control_fd, &one, sizeof(one));
 }
 

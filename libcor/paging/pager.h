@@ -97,7 +97,9 @@ int cor_pager_uffd_handshake(int uffd, struct cor_error *err);
 int cor_pager_install(struct cor_pager *p, uint64_t addr, const void *data, size_t len,
 		      struct cor_error *err);
 
-/* Switches the prefetcher. Off: only what is referenced moves. Thread-safe. */
+/* Switches the prefetcher. Off: only what is referenced moves, and the presence map,
+ * so that DRAINED is known when it comes. Before the first call: nothing by itself.
+ * Thread-safe. */
 void cor_pager_prefetch(struct cor_pager *p, bool on);
 
 /* Run-time addresses worth fetching first, best first (registers, stack); before

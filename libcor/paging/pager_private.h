@@ -148,6 +148,13 @@ struct pager_command {
 };
 STAILQ_HEAD(pager_commands, pager_command);
 
+/* What the bulk lanes are for. */
+enum pager_prefetching {
+	PAGER_NO_BULK,          /* not said yet: nothing */
+	PAGER_PRESENCE_ONLY,
+	PAGER_PREFETCH,
+};
+
 struct cor_pager {
 	/* the pager's thread alone */
 	struct io_uring ring;
@@ -181,7 +188,7 @@ struct cor_pager {
 	/* written by the thread, copied by others without a lock */
 	struct cor_paging_stats stats;
 	/* shared */
-	atomic_bool prefetch;
+	atomic_int prefetch;             /* enum pager_prefetching */
 	atomic_int state;
 	atomic_uint nlanes[4];           /* by kind */
 	int control_fd;                  /* commands wait, or the prefetcher was switched */

@@ -107,19 +107,29 @@ static bool ask_next(struct cor_pager *p, struct pager_lane *l)
 	return false;
 }
 
-static void fill_lane(struct cor_pager *p, struct pager_lane *l, unsigned window)
+/* Switched off it still learns what there is: else nobody knew when all has come. */
+static bool ask(struct cor_pager *p, struct pager_lane *l, enum pager_prefetching how)
+{
+	if (how == PAGER_PRESENCE_ONLY)
+		return ask_presence(p, l);
+	return ask_hint(p, l) || ask_presence(p, l) || ask_next(p, l);
+}
+
+static void fill_lane(struct cor_pager *p, struct pager_lane *l, unsigned window,
+		      enum pager_prefetching how)
 {
 	while (pager_lane_unanswered(l) < window)
-		if (!ask_hint(p, l) && !ask_presence(p, l) && !ask_next(p, l))
+		if (!ask(p, l, how))
 			break;
 	pager_lane_flush(p, l);
 }
 
 void pager_prefetch_step(struct cor_pager *p)
 {
+	enum pager_prefetching how = atomic_load_explicit(&p->prefetch, memory_order_relaxed);
 	unsigned window = PAGER_WINDOW;
 
-	if (!atomic_load_explicit(&p->prefetch, memory_order_relaxed) ||
+	if (how == PAGER_NO_BULK ||
 	    atomic_load_explicit(&p->state, memory_order_relaxed) != COR_PAGER_PAGING)
 		return;
 	if (p->asked) {
@@ -131,6 +141,6 @@ void pager_prefetch_step(struct cor_pager *p)
 		struct pager_lane *l = p->lanes[i];
 
 		if (l && l->open && l->kind == COR_CONN_BULK && !l->blocked)
-			fill_lane(p, l, window);
+			fill_lane(p, l, window, how);
 	}
 }

@@ -57,6 +57,19 @@ static void nothing_moves_before_the_prefetcher_is_on(void **state)
 	assert_int_equal(cor_pager_finish(l->pager, NULL), -EBUSY);
 }
 
+/* Switched off, no page comes by itself; but that all have come is known. */
+static void references_alone_drain_it_too(void **state)
+{
+	struct lazy *l = *state;
+
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, false);
+	for (unsigned i = 0; i < NPAGES; i++)
+		assert_true(page_is(l, l->mem, i, i));
+	lazy_await(l, COR_PAGER_DRAINED);
+	assert_int_equal(l->toy.reads[COR_CONN_BULK], 0);
+}
+
 static void drain_brings_every_page(void **state)
 {
 	struct lazy *l = *state;
@@ -510,7 +523,7 @@ static void a_pager_that_never_started_is_freed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(nothing_moves_before_the_prefetcher_is_on), T(drain_brings_every_page),
+		T(nothing_moves_before_the_prefetcher_is_on), T(references_alone_drain_it_too), T(drain_brings_every_page),
 		T(drain_leaves_zero_pages_alone), T(drain_knows_dropped_and_moved_pages),
 		T(whole_regions_need_no_presence), T(hints_come_first),
 		T(installed_pages_are_not_fetched), T(a_cut_bulk_lane_is_replaced),
