@@ -140,7 +140,7 @@ static int check_vma(const Cor__Task__Memory *m, const Cor__Task__Vma *v, uint64
 
 	if (low || v->start >= v->end || v->end > TASK_MAX || v->start < behind)
 		return cor_fail(err, -EPROTO, "the image's mapping %#" PRIx64 "-%#" PRIx64
-				" is malformed or out of order", v->start, v->end);
+				" is malformed, too low or out of order", v->start, v->end);
 	if (v->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
 		return cor_fail(err, -EPROTO, "the image's mapping %#" PRIx64
 				" has protection %#x", v->start, v->prot);
@@ -168,7 +168,9 @@ static int check_vma(const Cor__Task__Memory *m, const Cor__Task__Vma *v, uint64
 
 int cor_layout_check(const Cor__Task__Memory *m, struct cor_error *err)
 {
-	uint64_t behind = 0;
+	/* Lower ones the kernel gives to the privileged only (vm.mmap_min_addr), as the
+	 * stub may still be when it maps what an ordinary user's task will have. */
+	uint64_t behind = LOWEST;
 	int r = 0;
 
 	for (size_t i = 0; i < m->n_vmas && r == 0; i++) {

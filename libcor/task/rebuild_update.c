@@ -81,7 +81,7 @@ static bool same_bounds(const Cor__Task__Memory *a, const Cor__Task__Memory *b)
 	       a->start_stack == b->start_stack && a->arg_start == b->arg_start &&
 	       a->arg_end == b->arg_end && a->env_start == b->env_start &&
 	       a->env_end == b->env_end && a->auxv.len == b->auxv.len &&
-	       memcmp(a->auxv.data, b->auxv.data, a->auxv.len) == 0;
+	       (!a->auxv.len || memcmp(a->auxv.data, b->auxv.data, a->auxv.len) == 0);
 }
 
 static bool hits_runner(const struct cor_rebuild *rb, const Cor__Task__Vma *v)

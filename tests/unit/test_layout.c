@@ -107,6 +107,20 @@ static void kernel_address_is_refused(void **state)
 	assert_int_equal(verdict(&p), -EPROTO);
 }
 
+static void lowest_addresses_are_refused(void **state)
+{
+	struct peer p;
+
+	make_peer(&p);
+	p.v[0].start = 0;
+	p.v[0].n_written = 0;
+	assert_int_equal(verdict(&p), -EPROTO);
+	p.v[0].start = 0xf000;
+	assert_int_equal(verdict(&p), -EPROTO);
+	p.v[0].start = 0x10000;
+	assert_int_equal(verdict(&p), 0);
+}
+
 static void unaligned_address_is_refused(void **state)
 {
 	struct peer p;
@@ -174,6 +188,7 @@ int main(void)
 		cmocka_unit_test(good_image_passes),
 		cmocka_unit_test(overlap_is_refused),
 		cmocka_unit_test(kernel_address_is_refused),
+		cmocka_unit_test(lowest_addresses_are_refused),
 		cmocka_unit_test(unaligned_address_is_refused),
 		cmocka_unit_test(unknown_file_is_refused),
 		cmocka_unit_test(unknown_object_is_refused),
