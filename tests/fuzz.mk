@@ -49,14 +49,20 @@ tests_fuzz_fuzz_page_reply_LDADD = $(fuzz_libcor)
 
 # task and names: what comes from a peer
 fuzz_targets += tests/fuzz/fuzz_vdso tests/fuzz/fuzz_elf tests/fuzz/fuzz_image \
-	tests/fuzz/fuzz_files
+	tests/fuzz/fuzz_update tests/fuzz/fuzz_files
 tests_fuzz_fuzz_vdso_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_vdso_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_elf_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_elf_LDADD = $(fuzz_libcor)
-tests_fuzz_fuzz_image_LDFLAGS = $(fuzz_ldflags) $(wrap)cor_batch_add $(wrap)cor_batch_data \
-	$(wrap)cor_batch_reserve $(wrap)cor_batch_call $(wrap)cor_runner_range
+fuzz_batch = tests/fuzz/batch.c tests/fuzz/batch.h
+fuzz_batch_ldflags = $(wrap)cor_batch_add $(wrap)cor_batch_data $(wrap)cor_batch_reserve \
+	$(wrap)cor_batch_flush $(wrap)cor_batch_call $(wrap)cor_runner_range
+tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c $(fuzz_batch)
+tests_fuzz_fuzz_image_LDFLAGS = $(fuzz_ldflags) $(fuzz_batch_ldflags)
 tests_fuzz_fuzz_image_LDADD = $(fuzz_libcor) $(PROTOBUF_C_LIBS)
+tests_fuzz_fuzz_update_SOURCES = tests/fuzz/fuzz_update.c $(fuzz_batch)
+tests_fuzz_fuzz_update_LDFLAGS = $(fuzz_ldflags) $(fuzz_batch_ldflags) $(wrap)open $(wrap)pwrite
+tests_fuzz_fuzz_update_LDADD = $(fuzz_libcor) $(PROTOBUF_C_LIBS)
 tests_fuzz_fuzz_files_LDFLAGS = $(fuzz_ldflags) \
 	$(wrap)open $(wrap)openat $(wrap)unlink $(wrap)rename $(wrap)chmod $(wrap)lchown \
 	$(wrap)access $(wrap)lstat $(wrap)connect $(wrap)inotify_add_watch $(wrap)bind \

@@ -2,84 +2,13 @@
  * anything runs in the stub. The calls that would be injected are looked at
  * instead of made. */
 #include <errno.h>
-#include <stdarg.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "libcor/base/error.h"
 #include "libcor/task/capture.h"
 #include "libcor/task/rebuild_creds.h"
-#include "libcor/task/rebuild_private.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/batch.h"
 
 #define OFFSET_MASK (COR_PAGE_SIZE - 1ull)
-#define FIRST_FILE 1000
-#define FIRST_OBJECT 2000000
-
-static const struct cor_memory_job *current;
-
-static void check_mmap(const uint64_t args[6])
-{
-	int64_t fd = (int32_t)args[4];
-	size_t files = current->memory->n_files;
-
-	FUZZ_CHECK(args[0] && args[1] && !((args[0] | args[1] | args[5]) & OFFSET_MASK));
-	FUZZ_CHECK(args[0] + args[1] > args[0]);
-	FUZZ_CHECK(fd == -1 || (fd >= FIRST_FILE && (uint64_t)fd < FIRST_FILE + files) ||
-		   (fd >= FIRST_OBJECT && fd < FIRST_OBJECT + current->nobjects));
-}
-
-int __wrap_cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr,
-			 const uint64_t args[6], struct cor_error *err, const char *what, ...)
-	__attribute__((format(printf, 6, 7)));
-int __wrap_cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr,
-			 const uint64_t args[6], struct cor_error *err, const char *what, ...)
-{
-	char text[4200];
-	va_list ap;
-
-	va_start(ap, what);
-	vsnprintf(text, sizeof(text), what, ap);
-	va_end(ap);
-	if (nr == SYS_mmap)
-		check_mmap(args);
-	return 3;
-}
-
-int __wrap_cor_batch_data(struct cor_batch *b, const void *data, size_t len, uint64_t *remote,
-			  struct cor_error *err);
-int __wrap_cor_batch_data(struct cor_batch *b, const void *data, size_t len, uint64_t *remote,
-			  struct cor_error *err)
-{
-	free(fuzz_copy(data, len));
-	*remote = 0x10000;
-	return 0;
-}
-
-int __wrap_cor_batch_reserve(struct cor_batch *b, unsigned ncalls, size_t len,
-			     struct cor_error *err);
-int __wrap_cor_batch_reserve(struct cor_batch *b, unsigned ncalls, size_t len,
-			     struct cor_error *err)
-{
-	return len > 65536 ? cor_fail(err, -E2BIG, "too much") : 0;
-}
-
-int __wrap_cor_batch_call(struct cor_batch *b, uint64_t nr, const uint64_t args[6], int64_t *ret,
-			  struct cor_error *err);
-int __wrap_cor_batch_call(struct cor_batch *b, uint64_t nr, const uint64_t args[6], int64_t *ret,
-			  struct cor_error *err)
-{
-	if (ret)
-		*ret = 0;
-	return 0;
-}
-
-void __wrap_cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end);
-void __wrap_cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end)
-{
-	*start = 0x20000;
-	*end = 0x60000;
-}
 
 /* This process stands for the stub. */
 static void read_stub(struct cor_memory_job *job)
@@ -121,10 +50,10 @@ static void plan_memory(struct cor_memory_job *job)
 	FUZZ_CHECK(file_ok && job->file_fds && job->object_fds);
 	for (size_t i = 0; i < m->n_files; i++) {
 		file_ok[i] = m->files[i]->size & 1;
-		job->file_fds[i] = FIRST_FILE + (int)i;
+		job->file_fds[i] = FUZZ_FIRST_FILE + (int)i;
 	}
 	for (size_t i = 0; i < m->n_objects; i++)
-		job->object_fds[i] = FIRST_OBJECT + (int)i;
+		job->object_fds[i] = FUZZ_FIRST_OBJECT + (int)i;
 	job->file_ok = file_ok;
 	job->nobjects = (unsigned)m->n_objects;
 	read_stub(job);
@@ -174,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!image)
 		return 0;
 	job.memory = image->memory;
-	current = &job;
+	fuzz_job = &job;
 	check_cpu(image->cpu);
 	if (image->memory && image->identity && cor_layout_check(image->memory, &err) == 0) {
 		plan_memory(&job);

@@ -216,6 +216,14 @@ def images():
              vma(0x50000, 0x58000, shmem_private, field(8, 2) + run(0x51000, 1) + run(0x54000, 2)) +
              vma(0x60000, 0x64000, vvar) + vma(0x64000, 0x66000, vdso))
     seed("image", "kinds", image(kinds + file + objects + field(17, own_vdso())))
+    before = image(vma(0x10000, 0x14000, anon) + vma(0x20000, 0x28000, private, run(0x21000, 2)) +
+                   vma(0x60000, 0x64000, vvar) + file)
+    page = field(8, field(1, 0x21000) + field(2, b"x" * 64))
+    after = image(vma(0x10000, 0x15000, anon) + vma(0x18000, 0x19000, anon) +
+                  vma(0x20000, 0x28000, private, run(0x21000, 2)) + vma(0x60000, 0x64000, vvar) +
+                  file + field(9, 0x4000)) + page
+    for name, second in (("same", before), ("grown", after), ("empty", image(b""))):
+        seed("update", name, struct.pack("<H", len(before)) + before + second)
     wide = (vma(0x10000, 0x100000000, anon) + vma(0x200000000, 0x7ffff0000000, anon) +
             vma(0x7ffff0001000, 0x7ffff0005000, vvar) + vma(0x7ffff0005000, 0x7ffff0007000, vdso))
     seed("image", "wide", image(wide + field(17, own_vdso())))
