@@ -18,7 +18,9 @@
  * page waits. Children of fork(2) see the memory too, as long as the process may
  * ask for that (CAP_SYS_PTRACE, userfaultfd(2)); without that privilege they do
  * not inherit it (MADV_DONTFORK), and system calls that are given an address of
- * a missing page may fail with EFAULT: touch it first.
+ * a missing page may fail with EFAULT: touch it first. While pages are missing,
+ * call _Fork(3) instead of fork(3), which holds the allocator's locks until the
+ * pager's thread, which may be waiting for them, has seen the child.
  *
  * All functions may be called by any thread, cor_import_close() by one.
  */

@@ -135,7 +135,7 @@ struct cor_paging_stats lazy_stats(struct lazy *l)
 
 int in_child(int (*run)(struct lazy *l), struct lazy *l)
 {
-	pid_t pid = fork();
+	pid_t pid = _Fork();    /* cor/import.h tells why not fork */
 	int status;
 
 	assert_true(pid >= 0);

@@ -194,7 +194,7 @@ static void children_see_the_import(void **state)
 	pid_t pid;
 
 	open_import(f, 0);
-	pid = fork();
+	pid = _Fork();
 	if (pid == 0)
 		_exit(memcmp(cor_import_address(f->imp), f->truth, NPAGES * P) != 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);

@@ -302,7 +302,7 @@ static void children_are_drained_too(void **state)
 
 	assert_int_equal(pipe(hold), 0);
 	lazy_start(l);
-	pid = fork();
+	pid = _Fork();
 	if (pid == 0) {
 		close(hold[1]);
 		_exit(read(hold[0], &c, 1) == 0 ? child_reads_all(l) : 2);
@@ -398,7 +398,7 @@ static void a_page_that_does_not_exist_cannot_be_touched(void **state)
 	l->toy.gone_page = 77 + 1;
 	lazy_start(l);
 	drain(l);
-	pid = fork();
+	pid = _Fork();
 	if (pid == 0)
 		_exit(child_touches_the_gone_page(l));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
