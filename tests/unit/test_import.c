@@ -100,6 +100,15 @@ static void everything_comes_over(void **state)
 	assert_memory_equal(cor_import_address(f->imp), f->truth, NPAGES * P);
 }
 
+static void touching_everything_is_having_everything(void **state)
+{
+	struct fixture *f = *state;
+
+	open_import(f, 0);
+	assert_memory_equal(cor_import_address(f->imp), f->truth, NPAGES * P);
+	assert_int_equal(cor_import_wait(f->imp, 5000, NULL), 0);
+}
+
 static void wait_ends_in_time(void **state)
 {
 	struct fixture *f = *state;
@@ -161,7 +170,8 @@ static int other_process(struct fixture *f, int sock)
 	close(uffd);
 	if (cor_read_full(sock, &go, 1) < 0)
 		return 3;
-	return memcmp(mem, f->truth, NPAGES * P) != 0;
+	/* it ends before it has all: that is not the same as having all */
+	return memcmp(mem, f->truth, NPAGES / 2 * P) != 0;
 }
 
 static void another_process_can_be_the_importer(void **state)
@@ -206,7 +216,8 @@ static void children_see_the_import(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(touched_pages_come_over), T(everything_comes_over), T(wait_ends_in_time),
+		T(touched_pages_come_over), T(everything_comes_over),
+		T(touching_everything_is_having_everything), T(wait_ends_in_time),
 		T(the_caller_chooses_the_address), T(wrong_tickets_are_refused),
 		T(unknown_options_are_refused), T(another_process_can_be_the_importer),
 		T(children_see_the_import),
