@@ -33,7 +33,8 @@ echo "# some of it, on reference"
 "$dir/import" "$ticket" > "$dir/some"
 cat "$dir/some"
 grep -qx "every 65536th number: $(python3 -c 'print(sum(i*i for i in range(0, -(-8000000//4096)*512, 65536)))')" "$dir/some"
-grep -qx "16 pages came because they were touched, 0 ahead of that" "$dir/some"
+# who waited for the last page may go on before it is counted
+grep -Eqx "1[56] pages came because they were touched, 0 ahead of that" "$dir/some"
 
 echo "# all of it"
 "$dir/import" "$ticket" all > "$dir/all"
