@@ -39,6 +39,7 @@ static const struct key {
 	{ "timeouts", "connect-s",   NUMBER, FIELD(timeouts.connect_s), 0, 1, 3600 },
 	{ "timeouts", "prepare-s",   NUMBER, FIELD(timeouts.prepare_s), 0, 1, 3600 },
 	{ "timeouts", "freeze-ms",   NUMBER, FIELD(timeouts.freeze_ms), 0, 1, 600000 },
+	{ "timeouts", "silence-s",   NUMBER, FIELD(timeouts.silence_s), 0, 1, 3600 },
 	{ "timeouts", "reconnect-s", NUMBER, FIELD(timeouts.reconnect_s), 0, 0, INT_MAX },
 #undef TEXT_FIELD
 #undef FIELD
@@ -70,6 +71,7 @@ void cord_config_init(struct cord_config *c)
 	c->timeouts.connect_s = 10;
 	c->timeouts.prepare_s = 60;
 	c->timeouts.freeze_ms = 10000;
+	c->timeouts.silence_s = 10;
 	c->timeouts.reconnect_s = 0;
 }
 

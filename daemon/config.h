@@ -4,7 +4,8 @@
  *	[peers]     NAME = ADDR:PORT
  *	[paging]    prefetch, bulk-lanes, spin-us
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
- *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, reconnect-s
+ *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, silence-s,
+ *		    reconnect-s
  */
 #pragma once
 
@@ -49,6 +50,7 @@ struct cord_config {
 		unsigned connect_s;      /* connecting to a peer */
 		unsigned prepare_s;      /* everything before the freeze */
 		unsigned freeze_ms;      /* stopping the task's threads, and until READY */
+		unsigned silence_s;      /* a connection whose peer is silent for so long is lost */
 		unsigned reconnect_s;    /* a source out of reach after COMMIT; 0: for ever */
 	} timeouts;
 };

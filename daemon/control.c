@@ -24,7 +24,7 @@ const char *control_type_name(unsigned type)
 		[CONTROL_READY] = "ready", [CONTROL_COMMIT] = "commit",
 		[CONTROL_RESUMED] = "resumed", [CONTROL_PROGRESS] = "progress",
 		[CONTROL_DRAINED] = "drained", [CONTROL_RELEASED] = "released",
-		[CONTROL_ABORT] = "abort",
+		[CONTROL_ABORT] = "abort", [CONTROL_RESUME] = "resume",
 	};
 
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
@@ -94,9 +94,9 @@ static int read_until(int sock, void *buf, size_t len, uint64_t deadline_ns)
 
 /* Looks again and again for a message, for a short while: waking a sleeping
  * processor takes longer than what the peer has to do. */
-static void spin(int sock, uint64_t ns)
+void control_spin(int sock)
 {
-	uint64_t until = cor_now_ns() + ns;
+	uint64_t until = cor_now_ns() + SPIN_NS;
 	char byte;
 
 	while (recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN &&
@@ -107,7 +107,7 @@ static void spin(int sock, uint64_t ns)
 int control_expect_soon(int sock, enum control_type type, int timeout_ms,
 			struct control_message *out, struct cor_error *err)
 {
-	spin(sock, SPIN_NS);
+	control_spin(sock);
 	return control_expect(sock, type, timeout_ms, out, err);
 }
 

@@ -27,6 +27,7 @@ enum control_type {
 	CONTROL_DRAINED     = 11,
 	CONTROL_RELEASED    = 12,
 	CONTROL_ABORT       = 13,
+	CONTROL_RESUME      = 14,
 };
 
 /* Little-endian. */
@@ -61,6 +62,9 @@ int control_receive(int sock, int timeout_ms, struct control_message *out, struc
 /* As control_receive(), but only type will do. An ABORT becomes its error. */
 int control_expect(int sock, enum control_type type, int timeout_ms,
 		   struct control_message *out, struct cor_error *err);
+
+/* Waits some milliseconds at most for something to come, without sleeping. */
+void control_spin(int sock);
 
 /* The same inside a freeze: spins for some milliseconds before it sleeps. */
 int control_expect_soon(int sock, enum control_type type, int timeout_ms,

@@ -5,9 +5,10 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-void fault_point(const char *name)
+void fault_point(const char *name, int sock)
 {
 	const char *want = getenv("COR_FAULT");
 	size_t n = strlen(name);
@@ -18,6 +19,8 @@ void fault_point(const char *name)
 		kill(getpid(), SIGKILL);
 	else if (strcmp(want + n + 1, "stall") == 0)
 		sleep(60);
+	else if (strcmp(want + n + 1, "cut") == 0)
+		shutdown(sock, SHUT_RDWR);
 }
 #else
 typedef int fault_no_empty_unit;

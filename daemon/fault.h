@@ -3,14 +3,15 @@
  *
  *	COR_FAULT=image-sent:kill        SIGKILL to this worker
  *	COR_FAULT=commit-sent:stall      it sleeps for a minute
+ *	COR_FAULT=commit-sent:cut        its control connection is cut
  */
 #pragma once
 
 #include "config.h"
 
 #ifdef COR_FAULT_POINTS
-void fault_point(const char *name);
-#define FAULT_POINT(name) fault_point(name)
+void fault_point(const char *name, int sock);
+#define FAULT_POINT(name, sock) fault_point(name, sock)
 #else
-#define FAULT_POINT(name) do { } while (0)
+#define FAULT_POINT(name, sock) do { } while (0)
 #endif

@@ -98,6 +98,44 @@ static void pass_control(struct listener *l, int fd, const char *peer)
 		cord_log(CORD_LOG_ERROR, NULL, "the request of %s fails: %s", peer, err.text);
 }
 
+static bool names_session(const struct cor_preamble *p)
+{
+	static const uint8_t none[sizeof(p->session)];
+
+	return memcmp(p->session, none, sizeof(none)) != 0;
+}
+
+/* The control connection of a session that has lost its own. */
+static void pass_rejoining(struct listener *l, int fd, const struct cor_preamble *p,
+			   const char *peer)
+{
+	_cleanup_close_ int control = fd;
+	struct entry *e = NULL;
+	char id[33];
+	int r;
+
+	hex_encode(id, p->session, sizeof(p->session));
+	r = registry_rejoin_check(l->registry, p, &e);
+	if (r < 0) {
+		cord_log(r == -EPERM ? CORD_LOG_WARNING : CORD_LOG_DEBUG, id,
+			 "%s may not join its session again: %s", peer,
+			 r == -EPERM ? "wrong secret" : r == -ENOENT ? "no such session here" :
+			 "it has ended");
+		cor_preamble_answer(control, r);
+		return;
+	}
+	r = cor_preamble_answer(control, 0);
+	fcntl(control, F_SETFL, 0);
+	cor_tcp_tune(control, p->kind);
+	if (r == 0)
+		r = registry_lane_give(e, p, take_fd(&control));
+	if (r < 0)
+		cord_log(CORD_LOG_WARNING, id, "the connection from %s is not handed over: %s",
+			 peer, strerror(-r));
+	else
+		cord_log(CORD_LOG_INFO, id, "%s has connected again", peer);
+}
+
 static void pass_lane(struct listener *l, int fd, const struct cor_preamble *p, const char *peer)
 {
 	_cleanup_close_ int lane = fd;
@@ -144,7 +182,9 @@ static void on_preamble(void *arg, uint32_t events)
 	memcpy(peer, h->peer, sizeof(peer));
 	fd = detach(h);
 	arm_timer(l);
-	if (p.kind == COR_CONN_CONTROL)
+	if (p.kind == COR_CONN_CONTROL && names_session(&p))
+		pass_rejoining(l, fd, &p, peer);
+	else if (p.kind == COR_CONN_CONTROL)
 		pass_control(l, fd, peer);
 	else
 		pass_lane(l, fd, &p, peer);

@@ -12,6 +12,7 @@ static const char *const state_names[] = {
 	[RECORD_PREPARE]  = "prepare",
 	[RECORD_FREEZE]   = "freeze",
 	[RECORD_COMMIT]   = "commit",
+	[RECORD_IN_DOUBT] = "in-doubt",
 	[RECORD_PAGING]   = "paging",
 	[RECORD_DRAINED]  = "drained",
 	[RECORD_RELEASED] = "released",
@@ -198,7 +199,19 @@ void record_worker_died(struct record *r, int status)
 		snprintf(why, sizeof(why), "the worker ended unexpectedly, status %d",
 			 WEXITSTATUS(status));
 	record_set_text(r, "error", why);
+	r->died = true;
 	end(r, false, record_committed(r) ? 3 : 1);
+}
+
+int record_outcome(const struct record *r)
+{
+	if (!r->ended)
+		return 0;
+	if (r->ok)
+		return -EALREADY;
+	if (r->died)
+		return -EOWNERDEAD;
+	return r->exit == 3 ? -ENOTRECOVERABLE : -ECANCELED;
 }
 
 bool record_committed(const struct record *r)

@@ -15,6 +15,7 @@ enum record_state {
 	RECORD_PREPARE,
 	RECORD_FREEZE,
 	RECORD_COMMIT,
+	RECORD_IN_DOUBT,
 	RECORD_PAGING,
 	RECORD_DRAINED,
 	RECORD_RELEASED,
@@ -31,6 +32,7 @@ struct record {
 	bool              ended;        /* result: */
 	bool              ok;
 	int               exit;         /* 0, 1, 3 */
+	bool              died;         /* ended without a word: how, is a guess */
 	json_t           *figures;      /* all else */
 };
 
@@ -52,6 +54,9 @@ void record_set_text(struct record *r, const char *key, const char *text);
 
 /* It runs on the destination (or did), and nothing brings it back. */
 bool record_committed(const struct record *r);
+/* What a destination's session answers to a source that has lost touch with it: 0
+ * while it lives, else how it ended; see struct cor_preamble_reply. */
+int  record_outcome(const struct record *r);
 /* What a client that does not wait for the drain waits for. */
 bool record_resumed(const struct record *r);
 

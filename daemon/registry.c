@@ -274,11 +274,43 @@ int registry_lane_check(struct registry *reg, const struct cor_preamble *p, stru
 	return match_lane(reg, p, out);
 }
 
+int registry_rejoin_check(struct registry *reg, const struct cor_preamble *p, struct entry **out)
+{
+	int found = -ENOENT;
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e) {
+		const struct record *r = &e->record;
+		int code;
+
+		/* without an identity yet, its session is all zeros */
+		if (r->source || !r->id[0])
+			continue;
+		code = cor_preamble_check(p, r->session, r->secret);
+		if (code == 0) {
+			/* the worker's last words may not have been read yet */
+			entry_receive(e);
+			code = record_outcome(r);
+			/* it is ending, and cannot be told any more */
+			if (code == 0 && e->sock < 0)
+				code = -ENOENT;
+			*out = e;
+			return code;
+		}
+		if (code == -EPERM)
+			found = code;
+	}
+	return found;
+}
+
 int registry_lane_give(struct entry *e, const struct cor_preamble *p, int fd)
 {
 	_cleanup_close_ int lane = fd;
-	json_t *message = json_pack("{s:s, s:s, s:i}", "type", "lane", "kind",
-				    p->kind == COR_CONN_DEMAND ? "demand" : "bulk",
+	static const char *const kinds[] = {
+		[COR_CONN_CONTROL] = "control", [COR_CONN_DEMAND] = "demand",
+		[COR_CONN_BULK] = "bulk",
+	};
+	json_t *message = json_pack("{s:s, s:s, s:i}", "type", "lane", "kind", kinds[p->kind],
 				    "index", (int)p->index);
 
 	return entry_send(e, message, lane);

@@ -56,6 +56,11 @@ int registry_room(const struct registry *reg);
 int registry_lane_check(struct registry *reg, const struct cor_preamble *p, struct entry **out);
 int registry_lane_give(struct entry *e, const struct cor_preamble *p, int fd);
 
+/* The session that a source wants to join again. check: 0 and the living entry;
+ * -ENOENT, -EPERM, or how it ended (record_outcome()). registry_lane_give() then
+ * hands the new control connection over. */
+int registry_rejoin_check(struct registry *reg, const struct cor_preamble *p, struct entry **out);
+
 /* Finds the session whose identity begins with id, the source's before the
  * destination's. -ENOENT, -ENOTUNIQ. */
 int registry_find(const struct registry *reg, const char *id, struct entry **out);

@@ -20,7 +20,10 @@ static const struct {
 	/* back to PREPARE: a child or a new thread made the frozen task differ
 	 * from its skeleton; it is thawed and the attempt repeated */
 	[SESSION_FREEZE]   = { "freeze",   TO(COMMIT) | TO(PREPARE) | TO(ABORTED) },
-	[SESSION_COMMIT]   = { "commit",   TO(PAGING) | TO(LOST) },
+	[SESSION_COMMIT]   = { "commit",   TO(PAGING) | TO(IN_DOUBT) | TO(LOST) },
+	/* the source alone: no RESUMED came. It asks until it is told; ABORTED only
+	 * where the destination says that it has given up without having seen COMMIT */
+	[SESSION_IN_DOUBT] = { "in-doubt", TO(PAGING) | TO(ABORTED) | TO(LOST) },
 	[SESSION_PAGING]   = { "paging",   TO(DRAINED) | TO(LOST) },
 	[SESSION_DRAINED]  = { "drained",  TO(RELEASED) },
 	[SESSION_RELEASED] = { "released", 0 },

@@ -4,14 +4,16 @@
  *	PREPARE    reads the running task, asks    checks, builds the stub ahead
  *	FREEZE     task stopped, image sent        rebuilds
  *	COMMIT     sent; never thaws any more      may run the task, and does
+ *	IN_DOUBT   asks whether COMMIT arrived     (none)
  *	PAGING     ghost serves pages              faults and prefetch
  *	DRAINED    all pages were fetched          waits for the release
  *	RELEASED   the ghost is gone               nothing of cor is in the task's way
  *	ABORTED    thawed: as if nothing happened  stub killed
  *	LOST       the ghost is dead or useless    the task is killed, and reported
  *
- * Before COMMIT every failure ends in ABORTED; behind it none does. The table
- * in session.c is the only place that says which step may follow which.
+ * Before COMMIT every failure ends in ABORTED. Behind it only the destination's own
+ * word that it never saw COMMIT, and never will, leads there. The table in session.c
+ * is the only place that says which step may follow which.
  */
 #pragma once
 
@@ -26,6 +28,7 @@ enum session_state {
 	SESSION_PREPARE,
 	SESSION_FREEZE,
 	SESSION_COMMIT,
+	SESSION_IN_DOUBT,
 	SESSION_PAGING,
 	SESSION_DRAINED,
 	SESSION_RELEASED,

@@ -17,6 +17,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/fetch.h"
+#include "libcor/transport/tcp.h"
 
 #define CLOCK_PROBES          8
 
@@ -24,12 +25,18 @@ enum stub_op { STUB_FILES = 1 };
 
 /* ---- what cord says ------------------------------------------------------------- */
 
+/* Takes fd. */
 static void take_lane(struct destination *d, const json_t *m, int fd)
 {
 	const char *kind = json_string_value(json_object_get(m, "kind")) ?: "";
 	bool bulk = strcmp(kind, "bulk") == 0;
 
-	if (d->paging)
+	cor_tcp_give_up_after(fd, d->args->config->timeouts.silence_s);
+	if (strcmp(kind, "control") == 0)
+		destination_rejoin(d, fd);
+	else if (d->paging && !d->pager)
+		close(fd);      /* drained meanwhile */
+	else if (d->paging)
 		cor_pager_add_lane(d->pager, fd, bulk ? COR_CONN_BULK : COR_CONN_DEMAND, NULL);
 	else {
 		int *slot = bulk ? &d->bulk : &d->demand;
@@ -471,6 +478,43 @@ static int rebuild(struct destination *d, struct cor_error *err)
 	return r;
 }
 
+/* A source that connects anew has lost this connection, and maybe its COMMIT with it:
+ * if it is not here already, it never will be. */
+static int await_commit(struct destination *d, struct cor_error *err)
+{
+	struct pollfd p[] = {
+		{ .fd = d->control, .events = POLLIN },
+		{ .fd = d->session.cord, .events = POLLIN },
+	};
+	struct control_message m;
+	Cor__Control__Commit *c;
+	int r = 0;
+
+	control_spin(d->control);
+	while (!p[0].revents) {
+		p[1].fd = d->session.cord;
+		r = poll(p, ARRAY_SIZE(p), ANSWER_TIMEOUT_MS);
+		if (r == 0)
+			return cor_fail(err, -ETIMEDOUT, "the source did not commit in time");
+		if (r < 0 && errno != EINTR)
+			return cor_fail_errno(err, "poll");
+		if (r > 0 && !p[0].revents)
+			destination_hear_cord(d);
+		if (d->superseded)
+			return cor_fail(err, -ENOTCONN, "the source lost the connection");
+	}
+	r = control_expect(d->control, CONTROL_COMMIT, ANSWER_TIMEOUT_MS, &m, err);
+	if (r < 0)
+		return r;
+	c = control_unpack(&m, &cor__control__commit__descriptor, err);
+	control_message_done(&m);
+	if (!c)
+		return -EPROTO;
+	d->epoch = c->epoch;
+	cor__control__commit__free_unpacked(c, NULL);
+	return 0;
+}
+
 static int take_over(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Resumed resumed = COR__CONTROL__RESUMED__INIT;
@@ -501,17 +545,16 @@ static int take_over(struct destination *d, struct cor_error *err)
 	ready.rebuild_us = (cor_now_ns() - from) / 1000;
 	if (r == 0)
 		r = control_send(d->control, CONTROL_READY, &ready.base, err);
-	FAULT_POINT("ready-sent");
+	FAULT_POINT("ready-sent", d->control);
 	if (r == 0)
-		r = control_expect_soon(d->control, CONTROL_COMMIT, ANSWER_TIMEOUT_MS, &m, err);
+		r = await_commit(d, err);
 	if (r < 0)
 		return r;
-	control_message_done(&m);
 	session_move(&d->session, SESSION_COMMIT, NULL);
 	r = cor_rebuild_resume(d->rebuild, err);
 	if (r < 0)
 		return r;
-	resumed.pid = cor_rebuild_pid(d->rebuild);
+	d->pid = resumed.pid = cor_rebuild_pid(d->rebuild);
 	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
 	session_hurry(false);
 	cor_pager_prefetch(d->pager, d->prefetch);
@@ -575,6 +618,7 @@ int session_destination_run(const struct worker_destination_args *a)
 
 	if (session_begin(&d.session, a->cord, &err) < 0)
 		return 1;
+	cor_tcp_give_up_after(d.control, a->config->timeouts.silence_s);
 	if (receive_task(&d, &err) < 0)
 		status = fail(&d, &err);
 	else

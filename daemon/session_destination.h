@@ -40,15 +40,25 @@ struct destination {
 	bool time_ns;
 	struct cor_rebuild *rebuild;
 	struct cor_pager *pager;
+	uint64_t epoch;                 /* COMMIT's */
+	pid_t pid;                      /* the resumed task */
+	bool task_ended;                /* before its last page came */
+	bool superseded;                /* the source connected anew before COMMIT */
+	uint64_t alone_since_ns;        /* no lane leads to the source; 0: one does */
+	Cor__Control__Progress last;    /* the figures at the drain */
 	int *objects;                   /* descriptor of object i + 1 */
 	unsigned nobjects;
 	int stub_keep_from;             /* the stub's own descriptors lie from here */
 };
 
+/* Takes the control connection that replaces one that the source has lost. */
+void destination_rejoin(struct destination *d, int fd);
+
 /* Acts on what cord has said so far. */
 void destination_hear_cord(struct destination *d);
 
-/* Pages until nothing is missing or the task has ended. -EIO and others: it is lost. */
+/* Pages until nothing is missing or the task has ended. -EIO, -ETIMEDOUT (the source
+ * was out of reach for too long) and others: it is lost. */
 int destination_page(struct destination *d, struct cor_error *err);
 /* Tells the source, and waits until its ghost is gone. */
 int destination_release(struct destination *d, struct cor_error *err);

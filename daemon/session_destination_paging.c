@@ -9,8 +9,10 @@
 #include "daemon/control.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 
-#define PROGRESS_MS 100
+#define PROGRESS_MS        100
+#define REJOIN_TIMEOUT_MS 5000
 
 static void fill_progress(struct destination *d, Cor__Control__Progress *p)
 {
@@ -52,7 +54,7 @@ static int hear_source(struct destination *d, struct cor_error *err)
 	int r = control_receive(d->control, ANSWER_TIMEOUT_MS, &m, err);
 
 	if (r < 0) {
-		/* the pager waits for lanes; without control there is no drain report */
+		/* the source connects again; the pager does not need it */
 		cor_closep(&d->control);
 		d->control = -1;
 		return 0;
@@ -61,6 +63,29 @@ static int hear_source(struct destination *d, struct cor_error *err)
 		r = control_aborted(&m, err);
 	control_message_done(&m);
 	return r;
+}
+
+/* Faults wait while there is no source, but maybe not for ever. */
+static int check_reach(struct destination *d, struct cor_error *err)
+{
+	unsigned limit = d->args->config->timeouts.reconnect_s;
+	struct cor_paging_stats st;
+	uint64_t now = cor_now_ns();
+
+	if (cor_pager_lanes(d->pager, COR_CONN_DEMAND) || cor_pager_lanes(d->pager, COR_CONN_BULK)) {
+		d->alone_since_ns = 0;
+		return 0;
+	}
+	if (!d->alone_since_ns)
+		d->alone_since_ns = now;
+	if (!limit || now - d->alone_since_ns < limit * UINT64_C(1000000000))
+		return 0;
+	cor_pager_stats(d->pager, &st);
+	return cor_fail(err, -ETIMEDOUT, "the source was out of reach for %u s: only %llu of %s%llu "
+			"pages are here", limit,
+			(unsigned long long)(st.pages_demand + st.pages_prefetched +
+					     st.pages_eager + st.pages_dropped),
+			st.presence_known ? "" : "at least ", (unsigned long long)st.pages_total);
 }
 
 int destination_page(struct destination *d, struct cor_error *err)
@@ -78,10 +103,13 @@ int destination_page(struct destination *d, struct cor_error *err)
 			return cor_fail_errno(err, "poll");
 		if (p[0].revents && read(p[0].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
 			return cor_fail_errno(err, "eventfd");
-		if (p[1].revents)
-			destination_hear_cord(d);
+		/* before cord, which may have another connection for us */
 		if (p[2].revents)
 			r = hear_source(d, err);
+		if (p[1].revents)
+			destination_hear_cord(d);
+		if (r == 0)
+			r = check_reach(d, err);
 		if (r < 0)
 			return r;
 		switch (cor_pager_state(d->pager, err)) {
@@ -97,21 +125,100 @@ int destination_page(struct destination *d, struct cor_error *err)
 	}
 }
 
-int destination_release(struct destination *d, struct cor_error *err)
+/* ---- the source's lost connection --------------------------------------------------- */
+
+static int tell_drained(struct destination *d)
 {
 	Cor__Control__Drained done = COR__CONTROL__DRAINED__INIT;
-	Cor__Control__Progress p;
+
+	done.progress = &d->last;
+	done.task_ended = d->task_ended;
+	return control_send(d->control, CONTROL_DRAINED, &done.base, NULL);
+}
+
+static int answer_resume(struct destination *d)
+{
+	Cor__Control__Resume answer = COR__CONTROL__RESUME__INIT, *ask;
 	struct control_message m;
+	bool same;
+	int r = control_expect(d->control, CONTROL_RESUME, REJOIN_TIMEOUT_MS, &m, NULL);
+
+	if (r < 0)
+		return r;
+	ask = control_unpack(&m, &cor__control__resume__descriptor, NULL);
+	control_message_done(&m);
+	if (!ask)
+		return -EPROTO;
+	same = ask->epoch == d->epoch;
+	cor__control__resume__free_unpacked(ask, NULL);
+	if (!same)
+		return -ESTALE;
+	answer.epoch = d->epoch;
+	answer.state = (char *)session_state_name(d->session.state);
+	answer.pid = d->pid;
+	r = control_send(d->control, CONTROL_RESUME, &answer.base, NULL);
+	if (r == 0 && d->session.state == SESSION_DRAINED)
+		r = tell_drained(d);
+	return r;
+}
+
+void destination_rejoin(struct destination *d, int fd)
+{
+	if (!session_committed(&d->session)) {
+		d->superseded = true;
+		close(fd);
+		return;
+	}
+	cor_closep(&d->control);
+	d->control = fd;
+	if (answer_resume(d) < 0) {
+		cor_closep(&d->control);
+		d->control = -1;
+	}
+}
+
+/* ---- release ------------------------------------------------------------------------ */
+
+/* The source may be out of reach just now. Without cord it cannot come back, and what
+ * became of the session it can learn from cord, later. */
+static void await_released(struct destination *d)
+{
+	uint64_t until = cor_now_ns() + (uint64_t)ANSWER_TIMEOUT_MS * 1000000;
+	bool released = false;
+
+	while (!released && cor_now_ns() < until && (d->control >= 0 || d->session.cord >= 0)) {
+		struct pollfd p[] = {
+			{ .fd = d->control, .events = POLLIN },
+			{ .fd = d->session.cord, .events = POLLIN },
+		};
+		struct control_message m;
+
+		if (poll(p, ARRAY_SIZE(p), PROGRESS_MS) <= 0)
+			continue;
+		if (p[0].revents && control_receive(d->control, REJOIN_TIMEOUT_MS, &m, NULL) < 0) {
+			cor_closep(&d->control);
+			d->control = -1;
+		} else if (p[0].revents) {
+			released = m.type == CONTROL_RELEASED;
+			control_message_done(&m);
+		}
+		if (p[1].revents && !released)
+			destination_hear_cord(d);
+	}
+}
+
+int destination_release(struct destination *d, struct cor_error *err)
+{
 	int r;
 
-	fill_progress(d, &p);
-	session_figures_progress(&d->session, &p);
-	done.progress = &p;
-	done.task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
+	fill_progress(d, &d->last);
+	session_figures_progress(&d->session, &d->last);
+	d->task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
 	session_move(&d->session, SESSION_DRAINED, NULL);
+	session_report(&d->session);
 	/* first, so that the source does not take the lanes' end for a loss */
 	if (d->control >= 0)
-		control_send(d->control, CONTROL_DRAINED, &done.base, NULL);
+		tell_drained(d);
 	r = cor_pager_finish(d->pager, err);
 	if (r < 0)
 		return r;
@@ -119,9 +226,7 @@ int destination_release(struct destination *d, struct cor_error *err)
 	d->pager = NULL;
 	r = cor_rebuild_release(d->rebuild, err);
 	d->rebuild = NULL;
-	if (d->control >= 0 &&
-	    control_expect(d->control, CONTROL_RELEASED, ANSWER_TIMEOUT_MS, &m, NULL) == 0)
-		control_message_done(&m);
+	await_released(d);
 	session_move(&d->session, SESSION_RELEASED, NULL);
 	return r;
 }

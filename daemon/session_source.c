@@ -278,8 +278,8 @@ static int ask_prepare(struct source *s, struct cor_error *err)
 static int connect_lane(struct source *s, enum cor_connection_kind kind, int *fd,
 			struct cor_error *err)
 {
-	return cor_lane_connect(s->args->dest, kind, 0, s->args->session, s->args->secret,
-				CONNECT_TIMEOUT_MS, fd, err);
+	return source_connect(s, kind, s->args->session, s->args->secret, CONNECT_TIMEOUT_MS, fd,
+			      err);
 }
 
 /* A mapping or, where the task has it open only, a descriptor leads to it. */
@@ -363,8 +363,7 @@ static int prepare(struct source *s, struct cor_error *err)
 		json_object_set_new(s->session.figures, "comm",
 				    json_string(s->skeleton->threads[0]->comm));
 	session_report(&s->session);
-	r = cor_lane_connect(s->args->dest, COR_CONN_CONTROL, 0, none, none,
-			     CONNECT_TIMEOUT_MS, &s->control, err);
+	r = source_connect(s, COR_CONN_CONTROL, none, none, CONNECT_TIMEOUT_MS, &s->control, err);
 	if (r == 0)
 		r = hello(s, err);
 	if (r == 0)
@@ -491,12 +490,6 @@ static int check_server(struct source *s, struct cor_error *err)
 	return 0;
 }
 
-static void set_us(struct source *s, const char *key, uint64_t from_ns, uint64_t to_ns)
-{
-	json_object_set_new(s->session.figures, key,
-			    json_integer((json_int_t)((to_ns - from_ns) / 1000)));
-}
-
 static void note_ready(struct source *s, const struct control_message *m)
 {
 	Cor__Control__Ready *r = control_unpack(m, &cor__control__ready__descriptor, NULL);
@@ -509,60 +502,29 @@ static void note_ready(struct source *s, const struct control_message *m)
 	cor__control__ready__free_unpacked(r, NULL);
 }
 
-/* From the first stopped thread to the answer that the task runs over there: an
- * upper bound of the freeze, by one trip of that answer. */
+/* Up to the destination's word that all is there, and to the ghost. */
 static int hand_over(struct source *s, struct cor_error *err)
 {
-	Cor__Control__Commit c = COR__CONTROL__COMMIT__INIT;
-	Cor__Control__Resumed *resumed;
-	uint64_t captured, ready;
 	struct control_message m;
 	int r;
 
-	captured = cor_now_ns();
+	s->captured_ns = cor_now_ns();
 	r = park(s, err);
 	if (r == 0)
 		r = check_server(s, err);
 	if (r == 0)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
-	FAULT_POINT("image-sent");
+	FAULT_POINT("image-sent", s->control);
 	if (r == 0)
 		r = control_expect_soon(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "%s", s->args->dest);
 	note_ready(s, &m);
 	control_message_done(&m);
-	ready = cor_now_ns();
+	s->ready_ns = cor_now_ns();
 	if (source_cancelled(s, NULL))
 		return cor_fail(err, -ECANCELED, "cancelled");
-	r = cor_tracee_make_ghost(s->tracee, err);
-	if (r < 0)
-		return r;
-	/* the point of no return: from here on this side never thaws */
-	session_move(&s->session, SESSION_COMMIT, NULL);
-	s->parked = false;
-	c.epoch = 1;
-	r = control_send(s->control, CONTROL_COMMIT, &c.base, err);
-	FAULT_POINT("commit-sent");
-	if (r == 0)
-		r = control_expect_soon(s->control, CONTROL_RESUMED, -1, &m, err);
-	if (r < 0)
-		return cor_fail_prefix(err, r, "in doubt: %s did not confirm the resumption",
-				       s->args->dest);
-	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
-	session_hurry(false);
-	cor_files_bury(s->args->pid, s->files);
-	set_us(s, "capture_us", s->freeze_from_ns, captured);
-	set_us(s, "rebuild_us", captured, ready);
-	resumed = control_unpack(&m, &cor__control__resumed__descriptor, err);
-	control_message_done(&m);
-	if (!resumed)
-		return -EPROTO;
-	json_object_set_new(s->session.figures, "destination_pid", json_integer(resumed->pid));
-	cor__control__resumed__free_unpacked(resumed, NULL);
-	session_move(&s->session, SESSION_PAGING, NULL);
-	session_report(&s->session);
-	return 0;
+	return cor_tracee_make_ghost(s->tracee, err);
 }
 
 /* ---- the whole ---------------------------------------------------------------- */
@@ -580,17 +542,19 @@ static int migrate(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = hand_over(s, err);
 	if (r == 0)
+		r = source_commit(s, err);
+	if (r == 0)
 		r = source_page(s, err);
 	if (r == 0)
 		source_release(s);
 	return r;
 }
 
-/* A failure before the commit: the task goes on here. Behind it: the ghost stays
- * for as long as this process, and is lost with it. */
+/* A failure before the commit, or a commit that the destination has never seen: the
+ * task goes on here. Otherwise the destination's is lost, and the ghost with it. */
 static int fail(struct source *s, struct cor_error *err)
 {
-	if (!session_committed(&s->session)) {
+	if (!session_committed(&s->session) || s->refused) {
 		if (s->control >= 0)
 			control_send_abort(s->control, err);
 		if (s->tracee)

@@ -31,16 +31,27 @@ struct source {
 	struct cor_tracee *tracee;
 	struct cor_page_server *server;
 	struct cor_source *memory;      /* the server's */
-	uint64_t freeze_from_ns;
+	uint64_t freeze_from_ns, captured_ns, ready_ns;
 	struct cor_hooks hooks;
 	bool have_hooks;
 	bool parked;                    /* the task's addresses and locks are the destination's */
+	bool refused;                   /* the destination has given up, not having seen COMMIT */
+	bool moved;                     /* it has all pages */
+	uint64_t mend_ns;               /* connections are looked after again then */
 };
 
 /* Has cord asked to give up? *go (NULL allowed): set when it said go. */
 bool source_cancelled(struct source *s, bool *go);
 
-/* Serves the ghost's pages until the destination has them all, or lost the task. */
+/* A connection to the destination's cord, which fails when the other side is silent. */
+int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
+		   const uint8_t *secret, int timeout_ms, int *fd, struct cor_error *err);
+
+/* Sends COMMIT, and returns 0 once it is known that the destination took the task
+ * over, however long that takes. s->refused: it did not, and never will. */
+int source_commit(struct source *s, struct cor_error *err);
+/* Serves the ghost's pages until the destination has them all. Fails only where it
+ * says that it has lost the task. */
 int source_page(struct source *s, struct cor_error *err);
 /* All pages are there: ends the ghost, and says so. */
 void source_release(struct source *s);

@@ -1,5 +1,6 @@
-/* The source's side from COMMIT on: the ghost's pages are served until the
- * destination has them all. */
+/* The source's side from COMMIT on: finding out whether it arrived, then serving the
+ * ghost's pages until the destination has them all. Connections are lost and made
+ * again; the ghost stays. */
 #include "daemon/session_source.h"
 
 #include <errno.h>
@@ -10,40 +11,243 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
+#include "daemon/fault.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/transport/tcp.h"
 
-#define RECONNECT_MS 500
+#define RECONNECT_MS     500
+#define RECONNECT_NS     (RECONNECT_MS * UINT64_C(1000000))
+#define AGAIN_TIMEOUT_MS 2000   /* connecting anew, which is tried often */
+#define ANSWER_AGAIN_MS  5000
+#define EPOCH            1
 
-/* Replaces lanes that were lost; failing is no matter, it is tried again. */
-static void reconnect(struct source *s)
+int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
+		   const uint8_t *secret, int timeout_ms, int *fd, struct cor_error *err)
+{
+	int r = cor_lane_connect(s->args->dest, kind, 0, session, secret, (unsigned)timeout_ms, fd,
+				 err);
+
+	if (r == 0)
+		cor_tcp_give_up_after(*fd, s->args->config->timeouts.silence_s);
+	return r;
+}
+
+static int connect_again(const struct source *s, enum cor_connection_kind kind, int *fd,
+			 struct cor_error *err)
+{
+	return source_connect(s, kind, s->args->session, s->args->secret,
+			      COR_MIN(CONNECT_TIMEOUT_MS, AGAIN_TIMEOUT_MS), fd, err);
+}
+
+static void drop_control(struct source *s)
+{
+	cor_closep(&s->control);
+	s->control = -1;
+}
+
+/* ---- joining the session again ------------------------------------------------------ */
+
+static int exchange_resume(struct source *s, int fd, int *pid, struct cor_error *err)
+{
+	Cor__Control__Resume ask = COR__CONTROL__RESUME__INIT, *answer;
+	struct control_message m;
+	int r;
+
+	ask.epoch = EPOCH;
+	ask.state = (char *)session_state_name(s->session.state);
+	r = control_send(fd, CONTROL_RESUME, &ask.base, err);
+	if (r == 0)
+		r = control_expect(fd, CONTROL_RESUME, ANSWER_AGAIN_MS, &m, err);
+	if (r < 0)
+		return r;
+	answer = control_unpack(&m, &cor__control__resume__descriptor, err);
+	control_message_done(&m);
+	if (!answer)
+		return -EPROTO;
+	r = answer->epoch == EPOCH ? 0 : cor_fail(err, -ESTALE, "the destination is at another epoch");
+	*pid = answer->pid;
+	cor__control__resume__free_unpacked(answer, NULL);
+	return r;
+}
+
+/* One attempt. 1: joined, the task runs there as *pid. 0: not now, or nobody knows.
+ * Else the destination's last word: -ECANCELED (it gave up without COMMIT), -EALREADY
+ * (it has every page), -ENOTRECOVERABLE (the task is lost); or its cord's, -EOWNERDEAD:
+ * the worker died, which says nothing of the task. Nothing on this side gives these
+ * errors. */
+static int join_again(struct source *s, int *pid, struct cor_error *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = connect_again(s, COR_CONN_CONTROL, &fd, err);
+
+	if (r == -ENOTRECOVERABLE)
+		return cor_fail(err, r, "%s has lost the task", s->args->dest);
+	if (r == -EOWNERDEAD)
+		return cor_fail(err, r, "the worker of %s has died", s->args->dest);
+	if (r == -ECANCELED || r == -EALREADY)
+		return r;
+	if (r < 0 || exchange_resume(s, fd, pid, err) < 0)
+		return 0;
+	drop_control(s);
+	s->control = take_fd(&fd);
+	return 1;
+}
+
+/* Until the next attempt; cord may cancel meanwhile, which is too late. */
+static void pause_attempts(struct source *s)
+{
+	struct pollfd p = { .fd = s->session.cord, .events = POLLIN };
+
+	s->mend_ns = cor_now_ns() + RECONNECT_NS;
+	while (cor_now_ns() < s->mend_ns)
+		if (poll(&p, 1, (int)((s->mend_ns - cor_now_ns()) / 1000000 + 1)) > 0) {
+			source_cancelled(s, NULL);
+			p.fd = s->session.cord;
+		}
+}
+
+/* ---- commit --------------------------------------------------------------------------- */
+
+/* COMMIT may have arrived or not: only the destination knows. As long as it does not
+ * say, the task stays as it is, here. */
+static int ask_until_known(struct source *s, int *pid, struct cor_error *err)
+{
+	struct cor_error why = COR_ERROR_INIT;
+	int r;
+
+	session_move(&s->session, SESSION_IN_DOUBT, NULL);
+	session_hurry(false);
+	json_object_set_new(s->session.figures, "doubt", json_string(err->text));
+	session_report(&s->session);
+	for (;;) {
+		drop_control(s);
+		r = join_again(s, pid, &why);
+		switch (r) {
+		case 1:
+			break;
+		case -EALREADY:
+			s->moved = true;
+			break;
+		case -ECANCELED:
+			s->refused = true;
+			return cor_fail(err, r, "%s has given up: the commit did not arrive",
+					s->args->dest);
+		case -ENOTRECOVERABLE:
+			*err = why;
+			return r;
+		default:
+			pause_attempts(s);
+			continue;
+		}
+		json_object_del(s->session.figures, "doubt");
+		return 0;
+	}
+}
+
+static void set_us(struct source *s, const char *key, uint64_t from_ns, uint64_t to_ns)
+{
+	json_object_set_new(s->session.figures, key,
+			    json_integer((json_int_t)((to_ns - from_ns) / 1000)));
+}
+
+static int await_resumed(struct source *s, int *pid, struct cor_error *err)
+{
+	Cor__Control__Resumed *resumed;
+	struct control_message m;
+	int r = control_expect_soon(s->control, CONTROL_RESUMED, -1, &m, err);
+
+	if (r < 0)
+		return r;
+	resumed = control_unpack(&m, &cor__control__resumed__descriptor, err);
+	control_message_done(&m);
+	if (!resumed)
+		return -EPROTO;
+	*pid = resumed->pid;
+	cor__control__resumed__free_unpacked(resumed, NULL);
+	return 0;
+}
+
+/* From the first stopped thread to the answer that the task runs over there: an
+ * upper bound of the freeze, by one trip of that answer. */
+int source_commit(struct source *s, struct cor_error *err)
+{
+	Cor__Control__Commit c = COR__CONTROL__COMMIT__INIT;
+	int pid = 0, r;
+
+	/* the point of no return: from here on this side never thaws by itself */
+	session_move(&s->session, SESSION_COMMIT, NULL);
+	c.epoch = EPOCH;
+	FAULT_POINT("commit", s->control);
+	r = control_send(s->control, CONTROL_COMMIT, &c.base, err);
+	FAULT_POINT("commit-sent", s->control);
+	if (r == 0)
+		r = await_resumed(s, &pid, err);
+	if (r < 0)
+		r = ask_until_known(s, &pid, err);
+	if (r < 0)
+		return r;
+	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
+	session_hurry(false);
+	s->parked = false;
+	cor_files_bury(s->args->pid, s->files);
+	set_us(s, "capture_us", s->freeze_from_ns, s->captured_ns);
+	set_us(s, "rebuild_us", s->captured_ns, s->ready_ns);
+	if (pid)
+		json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
+	session_move(&s->session, SESSION_PAGING, NULL);
+	session_report(&s->session);
+	return 0;
+}
+
+/* ---- paging ------------------------------------------------------------------------- */
+
+static int connect_lane_again(struct source *s, enum cor_connection_kind kind)
+{
+	int fd = -1, r = connect_again(s, kind, &fd, NULL);
+
+	return r < 0 ? r : cor_page_server_add_lane(s->server, fd, kind, NULL);
+}
+
+static bool whole(struct source *s)
 {
 	struct cor_page_server_stats st;
 
 	cor_page_server_stats(s->server, &st);
-	while (st.lanes < 2) {
-		/* the server cannot tell which kind is missing; a pager that has both
-		 * puts up with one more of either */
-		enum cor_connection_kind kind = st.lanes ? COR_CONN_BULK : COR_CONN_DEMAND;
-		int fd = -1;
-
-		if (cor_lane_connect(s->args->dest, kind, 0, s->args->session, s->args->secret,
-				     CONNECT_TIMEOUT_MS, &fd, NULL) < 0 ||
-		    cor_page_server_add_lane(s->server, fd, kind, NULL) < 0)
-			return;
-		st.lanes++;
-	}
+	return s->control >= 0 && st.lanes_demand && st.lanes_bulk;
 }
 
-/* One message of the destination; 1 when the drain is over. */
-static int paging_message(struct source *s, const struct control_message *m, struct cor_error *err)
+/* Replaces what was lost, the lanes first: faults wait for them. What fails is tried
+ * again later; only the destination's own word that the task is lost is an error. */
+static int mend(struct source *s, struct cor_error *err)
+{
+	struct cor_page_server_stats st;
+	int pid, r = 0;
+
+	s->mend_ns = cor_now_ns() + RECONNECT_NS;
+	cor_page_server_stats(s->server, &st);
+	if (!st.lanes_demand)
+		r = connect_lane_again(s, COR_CONN_DEMAND);
+	if (r == 0 && !st.lanes_bulk)
+		connect_lane_again(s, COR_CONN_BULK);
+	if (s->control >= 0)
+		return 0;
+	r = join_again(s, &pid, err);
+	s->moved = r == -EALREADY;
+	/* nobody takes over from a worker that died: its task waits for pages for ever */
+	return r == -ENOTRECOVERABLE || r == -EOWNERDEAD ? r : 0;
+}
+
+/* One message of the destination. */
+static int paging_message(struct source *s, const struct control_message *m)
 {
 	Cor__Control__Progress *p;
 	Cor__Control__Drained *d;
 
 	switch (m->type) {
 	case CONTROL_PROGRESS:
-		p = control_unpack(m, &cor__control__progress__descriptor, err);
+		p = control_unpack(m, &cor__control__progress__descriptor, NULL);
 		if (!p)
 			return -EPROTO;
 		session_figures_progress(&s->session, p);
@@ -51,7 +255,7 @@ static int paging_message(struct source *s, const struct control_message *m, str
 		session_report(&s->session);
 		return 0;
 	case CONTROL_DRAINED:
-		d = control_unpack(m, &cor__control__drained__descriptor, err);
+		d = control_unpack(m, &cor__control__drained__descriptor, NULL);
 		if (!d)
 			return -EPROTO;
 		if (d->progress)
@@ -59,49 +263,59 @@ static int paging_message(struct source *s, const struct control_message *m, str
 		if (d->task_ended)
 			json_object_set_new(s->session.figures, "task_ended", json_true());
 		cor__control__drained__free_unpacked(d, NULL);
-		return 1;
-	case CONTROL_ABORT:
-		return control_aborted(m, err);
+		s->moved = true;
+		return 0;
+	case CONTROL_RESUMED:   /* was on its way when we asked */
+		return 0;
 	default:
-		return cor_fail(err, -EPROTO, "the peer sent %s while paging",
-				control_type_name(m->type));
+		return -EPROTO;
 	}
+}
+
+/* A connection that ends, or makes no sense, is replaced. */
+static int hear_destination(struct source *s, struct cor_error *err)
+{
+	struct control_message m;
+	int r = control_receive(s->control, ANSWER_AGAIN_MS, &m, NULL);
+
+	if (r == 0 && m.type == CONTROL_ABORT) {
+		r = control_aborted(&m, err);
+		control_message_done(&m);
+		return r;
+	}
+	if (r == 0) {
+		r = paging_message(s, &m);
+		control_message_done(&m);
+	}
+	if (r < 0)
+		drop_control(s);
+	return 0;
 }
 
 int source_page(struct source *s, struct cor_error *err)
 {
 	int r = 0;
 
-	while (r == 0) {
+	while (r == 0 && !s->moved) {
 		struct pollfd p[] = {
 			{ .fd = s->control, .events = POLLIN },
 			{ .fd = s->session.cord, .events = POLLIN },
 			{ .fd = cor_page_server_event_fd(s->server), .events = POLLIN },
 		};
-		struct cor_page_server_stats st;
-		struct control_message m;
 		uint64_t event;
-		int n;
 
-		cor_page_server_stats(s->server, &st);
-		n = poll(p, ARRAY_SIZE(p), st.lanes < 2 ? RECONNECT_MS : -1);
-		if (n < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), whole(s) ? -1 : RECONNECT_MS) < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
 		if (p[2].revents && read(p[2].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
 			return cor_fail_errno(err, "eventfd");
-		if (n == 0)
-			reconnect(s);
 		if (p[1].revents)
 			source_cancelled(s, NULL);     /* too late; cord says so itself */
-		if (!p[0].revents)
-			continue;
-		r = control_receive(s->control, ANSWER_TIMEOUT_MS, &m, err);
-		if (r < 0)
-			return r;
-		r = paging_message(s, &m, err);
-		control_message_done(&m);
+		if (p[0].revents)
+			r = hear_destination(s, err);
+		if (r == 0 && !s->moved && !whole(s) && cor_now_ns() >= s->mend_ns)
+			r = mend(s, err);
 	}
-	return r < 0 ? r : 0;
+	return r;
 }
 
 /* Named shared memory has moved along: its name here would be a stale copy. */
@@ -132,5 +346,6 @@ void source_release(struct source *s)
 	cor_tracee_kill(s->tracee);
 	s->tracee = NULL;
 	session_move(&s->session, SESSION_RELEASED, NULL);
-	control_send(s->control, CONTROL_RELEASED, NULL, NULL);
+	if (s->control >= 0)
+		control_send(s->control, CONTROL_RELEASED, NULL, NULL);
 }

@@ -29,8 +29,9 @@
  *   cancel   give up, if the task was not committed yet
  *   go       the task that is to leave has all of its pages now
  *   prefetch fetch everything soon: the task is to move on
- *   lane     {"kind":"demand"|"bulk","index":N} with one descriptor: a connected
- *            socket behind its answered preamble
+ *   lane     {"kind":"demand"|"bulk"|"control","index":N} with one descriptor: a
+ *            connected socket behind its answered preamble; a control channel replaces
+ *            the session's own, which the source has lost
  *
  * Figures, all optional: pid, destination_pid, comm, peer, transport, freeze_us,
  * drain_us, pages, pages_total, pages_demand, pages_prefetched, pages_zero,
@@ -42,6 +43,7 @@
  *   prepare  the task runs on the source; nothing was committed
  *   freeze   the task is stopped on the source
  *   commit   only the destination may run it from here on
+ *   in-doubt the source has lost touch and does not know whether it was taken over
  *   paging   it runs on the destination, pages are still at the source
  *   drained  every page has arrived
  *   released the ghost is gone: the good end

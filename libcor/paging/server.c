@@ -245,8 +245,15 @@ void cor_page_server_stats(struct cor_page_server *ps, struct cor_page_server_st
 
 	/* the lanes first: what one that has ended did is then in the counts */
 	pthread_mutex_lock(&ps->lock);
-	for (const struct lane *l = ps->lanes; l; l = l->next)
-		s.lanes += l->sock >= 0;
+	for (const struct lane *l = ps->lanes; l; l = l->next) {
+		if (l->sock < 0)
+			continue;
+		s.lanes++;
+		if (l->kind == COR_CONN_DEMAND)
+			s.lanes_demand++;
+		else
+			s.lanes_bulk++;
+	}
 	pthread_mutex_unlock(&ps->lock);
 	s.requests_demand = ps->requests_demand;
 	s.requests_bulk = ps->requests_bulk;

@@ -20,6 +20,7 @@ struct cor_page_server_stats {
 	uint64_t pages_sent, pages_zero;
 	uint64_t bytes_sent;         /* headers included */
 	unsigned lanes;              /* connected now */
+	unsigned lanes_demand, lanes_bulk; /* of them */
 };
 
 /* Takes ownership of source (also on failure). */

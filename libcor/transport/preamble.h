@@ -15,7 +15,8 @@
 #define COR_PREAMBLE_VERSION 1
 
 enum cor_connection_kind {
-	COR_CONN_CONTROL = 1,   /* a migration's control channel: session and secret are zero */
+	COR_CONN_CONTROL = 1,   /* a migration's control channel: session and secret are zero,
+				   but where it replaces the lost one of a committed session */
 	COR_CONN_DEMAND  = 2,   /* a demand lane */
 	COR_CONN_BULK    = 3,   /* a bulk lane */
 };
@@ -36,7 +37,10 @@ struct cor_preamble_reply {
 	char     magic[4];      /* "corp" */
 	uint16_t version;       /* what the accepting side speaks */
 	int16_t  status;        /* 0, or a negative errno: -EPROTO, -EPERM (wrong secret), -ENOENT,
-				   -ETIME (the ticket has expired), -ETIMEDOUT, -EBUSY */
+				   -ETIME (the ticket has expired), -ETIMEDOUT, -EBUSY; how the
+				   session has ended, where a lost control channel is to be
+				   replaced: -ECANCELED (aborted), -EALREADY (drained),
+				   -ENOTRECOVERABLE (lost), -EOWNERDEAD (nobody knows) */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_preamble_reply) == 8, "reply is 8 bytes");
 

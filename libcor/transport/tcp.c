@@ -159,6 +159,16 @@ static void keep_alive(int fd)
 	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS);
 }
 
+void cor_tcp_give_up_after(int fd, unsigned seconds)
+{
+	int third = (int)COR_MAX(seconds / 3, 1u);
+
+	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, third);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, third);
+	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 2);
+	set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)COR_MIN(seconds, 2000000u) * 1000);
+}
+
 /* accept(2) hands on errors of the connection that came: those are not the listener's. */
 static bool accept_error_is_transient(int e)
 {

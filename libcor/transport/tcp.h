@@ -37,5 +37,11 @@ int cor_tcp_accept(int listener, struct cor_error *err);
  * -EINVAL, -ENXIO, -ETIMEDOUT, -errno of connect(2). */
 int cor_tcp_connect(const char *addrport, unsigned timeout_ms, int *fd, struct cor_error *err);
 
+/* A peer that has not answered for so long (data, or probes where there is none) is
+ * taken as gone: reading then fails with ETIMEDOUT (tcp(7): TCP_USER_TIMEOUT,
+ * TCP_KEEPIDLE). seconds > 0. Without this it is half a minute. Not a TCP socket:
+ * nothing. */
+void cor_tcp_give_up_after(int fd, unsigned seconds);
+
 /* Tunes a connected socket for its kind of lane. Not a TCP socket: nothing. */
 void cor_tcp_tune(int fd, enum cor_connection_kind kind);
