@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "config.h"
+#include <config.h>    /* configure's, not the one beside this file */
 
 #ifdef COR_FAULT_POINTS
 void fault_point(const char *name, int sock);
