@@ -149,11 +149,16 @@ static void on_message(struct entry *e, const json_t *message, int fd)
 static int receive_one(struct entry *e, char *buf)
 {
 	int fds[4] = { -1, -1, -1, -1 };
-	unsigned nfds = ARRAY_SIZE(fds);
 	json_t *message;
+	unsigned nfds;
 	ssize_t n;
 
-	n = cor_recv_fds(e->sock, buf, WORKER_MESSAGE_MAX, fds, &nfds);
+	/* A worker that ended without reading all of ours: told once, ahead of its
+	 * own last words, which are still there. */
+	do {
+		nfds = ARRAY_SIZE(fds);
+		n = cor_recv_fds(e->sock, buf, WORKER_MESSAGE_MAX, fds, &nfds);
+	} while (n == -ECONNRESET);
 	if (n == -EAGAIN)
 		return 0;
 	if (n <= 0)
