@@ -1,38 +1,46 @@
-# Cutting hosts off, for system tests. Sourced after tasks.sh.
+# Cutting hosts off while a task's pages are on their way, for system tests. Sourced
+# after tasks.sh.
 
-# leave HOST TO [OPT...]: cor migrate in the background, until the task runs there.
+# leave FROM TO: moves the task, which runs there, with most of its pages still here.
+# They come when it moves on: see comes_back.
 leave()
 {
-	local from=$1 to=$2
-
-	shift 2
-	on "$from" cor migrate "$TASK_PID" "${LAB_ADDR[$to]}:$LAB_PORT" --json "$@" \
-		</dev/null >"$LAB_DIR/migrate.json" 2>"$LAB_DIR/migrate.err" &
-	LEAVING=$!
+	move "$1" "$TASK_PID" "$2" --no-prefetch --wait resumed
+	TASK_HOST=$2
+	TASK_LEFT=$TASK_PID
+	TASK_PID=$MOVED
 }
 
-# in_state HOST STATE: has it such a session?
-in_state()
+# comes_back FROM TO: back to where it left, whose first session ends well before.
+comes_back()
 {
-	on "$1" cor status --json 2>/dev/null |
-		jq -e --arg s "$2" '[.. | .state? | strings] | index($s)' >/dev/null
-}
+	local left=$TASK_LEFT
 
-await_state()
-{
-	wait_for "${3:-20}" in_state "$1" "$2" || {
-		on "$1" cor status >&2
-		fail "no session of host $1 is in state $2"
+	go "$2"
+	wait_for 5 session_is "$2" source released || {
+		on "$2" cor status >&2
+		fail "the session of PID $left on host $2 did not end as it should"
 	}
 }
 
-# The figure $2 of host $1's newest session.
-figure()
+# session_is HOST ROLE STATE: has it such a session?
+session_is()
 {
-	on "$1" cor status --json | jq -r "[.sessions[]] | last | .$2"
+	on "$1" timeout 5 cor status --json 2>/dev/null |
+		jq -e --arg r "$2" --arg s "$3" \
+			'.sessions[] | select(.role == $r and .state == $s)' >/dev/null
 }
 
-# cut HOST SECONDS: it hears and says nothing for so long. The sleep is the fault.
+# await_session HOST ROLE STATE [SECONDS]
+await_session()
+{
+	wait_for "${4:-20}" session_is "$1" "$2" "$3" || {
+		on "$1" cor status >&2
+		fail "host $1 has no $2 session in state $3"
+	}
+}
+
+# cut HOST SECONDS: it is off the network. The sleep is the fault itself.
 cut()
 {
 	on "$1" ip link set eth0 down
@@ -40,22 +48,28 @@ cut()
 	on "$1" ip link set eth0 up
 }
 
-# reset_connections HOST: the established ones of its cord and workers, by RST.
+# reset_connections HOST [FILTER...]: those of its cord and workers, by RST; their
+# number in RESET.
 reset_connections()
 {
-	on "$1" ss -K -t state established "( sport = :$LAB_PORT or dport = :$LAB_PORT )" \
-		>"$LAB_DIR/reset" 2>&1 || :
+	local host=$1
+
+	shift
+	on "$host" ss -HK -t state established "( sport = :$LAB_PORT or dport = :$LAB_PORT )" \
+		"$@" >"$LAB_DIR/reset" || :
+	RESET=$(grep -c "$LAB_PORT" "$LAB_DIR/reset") || :
 }
 
-# arrived HOST FROM: the migration in the background ends well.
-arrived()
+connected()
 {
-	wait "$LEAVING" || {
-		cat "$LAB_DIR/migrate.err" "$LAB_DIR/migrate.json" >&2
-		fail "cor migrate to $1 after the cut"
+	[ "$(on "$1" ss -Ht state established "( dport = :$LAB_PORT )" | wc -l)" -ge "$2" ]
+}
+
+# await_connections HOST N: of the source HOST to the destination.
+await_connections()
+{
+	wait_for 30 connected "$1" "$2" || {
+		on "$1" ss -t >&2
+		fail "host $1 does not connect again"
 	}
-	wait_for 5 gone "$2" "$TASK_PID" || fail "PID $TASK_PID is still on host $2"
-	TASK_HOST=$1
-	TASK_PID=$(result .destination_pid)
-	alive "$1" "$TASK_PID" || fail "the task is not on host $1"
 }

@@ -126,13 +126,18 @@ lab_network()
 }
 
 # lab_cord HOST: starts (or starts again) its daemon and waits until it answers.
+# LAB_CONFIG, if set, is the text of its configuration.
 lab_cord()
 {
-	local name=$1
+	local name=$1 config=()
 
+	if [ -n "${LAB_CONFIG:-}" ]; then
+		printf '%s\n' "$LAB_CONFIG" >"$LAB_DIR/$name/cord.conf"
+		config=(--config "$LAB_DIR/$name/cord.conf")
+	fi
 	spawn "$name" cord cord --insecure --name "$name" \
 		--listen "${LAB_ADDR[$name]}:$LAB_PORT" \
-		--control /run/cor/cord.sock --state-dir /run/cor/state
+		--control /run/cor/cord.sock --state-dir /run/cor/state "${config[@]}"
 	LAB_CORD[$name]=$SPAWNED
 	if ! wait_for 10 on "$name" test -S /run/cor/cord.sock ||
 	   ! wait_for 10 lab_cord_answers "$name"; then
