@@ -405,6 +405,61 @@ static void a_lane_with_a_wrong_secret_is_refused(void **state)
 	close(control);
 }
 
+static void a_control_connection_of_a_session_reaches_its_worker(void **state)
+{
+	struct cord_fixture *f = *state;
+	int control = register_session(f), answer;
+	int again = cord_connect_peer(f, COR_CONN_CONTROL, session, secret, &answer);
+	char buf[256];
+	ssize_t n;
+
+	assert_int_equal(answer, 0);
+	n = read(again, buf, sizeof(buf) - 1);
+	assert_true(n > 0);
+	buf[n] = 0;
+	assert_non_null(strstr(buf, "\"control\""));
+	close(again);
+	close(control);
+}
+
+static void a_control_connection_with_a_wrong_secret_is_refused(void **state)
+{
+	struct cord_fixture *f = *state;
+	int control = register_session(f), answer;
+	uint8_t wrong[32] = { 0xcd, 4, 5, 7 };
+	int again = cord_connect_peer(f, COR_CONN_CONTROL, session, wrong, &answer);
+
+	assert_int_equal(answer, -EPERM);
+	close(again);
+	close(control);
+}
+
+static void a_control_connection_of_no_session_is_refused(void **state)
+{
+	struct cord_fixture *f = *state;
+	int answer, again = cord_connect_peer(f, COR_CONN_CONTROL, session, secret, &answer);
+
+	assert_int_equal(answer, -ENOENT);
+	close(again);
+}
+
+static void a_session_that_has_drained_says_so(void **state)
+{
+	struct cord_fixture *f = *state;
+	int control = register_session(f), answer, again;
+	int lane = cord_connect_peer(f, COR_CONN_DEMAND, session, secret, &answer);
+	char byte;
+
+	cor_write_full(control, "k", 1);
+	while (read(lane, &byte, 1) == 1)       /* until the worker has ended */
+		;
+	again = cord_connect_peer(f, COR_CONN_CONTROL, session, secret, &answer);
+	assert_int_equal(answer, -EALREADY);
+	close(again);
+	close(lane);
+	close(control);
+}
+
 static void a_lane_of_no_session_is_refused(void **state)
 {
 	struct cord_fixture *f = *state;
@@ -538,6 +593,10 @@ int main(void)
 		T(a_lane_reaches_the_worker_of_its_session),
 		T(a_lane_with_a_wrong_secret_is_refused),
 		T(a_lane_of_no_session_is_refused),
+		T(a_control_connection_of_a_session_reaches_its_worker),
+		T(a_control_connection_with_a_wrong_secret_is_refused),
+		T(a_control_connection_of_no_session_is_refused),
+		T(a_session_that_has_drained_says_so),
 		T(what_is_no_preamble_is_refused),
 		T(a_connection_that_says_nothing_is_closed_in_time),
 		T(more_half_open_connections_push_the_oldest_out),

@@ -182,6 +182,48 @@ static void an_arrival_that_never_ran_has_failed_in_any_case(void **state)
 	assert_int_equal(r->state, RECORD_ABORTED);
 }
 
+static void answers_nothing_while_it_lives(void **state)
+{
+	assert_int_equal(record_outcome(*state), 0);
+}
+
+static void answers_how_it_ended(void **state)
+{
+	static const struct { const char *result; int outcome; } ends[] = {
+		{ "{\"ok\":true,\"exit\":0}", -EALREADY },
+		{ "{\"ok\":false,\"exit\":1}", -ECANCELED },
+		{ "{\"ok\":false,\"exit\":3}", -ENOTRECOVERABLE },
+	};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct record r;
+
+		assert_int_equal(record_init(&r, false), 0);
+		assert_int_equal(tell(record_result, &r, ends[i].result), 0);
+		assert_int_equal(record_outcome(&r), ends[i].outcome);
+		record_clear(&r);
+	}
+}
+
+/* It may have resumed the task: that it was aborted would be a guess. */
+static void a_dead_worker_does_not_answer_aborted(void **state)
+{
+	struct record *r = *state;
+
+	record_worker_died(r, SIGKILL);
+	assert_int_equal(r->state, RECORD_ABORTED);
+	assert_int_equal(record_outcome(r), -EOWNERDEAD);
+}
+
+static void a_source_in_doubt_is_committed_but_not_resumed(void **state)
+{
+	struct record *r = *state;
+
+	assert_int_equal(tell(record_status, r, "{\"state\":\"in-doubt\"}"), 0);
+	assert_true(record_committed(r));
+	assert_false(record_resumed(r));
+}
+
 static void shows_names_that_are_not_utf8(void **state)
 {
 	struct record *r = *state;
@@ -207,6 +249,10 @@ int main(void)
 		S(a_worker_killed_after_commit_has_lost_the_task),
 		D(an_arrival_may_end_well_by_its_exit_status),
 		D(an_arrival_that_never_ran_has_failed_in_any_case),
+		D(answers_nothing_while_it_lives),
+		D(answers_how_it_ended),
+		D(a_dead_worker_does_not_answer_aborted),
+		S(a_source_in_doubt_is_committed_but_not_resumed),
 		S(shows_names_that_are_not_utf8),
 	};
 #undef S
