@@ -8,6 +8,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* The connection stays open, in a descriptor that nobody uses. */
+static void silence(int sock)
+{
+	int pair[2];
+
+	if (dup(sock) < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		return;
+	dup2(pair[0], sock);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 void fault_point(const char *name, int sock)
 {
 	const char *want = getenv("COR_FAULT");
@@ -21,6 +33,8 @@ void fault_point(const char *name, int sock)
 		sleep(60);
 	else if (strcmp(want + n + 1, "cut") == 0)
 		shutdown(sock, SHUT_RDWR);
+	else if (strcmp(want + n + 1, "silence") == 0)
+		silence(sock);
 }
 #else
 typedef int fault_no_empty_unit;

@@ -4,6 +4,7 @@
  *	COR_FAULT=image-sent:kill        SIGKILL to this worker
  *	COR_FAULT=commit-sent:stall      it sleeps for a minute
  *	COR_FAULT=commit-sent:cut        its control connection is cut
+ *	COR_FAULT=commit:silence         the same, but the other side does not notice
  */
 #pragma once
 

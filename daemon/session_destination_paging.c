@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
+#include "daemon/fault.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
@@ -216,6 +217,7 @@ int destination_release(struct destination *d, struct cor_error *err)
 	d->task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
 	session_move(&d->session, SESSION_DRAINED, NULL);
 	session_report(&d->session);
+	FAULT_POINT("drained", d->control);
 	/* first, so that the source does not take the lanes' end for a loss */
 	if (d->control >= 0)
 		tell_drained(d);

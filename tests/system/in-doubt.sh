@@ -4,7 +4,7 @@
 # nobody can tell it waits.
 # timeout: 120
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' seen unseen unknown
+	printf '%s\n' seen unseen unnoticed unknown
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
@@ -21,8 +21,10 @@ seen)
 	rounds 3
 	finish
 	;;
-unseen)
-	export COR_FAULT=commit:cut
+unseen|unnoticed)
+	# unnoticed: B still waits on the old connection when A asks
+	[ "$1" = unseen ] && how=cut || how=silence
+	export COR_FAULT=commit:$how
 	lab_up
 	start A pattern 64
 	status=0
