@@ -23,7 +23,7 @@ seen)
 	;;
 unseen|unnoticed)
 	# unnoticed: B still waits on the old connection when A asks
-	[ "$1" = unseen ] && how=cut || how=silence
+	[ "$1" = unseen ] && how="cut" || how="silence"
 	export COR_FAULT=commit:$how
 	lab_up
 	start A pattern 64
