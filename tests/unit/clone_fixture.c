@@ -207,6 +207,28 @@ void clone_await_rounds(struct clone *c, unsigned n)
 
 /* --- the source's part ------------------------------------------------------------ */
 
+/* -EAGAIN says that a short-lived child was in the way, as it does to a session. */
+static void stop_and_capture(struct clone *c, const struct cor_capture_options *o)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	int r = -EAGAIN;
+
+	for (int i = 0; i < 500 && r == -EAGAIN; i++) {
+		if (!c->skeleton)
+			r = cor_capture_skeleton(c->pid, o, &c->skeleton, &err);
+		if (c->skeleton) {
+			OK(cor_tracee_seize(&c->tracee, c->pid, &err));
+			OK(cor_tracee_stop(c->tracee, 5000, &err));
+			r = cor_capture_image(c->tracee, o, c->skeleton, &c->image, &err);
+			if (r == -EAGAIN)
+				cor_tracee_thaw(take_ptr(c->tracee));
+		}
+		if (r == -EAGAIN)
+			usleep(1000);
+	}
+	OK(r);
+}
+
 static void capture(struct clone *c)
 {
 	struct cor_capture_options o = { .inline_written_max = c->inline_written_max };
@@ -215,10 +237,7 @@ static void capture(struct clone *c)
 	unsigned nextra = 0;
 	size_t n;
 
-	OK(cor_capture_skeleton(c->pid, &o, &c->skeleton, &err));
-	OK(cor_tracee_seize(&c->tracee, c->pid, &err));
-	OK(cor_tracee_stop(c->tracee, 5000, &err));
-	OK(cor_capture_image(c->tracee, &o, c->skeleton, &c->image, &err));
+	stop_and_capture(c, &o);
 	OK(cor_capture_complete(c->image, c->skeleton, &err));
 	n = c->image->memory->n_objects;
 	known = calloc(n + 1, sizeof(*known));
