@@ -30,7 +30,6 @@ static const struct key {
 	{ "cord",     "state-dir",   TEXT_FIELD(state_dir) },
 	{ "cord",     "insecure",    YESNO,  FIELD(insecure), 0, 0, 0 },
 	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
-	{ "paging",   "bulk-lanes",  NUMBER, FIELD(paging.bulk_lanes), 0, 1, 16 },
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },
 	{ "task",     "force-pid-namespace",  YESNO, FIELD(task.force_pid_ns), 0, 0, 0 },
 	{ "task",     "force-time-namespace", YESNO, FIELD(task.force_time_ns), 0, 0, 0 },
@@ -65,7 +64,6 @@ void cord_config_init(struct cord_config *c)
 	snprintf(c->control, sizeof(c->control), "%s", CORD_DEFAULT_CONTROL);
 	snprintf(c->state_dir, sizeof(c->state_dir), "%s", CORD_DEFAULT_STATE);
 	c->paging.prefetch = true;
-	c->paging.bulk_lanes = 1;
 	c->paging.spin_us = 200;
 	c->timeouts.preamble_s = 10;
 	c->timeouts.connect_s = 10;

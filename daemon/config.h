@@ -2,7 +2,7 @@
  *
  *	[cord]      name, listen, control, state-dir, insecure
  *	[peers]     NAME = ADDR:PORT
- *	[paging]    prefetch, bulk-lanes, spin-us
+ *	[paging]    prefetch, spin-us
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
  *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, silence-s,
  *		    reconnect-s
@@ -34,7 +34,6 @@ struct cord_config {
 
 	struct {
 		bool     prefetch;       /* what a migration does unless told otherwise */
-		unsigned bulk_lanes;     /* per session */
 		unsigned spin_us;        /* how long a pager spins for a reply before it blocks */
 	} paging;
 

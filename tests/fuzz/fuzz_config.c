@@ -12,7 +12,7 @@ static void check_texts(const struct cord_config *c)
 	FUZZ_CHECK(memchr(c->listen, 0, sizeof(c->listen)));
 	FUZZ_CHECK(memchr(c->control, 0, sizeof(c->control)));
 	FUZZ_CHECK(memchr(c->state_dir, 0, sizeof(c->state_dir)));
-	FUZZ_CHECK(c->paging.bulk_lanes >= 1 && c->paging.bulk_lanes <= 16);
+	FUZZ_CHECK(c->paging.spin_us <= 10000);
 	for (unsigned i = 0; i < c->npeers; i++) {
 		FUZZ_CHECK(memchr(c->peers[i].name, 0, sizeof(c->peers[i].name)));
 		FUZZ_CHECK(strcmp(cord_config_peer(c, c->peers[i].name), c->peers[i].address) == 0);

@@ -241,7 +241,6 @@ insecure = no
 there = 10.0.0.2:7411
 [paging]
 prefetch = yes
-bulk-lanes = 2
 spin-us = 50
 [timeouts]
 connect-s = 5

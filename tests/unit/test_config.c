@@ -69,7 +69,7 @@ static void reads_every_section(void **state)
 
 	assert_int_equal(load(f, "[cord]\nname = a\nlisten=127.0.0.1:9\ncontrol = /c.sock\n"
 				 "state-dir = /s\ninsecure = yes\n"
-				 "[paging]\nprefetch = off\nbulk-lanes = 3\nspin-us = 0\n"
+				 "[paging]\nprefetch = off\nspin-us = 0\n"
 				 "[timeouts]\nfreeze-ms = 5\nreconnect-s = 7\n"), 0);
 	assert_string_equal(f->config.name, "a");
 	assert_string_equal(f->config.listen, "127.0.0.1:9");
@@ -77,7 +77,6 @@ static void reads_every_section(void **state)
 	assert_string_equal(f->config.state_dir, "/s");
 	assert_true(f->config.insecure);
 	assert_false(f->config.paging.prefetch);
-	assert_int_equal(f->config.paging.bulk_lanes, 3);
 	assert_int_equal(f->config.paging.spin_us, 0);
 	assert_int_equal(f->config.timeouts.freeze_ms, 5);
 	assert_int_equal(f->config.timeouts.reconnect_s, 7);
@@ -120,7 +119,7 @@ static void tells_the_line_of_a_number_out_of_range(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(load(f, "[paging]\nbulk-lanes = 17\n"), -EINVAL);
+	assert_int_equal(load(f, "[paging]\nspin-us = 10001\n"), -EINVAL);
 	assert_told(f, 2, "from 1 to 16");
 }
 
