@@ -120,7 +120,7 @@ static void tells_the_line_of_a_number_out_of_range(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(load(f, "[paging]\nspin-us = 10001\n"), -EINVAL);
-	assert_told(f, 2, "from 1 to 16");
+	assert_told(f, 2, "from 0 to 10000");
 }
 
 static void tells_the_line_of_what_is_no_number(void **state)
