@@ -134,6 +134,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	keep_standard();
 	r = cor_files_check(table, &err);
 	FUZZ_CHECK(r == 0 || (r < 0 && err.code == r && err.text[0]));
+	if (r == 0 && cor_files_early(table))
+		FUZZ_CHECK(cor_files_update(getpid(), table, table, &err) == 0);
 	if (cor_files_max_fd(table) < KEEP_FROM) {
 		for (int i = 0; i < 2; i++)
 			objects[i] = __real_open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
