@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cor_page_server_stats stats;
 	struct cor_page_server *ps;
 	struct pollfd p;
+	int r;
 
 	size = size < 512 ? size : 512;
 	FUZZ_CHECK(cor_page_server_new(&ps, fuzz_source(), NULL) == 0);
@@ -33,7 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (send(peer.theirs, data + size / 2, size - size / 2, MSG_NOSIGNAL) >= 0)
 		fuzz_peer_end(&peer);
 	p = (struct pollfd){ .fd = cor_page_server_event_fd(ps), .events = POLLIN };
-	FUZZ_CHECK(poll(&p, 1, 10000) == 1);
+	do                      /* libFuzzer looks at its watch by a signal */
+		r = poll(&p, 1, 10000);
+	while (r < 0 && errno == EINTR);
+	FUZZ_CHECK(r == 1);
 	cor_page_server_stats(ps, &stats);
 	FUZZ_CHECK(stats.lanes == 0 && stats.requests_bulk <= size / 16);
 	cor_page_server_free(ps);
