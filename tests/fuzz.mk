@@ -34,7 +34,8 @@ tests_fuzz_fuzz_ticket_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_ticket_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_page_request_LDFLAGS = $(fuzz_ldflags) $(wrap)sendmsg
 tests_fuzz_fuzz_page_request_LDADD = $(fuzz_libcor)
-tests_fuzz_fuzz_page_lane_LDFLAGS = $(fuzz_ldflags) $(wrap)sendmsg
+tests_fuzz_fuzz_page_lane_LDFLAGS = $(fuzz_ldflags) $(wrap)sendmsg $(wrap)pthread_create \
+	$(wrap)pthread_join $(wrap)pthread_setname_np
 tests_fuzz_fuzz_page_lane_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_fetch_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_fetch_LDADD = $(fuzz_libcor)

@@ -127,10 +127,10 @@ def lanes():
     requests = (request(READ, 0, 0, 1, 0x7F0000000000), request(READ, 2, 0, 70, 0x1000),
                 request(PRESENCE, 0, 0, 32768, 0), request(PRESENCE, 2, 1, 1 << 31, 1 << 40),
                 request(READ, 0, 7, 1024, 0))
-    for target in ("page_request", "page_lane"):
+    for target, how in (("page_request", b""), ("page_lane", b"\x0d")):
         for i, q in enumerate(requests):
-            seed(target, str(i), q)
-        seed(target, "all", b"".join(requests))
+            seed(target, str(i), how + q)
+        seed(target, "all", how + b"".join(requests))
     DATA, ZERO, GONE, ERROR = 1, 2, 3, 4
     ask = struct.pack("<BHi", 1, 2, 0x10)
     seed("fetch", "data", ask + reply(DATA, 1, 1, 2, 0x10000, payload=b"d" * 2 * PAGE))
