@@ -17,6 +17,7 @@ static const ProtobufCMessageDescriptor *const kinds[] = {
 	[CONTROL_RESUMED] = &cor__control__resumed__descriptor,
 	[CONTROL_PROGRESS] = &cor__control__progress__descriptor,
 	[CONTROL_DRAINED] = &cor__control__drained__descriptor,
+	[CONTROL_RESUME] = &cor__control__resume__descriptor,
 };
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -22,6 +22,7 @@ static void take(struct record *r, const json_t *message)
 		record_set_text(r, "comm", type);
 	FUZZ_CHECK(rc == 0 || rc == -EINVAL);
 	FUZZ_CHECK(!ended || r->ended);
+	FUZZ_CHECK((record_outcome(r) < 0) == r->ended);
 }
 
 static void show(const struct record *r)

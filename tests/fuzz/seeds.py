@@ -189,6 +189,7 @@ def control_frames():
     bodies = {1: hello, 3: field(1, b"task") + field(2, b"files") + field(3, 1), 4: field(1, 1),
               5: field(1, 10 ** 18) + field(2, 10 ** 18), 7: field(1, 800), 8: field(1, 7),
               9: field(1, 4321), 10: progress, 11: field(1, progress), 12: b"",
+              14: field(1, 7) + field(2, b"paging") + field(3, 4321),
               13: field(1, (1 << 64) - 2) + field(2, b"no such file")}
     for kind, body in bodies.items():
         seed("control", str(kind), frame(kind, body))
