@@ -218,9 +218,7 @@ int destination_release(struct destination *d, struct cor_error *err)
 	session_move(&d->session, SESSION_DRAINED, NULL);
 	session_report(&d->session);
 	FAULT_POINT("drained", d->control);
-	/* first, so that the source does not take the lanes' end for a loss */
-	if (d->control >= 0)
-		tell_drained(d);
+	/* who is told that it is over finds nothing of us in the task's way */
 	r = cor_pager_finish(d->pager, err);
 	if (r < 0)
 		return r;
@@ -228,6 +226,8 @@ int destination_release(struct destination *d, struct cor_error *err)
 	d->pager = NULL;
 	r = cor_rebuild_release(d->rebuild, err);
 	d->rebuild = NULL;
+	if (d->control >= 0)
+		tell_drained(d);
 	await_released(d);
 	session_move(&d->session, SESSION_RELEASED, NULL);
 	return r;

@@ -19,6 +19,9 @@
 
 #define RECONNECT_MS     500
 #define RECONNECT_NS     (RECONNECT_MS * UINT64_C(1000000))
+/* A destination that has all closes its lanes, then says so: that is no loss. */
+#define SETTLE_MS        100
+#define SETTLE_NS        (SETTLE_MS * UINT64_C(1000000))
 #define AGAIN_TIMEOUT_MS 2000   /* connecting anew, which is tried often */
 #define ANSWER_AGAIN_MS  5000
 #define EPOCH            1
@@ -304,8 +307,10 @@ int source_page(struct source *s, struct cor_error *err)
 		};
 		uint64_t event;
 
-		if (poll(p, ARRAY_SIZE(p), whole(s) ? -1 : RECONNECT_MS) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), whole(s) ? -1 : SETTLE_MS) < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
+		if (p[2].revents)
+			s->mend_ns = COR_MAX(s->mend_ns, cor_now_ns() + SETTLE_NS);
 		if (p[2].revents && read(p[2].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
 			return cor_fail_errno(err, "eventfd");
 		if (p[1].revents)
