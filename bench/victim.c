@@ -92,6 +92,8 @@ pid_t victim_start(size_t size, unsigned threads)
 	return pid;
 }
 
+#define END_MS 10000
+
 void victim_end(pid_t pid)
 {
 	_cleanup_free_ char *comm = NULL;
@@ -101,4 +103,9 @@ void victim_end(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
 	if (pid > 1 && !cor_slurp(AT_FDCWD, path, &comm, NULL) && !strcmp(comm, "cor-bench\n"))
 		kill(pid, SIGKILL);
+	else
+		return;
+	/* Nobody's child of ours: its memory's end would lie in the next measurement. */
+	for (unsigned i = 0; i < END_MS && kill(pid, 0) == 0; i++)
+		usleep(1000);
 }
