@@ -77,6 +77,7 @@ static void run_migrate(struct client *k, const struct request *q)
 		.dest = cord_config_peer(c, q->dest),
 		.shown = q->dest,
 		.transport = q->transport,
+		.without = q->without,
 		.hooks = programs_hooks(env->programs, q->pid),
 		.prefetch = q->prefetch < 0 ? c->paging.prefetch : q->prefetch,
 	};
@@ -121,15 +122,29 @@ static struct entry *find(struct client *k, const char *id)
 	return NULL;
 }
 
+/* What this host offers to its peers. */
+static json_t *mechanisms_json(const struct cord_config *c)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; i < COR_MECHANISMS; i++)
+		json_object_set_new(o, cor_mechanism_table[i].name,
+				    json_pack("{s:i, s:b}", "version",
+					      (int)cor_mechanism_table[i].version, "on",
+					      !(c->mechanisms_off >> i & 1)));
+	return o;
+}
+
 static void run_status(struct client *k, const struct request *q)
 {
 	const struct clients_env *env = client_env(k);
 
 	if (q->id[0] && !find(k, q->id))
 		return;
-	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s, s:o, s:o}", "event", "result",
-				"ok", 1, "exit", 0, "name", env->config->name,
+	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s, s:o, s:o, s:o}", "event",
+				"result", "ok", 1, "exit", 0, "name", env->config->name,
 				"version", cor_version(),
+				"mechanisms", mechanisms_json(env->config),
 				"tasks", q->id[0] ? json_array() : tasks_json(env->tasks),
 				"sessions", registry_json(env->registry, q->id)), false);
 }

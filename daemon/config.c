@@ -91,11 +91,10 @@ static int bad(struct reading *r, const char *what, const char *name)
 	return 0;
 }
 
-static int set_yesno(struct reading *r, const struct key *k, const char *value)
+static int read_yesno(struct reading *r, const char *value, bool *out)
 {
 	static const char *const yes[] = { "yes", "true", "on", "1" };
 	static const char *const no[] = { "no", "false", "off", "0" };
-	bool *out = (bool *)((char *)r->config + k->offset);
 
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
 		if (!strcasecmp(value, yes[i]) || !strcasecmp(value, no[i])) {
@@ -104,6 +103,29 @@ static int set_yesno(struct reading *r, const struct key *k, const char *value)
 		}
 	}
 	return bad(r, "this is neither yes nor no:", value);
+}
+
+static int set_yesno(struct reading *r, const struct key *k, const char *value)
+{
+	return read_yesno(r, value, (bool *)((char *)r->config + k->offset));
+}
+
+static int set_mechanism(struct reading *r, const char *name, const char *value)
+{
+	int which = cor_mechanism_find(name);
+	bool on;
+
+	if (which < 0)
+		return bad(r, "this mechanism is not known:", name);
+	if (!read_yesno(r, value, &on))
+		return 0;
+	if (!on && cor_mechanism_table[which].essential)
+		return bad(r, "nothing moves without the mechanism", name);
+	if (on)
+		r->config->mechanisms_off &= ~(1u << which);
+	else
+		r->config->mechanisms_off |= 1u << which;
+	return 1;
 }
 
 static int set_number(struct reading *r, const struct key *k, const char *value)
@@ -163,6 +185,8 @@ static int on_value(void *arg, const char *section, const char *name, const char
 
 	if (!strcmp(section, "peers"))
 		return add_peer(r, name, value);
+	if (!strcmp(section, "mechanisms"))
+		return set_mechanism(r, name, value);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		const struct key *k = &keys[i];
 

@@ -3,6 +3,7 @@
  *	[cord]      name, listen, control, state-dir, insecure
  *	[peers]     NAME = ADDR:PORT
  *	[paging]    prefetch, spin-us
+ *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
  *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, silence-s,
  *		    reconnect-s
@@ -12,6 +13,8 @@
 #include <cor/error.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "libcor/names/mechanism.h"
 
 #define CORD_DEFAULT_CONTROL "/run/cor/cord.sock"
 #define CORD_DEFAULT_LISTEN  "127.0.0.1:7411"
@@ -31,6 +34,8 @@ struct cord_config {
 
 	struct cord_peer *peers;
 	unsigned npeers;
+
+	cor_mechanism_set mechanisms_off;
 
 	struct {
 		bool     prefetch;       /* what a migration does unless told otherwise */

@@ -5,6 +5,7 @@ cord_session_sources = \
 	daemon/fault.c daemon/fault.h \
 	daemon/session.c daemon/session.h \
 	daemon/session_clock.c daemon/session_clock.h \
+	daemon/session_mechanisms.c daemon/session_mechanisms.h \
 	daemon/session_destination.c daemon/session_destination.h \
 	daemon/session_destination_paging.c \
 	daemon/session_source.c daemon/session_source.h \

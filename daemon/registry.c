@@ -161,6 +161,7 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	a->pid = what->pid;
 	snprintf(a->dest, sizeof(a->dest), "%s", what->dest);
 	a->prefetch = what->prefetch;
+	a->without = what->without;
 	a->hooks = what->hooks;
 	a->wait_for_go = e->after != NULL;
 	snprintf(a->transport, sizeof(a->transport), "%s", what->transport);

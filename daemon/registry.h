@@ -35,6 +35,7 @@ struct registry_source {
 	const char *shown;        /* as the client named it */
 	const char *transport;    /* "": the best */
 	bool        prefetch;
+	cor_mechanism_set without;
 	uint64_t    hooks;        /* see programs.h; 0: none */
 };
 

@@ -36,6 +36,7 @@ static int parse_wait(struct request *q, const json_t *o, struct cor_error *err)
 static int parse_migrate(struct request *q, const json_t *o, struct cor_error *err)
 {
 	const json_t *pid = json_object_get(o, "pid"), *prefetch = json_object_get(o, "prefetch");
+	char without[256] = "";
 	int r;
 
 	if (!json_is_integer(pid) || json_integer_value(pid) < 1 ||
@@ -51,6 +52,10 @@ static int parse_migrate(struct request *q, const json_t *o, struct cor_error *e
 		return cor_fail(err, -EINVAL, "\"prefetch\" is true or false");
 	q->prefetch = prefetch ? json_is_true(prefetch) : -1;
 	r = take_text(o, "transport", q->transport, sizeof(q->transport), err);
+	if (r == 0)
+		r = take_text(o, "without", without, sizeof(without), err);
+	if (r == 0)
+		r = cor_mechanisms_parse(without, &q->without, err);
 	if (r < 0)
 		return r;
 	return parse_wait(q, o, err);

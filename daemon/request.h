@@ -1,7 +1,7 @@
 /* One request of a client on the control socket: one JSON object on one line.
  *
  *	{"command":"migrate","pid":N,"dest":"ADDR:PORT","wait":"resumed"|"drained",
- *	 "prefetch":BOOL,"transport":"tcp"}
+ *	 "prefetch":BOOL,"transport":"tcp","without":"MECHANISM,..."}
  *	{"command":"status"} {"command":"status","id":"HEX"} {"command":"ps"}
  *	{"command":"cancel","id":"HEX"}
  *	{"command":"version"}
@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "libcor/names/mechanism.h"
 
 /* Longest line, its newline included. */
 #define REQUEST_LINE_MAX 65536
@@ -34,6 +36,7 @@ struct request {
 	bool  wait_drained;       /* false: until it runs on the destination */
 	int   prefetch;           /* 1, 0, or -1: as configured */
 	char  transport[32];      /* "": the best */
+	cor_mechanism_set without;/* mechanisms that it goes without */
 	uint64_t hooks;           /* where the words of the program's hooks lie */
 	char  id[33];             /* "": all; else the first digits of a session's identity */
 };

@@ -13,6 +13,7 @@
 #include "daemon/control.h"
 #include "daemon/fault.h"
 #include "daemon/session_destination.h"
+#include "daemon/session_mechanisms.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
@@ -68,26 +69,6 @@ void destination_hear_cord(struct destination *d)
 
 /* ---- prepare ---------------------------------------------------------------------- */
 
-static int check_versions(const Cor__Control__Hello *h, struct cor_error *err)
-{
-	static const struct { const char *name; uint32_t version; } ours[] = {
-		{ "task", COR_TASK_VERSION }, { "files", COR_FILES_VERSION }, { "paging", 1 },
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(ours); i++) {
-		uint32_t theirs = 0;
-
-		for (size_t k = 0; k < h->n_mechanisms; k++)
-			if (strcmp(h->mechanisms[k]->name, ours[i].name) == 0)
-				theirs = h->mechanisms[k]->version;
-		if (theirs != ours[i].version)
-			return cor_fail(err, -EPROTONOSUPPORT,
-					"mechanism %s: the source has version %u, we have %u",
-					ours[i].name, theirs, ours[i].version);
-	}
-	return 0;
-}
-
 static void hex(char *out, const uint8_t *in, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -97,6 +78,7 @@ static void hex(char *out, const uint8_t *in, size_t n)
 static int hello(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Hello reply = COR__CONTROL__HELLO__INIT, *h;
+	struct session_offer offer;
 	char id[33] = "", secret[65] = "";
 	struct control_message m;
 	struct utsname u;
@@ -108,7 +90,7 @@ static int hello(struct destination *d, struct cor_error *err)
 	control_message_done(&m);
 	if (!h)
 		return -EPROTO;
-	r = check_versions(h, err);
+	r = session_agree(&d->mechanisms, h, err);
 	if (r == 0 && (h->session.len != 16 || h->secret.len != 32))
 		r = cor_fail(err, -EPROTO, "the source's hello lacks a session or a secret");
 	if (r == 0) {
@@ -127,6 +109,9 @@ static int hello(struct destination *d, struct cor_error *err)
 	uname(&u);
 	reply.host = (char *)d->args->config->name;
 	reply.kernel = u.release;
+	session_offer(&reply, &offer, &d->mechanisms);
+	json_object_set_new(d->session.figures, "mechanisms",
+			    session_mechanisms_json(&d->mechanisms));
 	return control_send(d->control, CONTROL_HELLO_REPLY, &reply.base, err);
 }
 
@@ -431,6 +416,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 		r = cor_capture_admissible(d->image, err);
 	if (r == 0)
 		r = cor_files_check(d->files, err);
+	if (r == 0)
+		r = cor_files_permitted(d->files, &d->mechanisms, err);
 	if (r == 0 && d->time_ns)
 		r = measure_clocks(d, err);
 	if (r == 0)
@@ -540,6 +527,8 @@ static int take_over(struct destination *d, struct cor_error *err)
 	r = unpack_task(d, &i->task, &i->files, err);
 	cor__control__image__free_unpacked(i, NULL);
 	if (r == 0)
+		r = cor_files_permitted(d->files, &d->mechanisms, err);
+	if (r == 0)
 		r = rebuild(d, err);
 	ready.built_ahead = d->ahead;
 	ready.rebuild_us = (cor_now_ns() - from) / 1000;
@@ -616,6 +605,7 @@ int session_destination_run(const struct worker_destination_args *a)
 				 .demand = -1, .bulk = -1, .report = -1 };
 	int status = 0;
 
+	cor_mechanisms_init(&d.mechanisms, a->config->mechanisms_off, 0);
 	if (session_begin(&d.session, a->cord, &err) < 0)
 		return 1;
 	cor_tcp_give_up_after(d.control, a->config->timeouts.silence_s);

@@ -20,6 +20,7 @@
 struct destination {
 	const struct worker_destination_args *args;
 	struct session session;
+	struct cor_mechanisms mechanisms;
 	struct cor_ctx *ctx;
 	int control;
 	int demand, bulk;               /* lanes before the pager has them */

@@ -15,6 +15,7 @@
 #include "daemon/control.h"
 #include "daemon/fault.h"
 #include "daemon/session_clock.h"
+#include "daemon/session_mechanisms.h"
 #include "daemon/session_source.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -85,30 +86,20 @@ static void run_hooks(struct source *s)
 
 static int hello(struct source *s, struct cor_error *err)
 {
-	static const struct { const char *name; uint32_t version; } mechanisms[] = {
-		{ "task", COR_TASK_VERSION }, { "files", COR_FILES_VERSION }, { "paging", 1 },
-	};
-	Cor__Control__Mechanism mech[ARRAY_SIZE(mechanisms)], *list[ARRAY_SIZE(mechanisms)];
+	struct session_offer offer;
 	Cor__Control__Hello h = COR__CONTROL__HELLO__INIT, *reply;
 	struct control_message m;
 	struct utsname u;
 	int r;
 
 	uname(&u);
-	for (unsigned i = 0; i < ARRAY_SIZE(mechanisms); i++) {
-		cor__control__mechanism__init(&mech[i]);
-		mech[i].name = (char *)mechanisms[i].name;
-		mech[i].version = mechanisms[i].version;
-		list[i] = &mech[i];
-	}
 	h.host = (char *)s->args->config->name;
 	h.kernel = u.release;
 	h.session = (ProtobufCBinaryData){ 16, (uint8_t *)s->args->session };
 	h.secret = (ProtobufCBinaryData){ 32, (uint8_t *)s->args->secret };
 	h.pid = s->args->pid;
 	h.comm = s->skeleton->n_threads ? s->skeleton->threads[0]->comm : (char *)"";
-	h.n_mechanisms = ARRAY_SIZE(mechanisms);
-	h.mechanisms = list;
+	session_offer(&h, &offer, &s->mechanisms);
 	r = control_send(s->control, CONTROL_HELLO, &h.base, err);
 	if (r == 0)
 		r = control_expect(s->control, CONTROL_HELLO_REPLY, ANSWER_TIMEOUT_MS, &m, err);
@@ -119,8 +110,11 @@ static int hello(struct source *s, struct cor_error *err)
 	if (!reply)
 		return -EPROTO;
 	json_object_set_new(s->session.figures, "destination", json_string(reply->host));
+	r = session_agree(&s->mechanisms, reply, err);
 	cor__control__hello__free_unpacked(reply, NULL);
-	return 0;
+	json_object_set_new(s->session.figures, "mechanisms",
+			    session_mechanisms_json(&s->mechanisms));
+	return r;
 }
 
 /* Descriptors that refer to shared memory name the objects the memory capture found. */
@@ -140,8 +134,8 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool w
 		known[i] = (struct cor_files_object){ image->memory->objects[i]->dev,
 						      image->memory->objects[i]->ino,
 						      image->memory->objects[i]->id };
-	r = cor_files_capture_again(s->args->pid, with_content, s->files, known, (unsigned)n,
-				    &extra, &nextra, &table, err);
+	r = cor_files_capture_again(s->args->pid, with_content, s->files, &s->mechanisms,
+				    known, (unsigned)n, &extra, &nextra, &table, err);
 	if (r < 0)
 		return r;
 	if (s->files)
@@ -353,10 +347,6 @@ static int prepare(struct source *s, struct cor_error *err)
 	r = capture_skeleton(s, err);
 	if (r == 0)
 		r = cor_capture_owns_memory(s->args->pid, s->skeleton, err);
-	if (r == 0)
-		r = capture_files(s, s->skeleton, true, err);
-	if (r == 0)
-		r = note_descriptor_objects(s, s->skeleton, err);
 	if (r < 0)
 		return r;
 	if (s->skeleton->n_threads)
@@ -366,6 +356,11 @@ static int prepare(struct source *s, struct cor_error *err)
 	r = source_connect(s, COR_CONN_CONTROL, none, none, CONNECT_TIMEOUT_MS, &s->control, err);
 	if (r == 0)
 		r = hello(s, err);
+	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
+	if (r == 0)
+		r = capture_files(s, s->skeleton, true, err);
+	if (r == 0)
+		r = note_descriptor_objects(s, s->skeleton, err);
 	if (r == 0)
 		r = ask_prepare(s, err);
 	if (r == 0)
@@ -578,6 +573,8 @@ int session_source_run(const struct worker_source_args *a)
 		.options = { .inline_written_max = 1024 },
 	};
 	int status = 0;
+
+	cor_mechanisms_init(&s.mechanisms, a->config->mechanisms_off, a->without);
 
 	if (session_begin(&s.session, a->cord, &err) < 0)
 		return 1;

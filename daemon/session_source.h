@@ -21,6 +21,7 @@
 struct source {
 	const struct worker_source_args *args;
 	struct session session;
+	struct cor_mechanisms mechanisms;
 	int control;
 	int demand, bulk;               /* lanes before the page server has them */
 	struct cor_capture_options options;

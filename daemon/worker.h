@@ -56,6 +56,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libcor/names/mechanism.h"
+
 struct cord_config;
 
 #define WORKER_MESSAGE_MAX 65536
@@ -69,6 +71,7 @@ struct worker_source_args {
 	bool     wait_for_go;     /* the task's pages are still arriving: begin at "go" */
 	bool     prefetch;        /* false: only what is referenced moves */
 	char     transport[32];   /* "": the best both sides have */
+	cor_mechanism_set without;/* mechanisms that this migration does not use */
 	uint64_t hooks;           /* address of the program's hook words; 0: none */
 	int      cord;            /* socket to cord */
 	const struct cord_config *config;

@@ -12,15 +12,16 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/mechanism.h"
 #include "tools/client.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 
-enum { OPT_WAIT = 0x100, OPT_NO_PREFETCH, OPT_TRANSPORT, OPT_JSON };
+enum { OPT_WAIT = 0x100, OPT_NO_PREFETCH, OPT_TRANSPORT, OPT_WITHOUT, OPT_JSON };
 
 struct wish {
 	struct cor_globals *globals;
-	const char *pid_text, *dest, *wait, *transport;
+	const char *pid_text, *dest, *wait, *transport, *without;
 	bool        no_prefetch, json;
 	pid_t       pid;
 };
@@ -33,6 +34,8 @@ static const struct argp_option options[] = {
 	  "Move only those pages that the task touches", 0 },
 	{ "transport",   OPT_TRANSPORT, "NAME", 0,
 	  "Move pages this way (the best that both hosts have)", 0 },
+	{ "without",     OPT_WITHOUT, "MECHANISM,...", 0,
+	  "Do not use these mechanisms; a task that needs one is refused (see cor check)", 0 },
 	{ "json",        OPT_JSON, NULL, 0, "Print the result as one JSON object", 0 },
 	{ 0 },
 };
@@ -46,6 +49,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_WAIT:        w->wait = arg; return 0;
 	case OPT_NO_PREFETCH: w->no_prefetch = true; return 0;
 	case OPT_TRANSPORT:   w->transport = arg; return 0;
+	case OPT_WITHOUT:     w->without = arg; return 0;
 	case OPT_JSON:        w->json = true; return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num == 0)
@@ -96,6 +100,8 @@ static int check_pid(struct wish *w, struct cor_error *err)
 
 static int check(struct wish *w, struct cor_error *err)
 {
+	cor_mechanism_set unused;
+
 	if (!w->pid_text || !w->dest)
 		return cor_fail(err, -EINVAL,
 				"migrate takes PID and DEST (see cor migrate --help)");
@@ -104,6 +110,8 @@ static int check(struct wish *w, struct cor_error *err)
 	if (strcmp(w->wait, "resumed") && strcmp(w->wait, "drained"))
 		return cor_fail(err, -EINVAL, "--wait takes \"resumed\" or \"drained\", not \"%s\"",
 				w->wait);
+	if (w->without && cor_mechanisms_parse(w->without, &unused, err) < 0)
+		return -EINVAL;
 	return check_pid(w, err);
 }
 
@@ -116,6 +124,8 @@ static json_t *request(const struct wish *w)
 		json_object_set_new(q, "prefetch", json_false());
 	if (w->transport)
 		json_object_set_new(q, "transport", json_string(w->transport));
+	if (w->without)
+		json_object_set_new(q, "without", json_string(w->without));
 	return q;
 }
 

@@ -102,5 +102,6 @@ const struct cor_file_ops cor_file_device = {
 	.capture   = capture,
 	.check     = check,
 	.restore   = restore,
+	.mechanism = COR_MECHANISM_DESCRIPTORS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__DEVICE,
 };

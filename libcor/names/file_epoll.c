@@ -116,5 +116,6 @@ const struct cor_file_ops cor_file_epoll = {
 	.capture   = capture,
 	.restore   = restore,
 	.settle    = settle,
+	.mechanism = COR_MECHANISM_EVENTS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__EPOLL,
 };

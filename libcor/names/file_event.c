@@ -209,6 +209,7 @@ const struct cor_file_ops cor_file_event = {
 	.recognise = recognise,
 	.capture   = capture,
 	.restore   = restore,
+	.mechanism = COR_MECHANISM_EVENTS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__EVENTFD | 1u << COR__NAMES__FILE_KIND__TIMERFD |
 		     1u << COR__NAMES__FILE_KIND__SIGNALFD |
 		     1u << COR__NAMES__FILE_KIND__PIDFD_SELF,

@@ -232,11 +232,17 @@ static int park(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking
 	}
 }
 
+static enum cor_mechanism mechanism_of(const Cor__Names__OpenFile *file)
+{
+	return file->type == SOCK_DGRAM ? COR_MECHANISM_UDP : COR_MECHANISM_TCP;
+}
+
 const struct cor_file_ops cor_file_inet = {
 	.recognise = recognise,
 	.capture   = capture,
 	.check     = check,
 	.restore   = restore,
 	.park      = park,
+	.mechanism_of = mechanism_of,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__INET,
 };

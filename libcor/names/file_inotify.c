@@ -264,5 +264,6 @@ const struct cor_file_ops cor_file_inotify = {
 	.capture   = capture,
 	.check     = check,
 	.restore   = restore,
+	.mechanism = COR_MECHANISM_EVENTS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__INOTIFY,
 };

@@ -102,5 +102,6 @@ const struct cor_file_ops cor_file_memory = {
 	.recognise = recognise,
 	.capture   = capture,
 	.restore   = restore,
+	.mechanism = COR_MECHANISM_DESCRIPTORS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__MEMORY,
 };

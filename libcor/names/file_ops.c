@@ -36,6 +36,24 @@ const struct cor_file_ops *cor_file_ops_of(Cor__Names__FileKind kind)
 	return NULL;
 }
 
+enum cor_mechanism cor_file_mechanism(const Cor__Names__OpenFile *file)
+{
+	const struct cor_file_ops *ops = cor_file_ops_of(file->kind);
+
+	if (!ops)
+		return COR_MECHANISM_DESCRIPTORS;
+	return ops->mechanism_of ? ops->mechanism_of(file) : ops->mechanism;
+}
+
+int cor_file_require(const struct cor_mechanisms *m, const Cor__Names__OpenFile *file, int fd,
+		     const char *what, struct cor_error *err)
+{
+	char text[COR_ERROR_TEXT / 2];
+
+	snprintf(text, sizeof(text), "descriptor %d (%s)", fd, what);
+	return cor_mechanism_require(m, cor_file_mechanism(file), text, err);
+}
+
 int cor_file_refuse(struct cor_error *err, const struct cor_file_seen *seen, const char *fmt, ...)
 {
 	char text[COR_ERROR_TEXT];

@@ -41,6 +41,7 @@ struct cor_file_capture {
 	pid_t pid;
 	bool  with_content;
 	bool  same_netns;       /* the task's network namespace is ours */
+	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
 	const struct cor_files_object *objects;
 	unsigned nobjects;
 	struct cor_files_object *extra;     /* objects given an id here */
@@ -106,6 +107,11 @@ struct cor_file_ops {
 	 * dup is a duplicate. -errno (of COR_FILE_PARK only). NULL: nothing. */
 	int (*park)(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking what);
 
+	/* The mechanism that a file of this kind needs, where that is not the same for
+	 * all of them. NULL: mechanism, below. */
+	enum cor_mechanism (*mechanism_of)(const Cor__Names__OpenFile *file);
+
+	enum cor_mechanism mechanism;
 	uint32_t kinds;         /* 1 << FileKind of all that are this one's */
 };
 
@@ -119,6 +125,14 @@ extern const struct cor_file_ops *const cor_file_kinds[];
 
 /* The ops of a kind, NULL: a kind that this version does not know. */
 const struct cor_file_ops *cor_file_ops_of(Cor__Names__FileKind kind);
+
+/* What carries a captured file. */
+enum cor_mechanism cor_file_mechanism(const Cor__Names__OpenFile *file);
+
+/* -EOPNOTSUPP with the descriptor, what it is and the mechanism, where the one that
+ * file needs is off. */
+int cor_file_require(const struct cor_mechanisms *m, const Cor__Names__OpenFile *file, int fd,
+		     const char *what, struct cor_error *err);
 
 /* --- for capturing kinds --------------------------------------------------- */
 

@@ -298,5 +298,6 @@ const struct cor_file_ops cor_file_pipe = {
 	.relate    = relate,
 	.check     = check,
 	.restore   = restore,
+	.mechanism = COR_MECHANISM_PIPES,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__PIPE | 1u << COR__NAMES__FILE_KIND__FIFO,
 };

@@ -256,6 +256,7 @@ const struct cor_file_ops cor_file_regular = {
 	.check     = check,
 	.restore   = restore,
 	.settle    = settle,
+	.mechanism = COR_MECHANISM_FILES,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__REGULAR | 1u << COR__NAMES__FILE_KIND__DIRECTORY |
 		     1u << COR__NAMES__FILE_KIND__PATH,
 };

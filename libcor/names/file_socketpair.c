@@ -201,5 +201,6 @@ const struct cor_file_ops cor_file_socketpair = {
 	.capture   = capture,
 	.relate    = relate,
 	.restore   = restore,
+	.mechanism = COR_MECHANISM_SOCKETS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__SOCKETPAIR,
 };

@@ -298,5 +298,6 @@ const struct cor_file_ops cor_file_unix = {
 	.check     = check,
 	.restore   = restore,
 	.park      = park,
+	.mechanism = COR_MECHANISM_SOCKETS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__UNIX,
 };

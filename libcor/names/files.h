@@ -14,9 +14,11 @@
 #include <sys/types.h>
 
 #include "libcor/names/files.pb-c.h"
+#include "libcor/names/mechanism.h"
 #include "libcor/task/tracee.h"
 
-#define COR_FILES_VERSION 1
+#define COR_DESCRIPTORS_VERSION 1       /* of the table (files.proto) */
+#define COR_FILES_VERSION 1             /* of the mechanism "files" */
 
 /* Shared memory objects that the memory capture has found, so that a descriptor
  * of one is carried as that object: by device and inode. */
@@ -41,14 +43,22 @@ int cor_files_capture(pid_t pid, bool with_content,
 /* The same, for the stopped task, after an earlier capture of it (before; NULL
  * allowed). Who shares a pipe or a socket with the task was found out then, by a
  * walk over every process's descriptors, which is too long for a freeze: now only
- * processes born since are looked at, where no new pipe or socket has come. */
+ * processes born since are looked at, where no new pipe or socket has come.
+ * mechanisms: what the session has (NULL: all); a descriptor that needs one that is
+ * off is refused by its name. */
 int cor_files_capture_again(pid_t pid, bool with_content, const Cor__Names__FileTable *before,
+			    const struct cor_mechanisms *mechanisms,
 			    const struct cor_files_object *objects, unsigned nobjects,
 			    struct cor_files_object **extra, unsigned *nextra,
 			    Cor__Names__FileTable **out, struct cor_error *err);
 
 /* A duplicate of the task's descriptor fd, here (pidfd_getfd). */
 int cor_files_duplicate(pid_t pid, int fd, struct cor_error *err);
+
+/* Is everything that table needs on in this session? -EOPNOTSUPP with the descriptor
+ * and the mechanism. mechanisms NULL: all are. */
+int cor_files_permitted(const Cor__Names__FileTable *table,
+			const struct cor_mechanisms *mechanisms, struct cor_error *err);
 
 /* On the destination, in cord: can all of it be had here? Opens and closes.
  * -ENOENT, -EADDRNOTAVAIL, -ESTALE (the file differs), ... with the name. */

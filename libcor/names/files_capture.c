@@ -174,6 +174,8 @@ static int capture_file(struct cor_file_capture *c, struct cor_file_seen *seen,
 	rc = capture_owner(c, seen, out, err);
 	if (rc == 0)
 		rc = ops->capture(c, seen, out, err);
+	if (rc == 0 && !cor_mechanism_on(c->mechanisms, cor_file_mechanism(out)))
+		rc = cor_file_require(c->mechanisms, out, seen->fd, seen->link, err);
 	return rc == -ENOMEM ? cor_fail_code(err, rc, "descriptor %d", seen->fd) : rc;
 }
 
@@ -312,6 +314,7 @@ static int attempt(struct cor_file_capture *c, const Cor__Names__FileTable *befo
 }
 
 int cor_files_capture_again(pid_t pid, bool with_content, const Cor__Names__FileTable *before,
+			    const struct cor_mechanisms *mechanisms,
 			    const struct cor_files_object *objects, unsigned nobjects,
 			    struct cor_files_object **extra, unsigned *nextra,
 			    Cor__Names__FileTable **out, struct cor_error *err)
@@ -321,8 +324,8 @@ int cor_files_capture_again(pid_t pid, bool with_content, const Cor__Names__File
 
 	for (unsigned i = 0; i < RUNNING_ATTEMPTS; i++) {
 		c = (struct cor_file_capture){
-			.pid = pid, .with_content = with_content, .objects = objects,
-			.nobjects = nobjects,
+			.pid = pid, .with_content = with_content, .mechanisms = mechanisms,
+			.objects = objects, .nobjects = nobjects,
 		};
 		rc = attempt(&c, before, err);
 		if (rc != -EAGAIN)
@@ -341,8 +344,8 @@ int cor_files_capture(pid_t pid, bool with_content,
 		      struct cor_files_object **extra, unsigned *nextra,
 		      Cor__Names__FileTable **out, struct cor_error *err)
 {
-	return cor_files_capture_again(pid, with_content, NULL, objects, nobjects, extra, nextra,
-				       out, err);
+	return cor_files_capture_again(pid, with_content, NULL, NULL, objects, nobjects, extra,
+				       nextra, out, err);
 }
 
 int cor_files_max_fd(const Cor__Names__FileTable *table)

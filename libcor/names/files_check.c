@@ -69,6 +69,25 @@ int cor_files_table_valid(const Cor__Names__FileTable *table, struct cor_error *
 	return 0;
 }
 
+int cor_files_permitted(const Cor__Names__FileTable *table,
+			const struct cor_mechanisms *mechanisms, struct cor_error *err)
+{
+	for (unsigned i = 0; i < table->n_files; i++) {
+		const Cor__Names__OpenFile *f = table->files[i];
+		int rc;
+
+		if (cor_mechanism_on(mechanisms, cor_file_mechanism(f)))
+			continue;
+		rc = cor_file_require(mechanisms, f, cor_file_number(table, i),
+				      f->path && f->path[0] ? f->path :
+				      protobuf_c_enum_descriptor_get_value(
+					      &cor__names__file_kind__descriptor, f->kind)->name, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err)
 {
 	struct cor_file_place place;

@@ -2,6 +2,7 @@
 libcor_protos += libcor/names/files.proto
 libcor_sources += \
 	libcor/names/files.h \
+	libcor/names/mechanism.c libcor/names/mechanism.h \
 	libcor/names/file_ops.c libcor/names/file_ops.h \
 	libcor/names/file_regular.c \
 	libcor/names/file_deleted.c libcor/names/file_deleted.h \

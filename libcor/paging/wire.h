@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define COR_PAGING_VERSION 1         /* of the mechanism "paging" in HELLO */
+
 #define COR_PAGE_SHIFT 12
 
 /* The largest READ a server accepts: bounds its buffer. */

@@ -213,6 +213,36 @@ static void wants_absolute_paths(void **state)
 	assert_non_null(strstr(f->err.text, "cord.sock"));
 }
 
+static void switches_mechanisms_off_and_on(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[mechanisms]\npipes = no\nsockets = off\nfiles = yes\n"), 0);
+	assert_int_equal(f->config.mechanisms_off,
+			 1u << COR_MECHANISM_PIPES | 1u << COR_MECHANISM_SOCKETS);
+	assert_int_equal(load(f, "[mechanisms]\npipes = yes\n"), 0);
+	assert_int_equal(f->config.mechanisms_off, 1u << COR_MECHANISM_SOCKETS);
+}
+
+static void tells_the_line_of_a_mechanism_that_is_none(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[mechanisms]\ntelepathy = no\n"), -EINVAL);
+	assert_told(f, 2, "telepathy");
+	assert_int_equal(load(f, "[mechanisms]\nfiles = perhaps\n"), -EINVAL);
+	assert_told(f, 2, "perhaps");
+}
+
+static void keeps_what_nothing_moves_without(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[mechanisms]\n\npaging = no\n"), -EINVAL);
+	assert_told(f, 3, "paging");
+	assert_int_equal(load(f, "[mechanisms]\npaging = yes\n"), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -233,6 +263,9 @@ int main(void)
 		T(allows_other_than_loopback_with_insecure),
 		T(allows_loopback),
 		T(wants_absolute_paths),
+		T(switches_mechanisms_off_and_on),
+		T(tells_the_line_of_a_mechanism_that_is_none),
+		T(keeps_what_nothing_moves_without),
 	};
 #undef T
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,21 @@ static void migrate_waits_for_the_drain_unless_told(void **state)
 	assert_string_equal(q.transport, "");
 }
 
+static void migrate_goes_without_mechanisms(void **state)
+{
+	struct request q;
+
+	assert_int_equal(parse(&q, "{\"command\":\"migrate\",\"pid\":12,\"dest\":\"h:1\","
+			       "\"without\":\"files,udp\"}", NULL), 0);
+	assert_int_equal(q.without, 1u << COR_MECHANISM_FILES | 1u << COR_MECHANISM_UDP);
+	assert_refused("{\"command\":\"migrate\",\"pid\":12,\"dest\":\"h:1\","
+		       "\"without\":\"files,luck\"}", "luck");
+	assert_refused("{\"command\":\"migrate\",\"pid\":12,\"dest\":\"h:1\","
+		       "\"without\":\"task\"}", "task");
+	assert_refused("{\"command\":\"migrate\",\"pid\":12,\"dest\":\"h:1\","
+		       "\"without\":7}", "without");
+}
+
 static void ps_and_status_are_the_same(void **state)
 {
 	struct request q;
@@ -116,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_whole_migrate),
 		cmocka_unit_test(migrate_waits_for_the_drain_unless_told),
+		cmocka_unit_test(migrate_goes_without_mechanisms),
 		cmocka_unit_test(ps_and_status_are_the_same),
 		cmocka_unit_test(cancel_needs_an_id),
 		cmocka_unit_test(refuses_what_is_no_object),
