@@ -8,13 +8,23 @@
 #include "bench/live.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/server.h"
-#include "libcor/transport/tcp.h"
+#include "libcor/transport/lane.h"
 
 enum { DEMAND, BULK, NLANES };
 
 static const enum cor_connection_kind lane_kind[NLANES] = {
 	[DEMAND] = COR_CONN_DEMAND, [BULK] = COR_CONN_BULK,
 };
+
+static struct cor_stream *lane_stream(int sock, enum cor_connection_kind kind)
+{
+	struct cor_error e = COR_ERROR_INIT;
+	struct cor_stream *s;
+
+	if (cor_lane_accept(&s, sock, kind, &e))
+		errx(1, "lane: %s", e.text);
+	return s;
+}
 
 /* In the server's process: until the other end of hold closes. */
 static void serve(const struct ghost *g, const int *lanes, int hold)
@@ -27,7 +37,8 @@ static void serve(const struct ghost *g, const int *lanes, int hold)
 	if (cor_source_process(&source, g->pid, &e) || cor_page_server_new(&ps, source, &e))
 		errx(1, "page server: %s", e.text);
 	for (unsigned i = 0; i < NLANES; i++)
-		if (cor_page_server_add_lane(ps, lanes[i], lane_kind[i], &e))
+		if (cor_page_server_add_lane(ps, lane_stream(lanes[i], lane_kind[i]),
+					     lane_kind[i], &e))
 			errx(1, "page server: %s", e.text);
 	while (read(hold, &c, 1) < 0 && errno == EINTR)
 		;
@@ -43,8 +54,6 @@ static void start_server(struct live *l, const struct ghost *g, int ours[NLANES]
 		err(1, "pipe");
 	for (unsigned i = 0; i < NLANES; i++) {
 		tcp_pair(pair);
-		cor_tcp_tune(pair[0], lane_kind[i]);
-		cor_tcp_tune(pair[1], lane_kind[i]);
 		ours[i] = pair[0];
 		theirs[i] = pair[1];
 	}
@@ -74,7 +83,8 @@ void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g
 	if (cor_pager_new(&l->pager, ctx, &e) || cor_pager_add_region(l->pager, &region, &e))
 		errx(1, "pager: %s", e.text);
 	for (unsigned i = 0; i < NLANES; i++)
-		if (cor_pager_add_lane(l->pager, lanes[i], lane_kind[i], &e))
+		if (cor_pager_add_lane(l->pager, lane_stream(lanes[i], lane_kind[i]), lane_kind[i],
+				       &e))
 			errx(1, "pager: %s", e.text);
 	if (cor_pager_uffd_handshake(t->uffd, &e) || cor_pager_start(l->pager, t->uffd, &e))
 		errx(1, "pager: %s", e.text);

@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -30,7 +29,7 @@ const char *control_type_name(unsigned type)
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
 }
 
-int control_send(int sock, enum control_type type, const ProtobufCMessage *message,
+int control_send(struct cor_stream *c, enum control_type type, const ProtobufCMessage *message,
 		 struct cor_error *err)
 {
 	size_t len = message ? protobuf_c_message_get_packed_size(message) : 0;
@@ -50,68 +49,50 @@ int control_send(int sock, enum control_type type, const ProtobufCMessage *messa
 	memcpy(buf, &f, sizeof(f));
 	if (message)
 		protobuf_c_message_pack(message, (uint8_t *)buf + sizeof(f));
-	r = cor_write_full(sock, buf, sizeof(f) + len);
+	r = cor_stream_write(c, buf, sizeof(f) + len);
 	if (r < 0)
 		return cor_fail_code(err, r, "cannot send %s to the peer", control_type_name(type));
 	return 0;
 }
 
-void control_send_abort(int sock, const struct cor_error *why)
+void control_send_abort(struct cor_stream *c, const struct cor_error *why)
 {
 	Cor__Control__Failed f = COR__CONTROL__FAILED__INIT;
 
 	f.code = why->code;
 	f.text = (char *)why->text;
-	control_send(sock, CONTROL_ABORT, &f.base, NULL);
+	control_send(c, CONTROL_ABORT, &f.base, NULL);
 }
 
-/* cor_read_full() with a deadline (0: none). */
-static int read_until(int sock, void *buf, size_t len, uint64_t deadline_ns)
+/* All of it, by the deadline (0: none). */
+static int read_until(struct cor_stream *c, void *buf, size_t len, uint64_t deadline_ns)
 {
 	size_t got = 0;
+	int r = cor_stream_read_by(c, buf, len, &got, deadline_ns);
 
-	while (got < len) {
-		struct pollfd p = { .fd = sock, .events = POLLIN };
-		uint64_t now = deadline_ns ? cor_now_ns() : 0;
-		int wait = !deadline_ns ? -1 : now >= deadline_ns ? 0 :
-			   (int)((deadline_ns - now) / 1000000 + 1);
-		ssize_t n = poll(&p, 1, wait);
-
-		if (n == 0)
-			return -ETIMEDOUT;
-		if (n > 0) {
-			n = read(sock, (char *)buf + got, len - got);
-			if (n == 0)
-				return -ENOTCONN;
-			if (n > 0)
-				got += (size_t)n;
-		}
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return errno == ECONNRESET ? -ENOTCONN : -errno;
-	}
-	return 0;
+	return r == -ENODATA || r == -EPIPE || r == -ECONNRESET ? -ENOTCONN : r;
 }
 
 /* Looks again and again for a message, for a short while: waking a sleeping
  * processor takes longer than what the peer has to do. */
-void control_spin(int sock)
+void control_spin(struct cor_stream *c)
 {
 	uint64_t until = cor_now_ns() + SPIN_NS;
-	char byte;
+	struct pollfd p = { .fd = c->in_fd, .events = POLLIN };
 
-	while (recv(sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN &&
-	       cor_now_ns() < until)
+	while (!cor_stream_pending(c) && poll(&p, 1, 0) == 0 && cor_now_ns() < until)
 		sched_yield();
 }
 
-int control_expect_soon(int sock, enum control_type type, int timeout_ms,
+int control_expect_soon(struct cor_stream *c, enum control_type type, int timeout_ms,
 			struct control_message *out, struct cor_error *err)
 {
-	control_spin(sock);
-	return control_expect(sock, type, timeout_ms, out, err);
+	control_spin(c);
+	return control_expect(c, type, timeout_ms, out, err);
 }
 
-int control_receive(int sock, int timeout_ms, struct control_message *out, struct cor_error *err)
+int control_receive(struct cor_stream *c, int timeout_ms, struct control_message *out,
+		    struct cor_error *err)
 {
 	uint64_t deadline = timeout_ms < 0 ? 0 : cor_now_ns() + (uint64_t)timeout_ms * 1000000;
 	_cleanup_free_ void *body = NULL;
@@ -119,7 +100,7 @@ int control_receive(int sock, int timeout_ms, struct control_message *out, struc
 	uint32_t len;
 	int r;
 
-	r = read_until(sock, &f, sizeof(f), deadline);
+	r = read_until(c, &f, sizeof(f), deadline);
 	if (r == -ENOTCONN)
 		return cor_fail(err, r, "the peer closed the control connection");
 	if (r == -ETIMEDOUT)
@@ -135,7 +116,7 @@ int control_receive(int sock, int timeout_ms, struct control_message *out, struc
 	body = malloc(len ? len : 1);
 	if (!body)
 		return cor_fail(err, -ENOMEM, "out of memory");
-	r = read_until(sock, body, len, deadline);
+	r = read_until(c, body, len, deadline);
 	if (r < 0)
 		return cor_fail_code(err, r, "the control connection failed in a message");
 	out->type = le16toh(f.type);
@@ -157,11 +138,11 @@ int control_aborted(const struct control_message *m, struct cor_error *err)
 	return r;
 }
 
-int control_expect(int sock, enum control_type type, int timeout_ms,
+int control_expect(struct cor_stream *c, enum control_type type, int timeout_ms,
 		   struct control_message *out, struct cor_error *err)
 {
 	struct control_message m;
-	int r = control_receive(sock, timeout_ms, &m, err);
+	int r = control_receive(c, timeout_ms, &m, err);
 
 	if (r < 0)
 		return cor_fail_prefix(err, r, "waiting for %s", control_type_name(type));

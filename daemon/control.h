@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "daemon/control.pb-c.h"
+#include "libcor/transport/stream.h"
 
 #define CONTROL_VERSION 1
 #define CONTROL_BODY_MAX (256u << 20)
@@ -48,26 +49,27 @@ struct control_message {
 /* "prepare", for errors and logs; never NULL. */
 const char *control_type_name(unsigned type);
 
-/* Sends one message; message NULL: an empty body. Blocks until the kernel has taken it. */
-int control_send(int sock, enum control_type type, const ProtobufCMessage *message,
+/* Sends one message; message NULL: an empty body. Blocks until it is on its way. */
+int control_send(struct cor_stream *c, enum control_type type, const ProtobufCMessage *message,
 		 struct cor_error *err);
 
 /* Sends ABORT with the error's code and text; its own failure is of no interest. */
-void control_send_abort(int sock, const struct cor_error *why);
+void control_send_abort(struct cor_stream *c, const struct cor_error *why);
 
 /* Receives one message within timeout_ms (-1: wait). -ETIMEDOUT; -ENOTCONN when the
  * peer has closed; -EPROTO for a frame that is not one. */
-int control_receive(int sock, int timeout_ms, struct control_message *out, struct cor_error *err);
+int control_receive(struct cor_stream *c, int timeout_ms, struct control_message *out,
+		    struct cor_error *err);
 
 /* As control_receive(), but only type will do. An ABORT becomes its error. */
-int control_expect(int sock, enum control_type type, int timeout_ms,
+int control_expect(struct cor_stream *c, enum control_type type, int timeout_ms,
 		   struct control_message *out, struct cor_error *err);
 
 /* Waits some milliseconds at most for something to come, without sleeping. */
-void control_spin(int sock);
+void control_spin(struct cor_stream *c);
 
 /* The same inside a freeze: spins for some milliseconds before it sleeps. */
-int control_expect_soon(int sock, enum control_type type, int timeout_ms,
+int control_expect_soon(struct cor_stream *c, enum control_type type, int timeout_ms,
 			struct control_message *out, struct cor_error *err);
 
 /* Unpacks the body; NULL with *err when it is not a message of that kind. Free with

@@ -20,7 +20,7 @@ static void silence(int sock)
 	close(pair[1]);
 }
 
-void fault_point(const char *name, int sock)
+void fault_point(const char *name, struct cor_stream *control)
 {
 	const char *want = getenv("COR_FAULT");
 	size_t n = strlen(name);
@@ -31,10 +31,10 @@ void fault_point(const char *name, int sock)
 		kill(getpid(), SIGKILL);
 	else if (strcmp(want + n + 1, "stall") == 0)
 		sleep(60);
-	else if (strcmp(want + n + 1, "cut") == 0)
-		shutdown(sock, SHUT_RDWR);
-	else if (strcmp(want + n + 1, "silence") == 0)
-		silence(sock);
+	else if (control && strcmp(want + n + 1, "cut") == 0)
+		cor_stream_shutdown(control);
+	else if (control && strcmp(want + n + 1, "silence") == 0)
+		silence(control->out_fd);
 }
 #else
 typedef int fault_no_empty_unit;

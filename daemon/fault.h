@@ -11,8 +11,11 @@
 #include <config.h>    /* configure's, not the one beside this file */
 
 #ifdef COR_FAULT_POINTS
-void fault_point(const char *name, int sock);
-#define FAULT_POINT(name, sock) fault_point(name, sock)
+#include "libcor/transport/stream.h"
+
+/* control: NULL where there is none just now. */
+void fault_point(const char *name, struct cor_stream *control);
+#define FAULT_POINT(name, control) fault_point(name, control)
 #else
-#define FAULT_POINT(name, sock) do { } while (0)
+#define FAULT_POINT(name, control) do { } while (0)
 #endif

@@ -18,6 +18,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/fetch.h"
+#include "libcor/transport/lane.h"
 #include "libcor/transport/tcp.h"
 
 #define CLOCK_PROBES          8
@@ -29,21 +30,25 @@ enum stub_op { STUB_FILES = 1 };
 /* Takes fd. */
 static void take_lane(struct destination *d, const json_t *m, int fd)
 {
-	const char *kind = json_string_value(json_object_get(m, "kind")) ?: "";
-	bool bulk = strcmp(kind, "bulk") == 0;
+	const char *name = json_string_value(json_object_get(m, "kind")) ?: "";
+	enum cor_connection_kind kind = strcmp(name, "control") == 0 ? COR_CONN_CONTROL :
+					strcmp(name, "bulk") == 0 ? COR_CONN_BULK : COR_CONN_DEMAND;
+	struct cor_stream *s;
 
 	cor_tcp_give_up_after(fd, d->args->config->timeouts.silence_s);
-	if (strcmp(kind, "control") == 0)
-		destination_rejoin(d, fd);
+	if (cor_lane_accept(&s, fd, kind, NULL) < 0)
+		return;         /* the source connects again */
+	if (kind == COR_CONN_CONTROL)
+		destination_rejoin(d, s);
 	else if (d->paging && !d->pager)
-		close(fd);      /* drained meanwhile */
+		cor_stream_close(s);    /* drained meanwhile */
 	else if (d->paging)
-		cor_pager_add_lane(d->pager, fd, bulk ? COR_CONN_BULK : COR_CONN_DEMAND, NULL);
+		cor_pager_add_lane(d->pager, s, kind, NULL);
 	else {
-		int *slot = bulk ? &d->bulk : &d->demand;
+		struct cor_stream **slot = kind == COR_CONN_BULK ? &d->bulk : &d->demand;
 
-		cor_closep(slot);
-		*slot = fd;
+		cor_stream_close(*slot);
+		*slot = s;
 	}
 }
 
@@ -248,10 +253,10 @@ static int hand_lanes_over(struct destination *d, struct cor_error *err)
 {
 	int r = 0;
 
-	if (d->demand >= 0)
-		r = cor_pager_add_lane(d->pager, take_fd(&d->demand), COR_CONN_DEMAND, err);
-	if (r == 0 && d->bulk >= 0)
-		r = cor_pager_add_lane(d->pager, take_fd(&d->bulk), COR_CONN_BULK, err);
+	if (d->demand)
+		r = cor_pager_add_lane(d->pager, take_ptr(d->demand), COR_CONN_DEMAND, err);
+	if (r == 0 && d->bulk)
+		r = cor_pager_add_lane(d->pager, take_ptr(d->bulk), COR_CONN_BULK, err);
 	return r;
 }
 
@@ -260,7 +265,7 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 {
 	uint64_t until = cor_now_ns() + 10000000000ull;
 
-	while (d->demand < 0 || d->bulk < 0) {
+	while (!d->demand || !d->bulk) {
 		struct pollfd p = { .fd = d->session.cord, .events = POLLIN };
 
 		if (cor_now_ns() > until)
@@ -311,7 +316,7 @@ static int make_objects(struct destination *d, struct cor_error *err)
 		if (d->objects[i] < 0)
 			return d->objects[i];
 		d->nobjects++;
-		if (o->has_descriptor && pages && d->bulk < 0)
+		if (o->has_descriptor && pages && !d->bulk)
 			return cor_fail(err, -EAGAIN, "shared memory %s was made while the "
 					"migration was prepared; try again", o->name);
 		if (o->has_descriptor && pages)
@@ -470,7 +475,7 @@ static int rebuild(struct destination *d, struct cor_error *err)
 static int await_commit(struct destination *d, struct cor_error *err)
 {
 	struct pollfd p[] = {
-		{ .fd = d->control, .events = POLLIN },
+		{ .fd = d->control->in_fd, .events = POLLIN },
 		{ .fd = d->session.cord, .events = POLLIN },
 	};
 	struct control_message m;
@@ -478,7 +483,7 @@ static int await_commit(struct destination *d, struct cor_error *err)
 	int r = 0;
 
 	control_spin(d->control);
-	while (!p[0].revents) {
+	while (!p[0].revents && !cor_stream_pending(d->control)) {
 		p[1].fd = d->session.cord;
 		r = poll(p, ARRAY_SIZE(p), ANSWER_TIMEOUT_MS);
 		if (r == 0)
@@ -585,7 +590,7 @@ static int fail(struct destination *d, struct cor_error *err)
 {
 	bool lost = session_committed(&d->session);
 
-	if (d->control >= 0)
+	if (d->control)
 		control_send_abort(d->control, err);
 	if (d->rebuild && lost)
 		cor_rebuild_kill_task(d->rebuild);
@@ -601,14 +606,15 @@ static int fail(struct destination *d, struct cor_error *err)
 int session_destination_run(const struct worker_destination_args *a)
 {
 	struct cor_error err = COR_ERROR_INIT;
-	struct destination d = { .args = a, .control = a->control,
-				 .demand = -1, .bulk = -1, .report = -1 };
+	struct destination d = { .args = a, .report = -1 };
 	int status = 0;
 
 	cor_mechanisms_init(&d.mechanisms, a->config->mechanisms_off, 0);
+	cor_tcp_give_up_after(a->control, a->config->timeouts.silence_s);
+	if (cor_lane_accept(&d.control, a->control, COR_CONN_CONTROL, &err) < 0)
+		return 1;
 	if (session_begin(&d.session, a->cord, &err) < 0)
 		return 1;
-	cor_tcp_give_up_after(d.control, a->config->timeouts.silence_s);
 	if (receive_task(&d, &err) < 0)
 		status = fail(&d, &err);
 	else
@@ -620,9 +626,9 @@ int session_destination_run(const struct worker_destination_args *a)
 	forget_task(d.skeleton, d.skeleton_files);
 	free(d.file_ok);
 	free(d.regions);
-	cor_closep(&d.control);
-	cor_closep(&d.demand);
-	cor_closep(&d.bulk);
+	cor_stream_close(d.control);
+	cor_stream_close(d.demand);
+	cor_stream_close(d.bulk);
 	cor_closep(&d.report);
 	cor_close(d.ctx);
 	session_end(&d.session);

@@ -14,6 +14,7 @@
 #include "libcor/paging/pager.h"
 #include "libcor/task/capture.h"
 #include "libcor/task/rebuild.h"
+#include "libcor/transport/stream.h"
 
 #define ANSWER_TIMEOUT_MS ((int)d->args->config->timeouts.prepare_s * 1000)
 
@@ -22,8 +23,8 @@ struct destination {
 	struct session session;
 	struct cor_mechanisms mechanisms;
 	struct cor_ctx *ctx;
-	int control;
-	int demand, bulk;               /* lanes before the pager has them */
+	struct cor_stream *control;     /* NULL: lost */
+	struct cor_stream *demand, *bulk; /* lanes before the pager has them */
 	int report;                     /* the supervisor's exit report, on its way to cord */
 	bool prefetch;
 	bool paging;                    /* lanes that come are replacements */
@@ -53,7 +54,7 @@ struct destination {
 };
 
 /* Takes the control connection that replaces one that the source has lost. */
-void destination_rejoin(struct destination *d, int fd);
+void destination_rejoin(struct destination *d, struct cor_stream *control);
 
 /* Acts on what cord has said so far. */
 void destination_hear_cord(struct destination *d);

@@ -44,7 +44,7 @@ static void report_progress(struct destination *d)
 	fill_progress(d, &p);
 	session_figures_progress(&d->session, &p);
 	session_report(&d->session);
-	if (d->control >= 0)
+	if (d->control)
 		control_send(d->control, CONTROL_PROGRESS, &p.base, NULL);
 }
 
@@ -56,8 +56,8 @@ static int hear_source(struct destination *d, struct cor_error *err)
 
 	if (r < 0) {
 		/* the source connects again; the pager does not need it */
-		cor_closep(&d->control);
-		d->control = -1;
+		cor_stream_close(d->control);
+		d->control = NULL;
 		return 0;
 	}
 	if (m.type == CONTROL_ABORT)
@@ -95,9 +95,10 @@ int destination_page(struct destination *d, struct cor_error *err)
 		struct pollfd p[] = {
 			{ .fd = cor_pager_event_fd(d->pager), .events = POLLIN },
 			{ .fd = d->session.cord, .events = POLLIN },
-			{ .fd = d->control, .events = POLLIN },
+			{ .fd = d->control ? d->control->in_fd : -1, .events = POLLIN },
 		};
-		int n = poll(p, ARRAY_SIZE(p), PROGRESS_MS), r = 0;
+		bool more = d->control && cor_stream_pending(d->control);
+		int n = poll(p, ARRAY_SIZE(p), more ? 0 : PROGRESS_MS), r = 0;
 		uint64_t event;
 
 		if (n < 0 && errno != EINTR)
@@ -105,7 +106,7 @@ int destination_page(struct destination *d, struct cor_error *err)
 		if (p[0].revents && read(p[0].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
 			return cor_fail_errno(err, "eventfd");
 		/* before cord, which may have another connection for us */
-		if (p[2].revents)
+		if (p[2].revents || more)
 			r = hear_source(d, err);
 		if (p[1].revents)
 			destination_hear_cord(d);
@@ -120,7 +121,7 @@ int destination_page(struct destination *d, struct cor_error *err)
 		case COR_PAGER_FAILED:
 			return -EIO;
 		default:
-			if (n == 0)
+			if (n == 0 && !more)
 				report_progress(d);
 		}
 	}
@@ -163,18 +164,18 @@ static int answer_resume(struct destination *d)
 	return r;
 }
 
-void destination_rejoin(struct destination *d, int fd)
+void destination_rejoin(struct destination *d, struct cor_stream *control)
 {
 	if (!session_committed(&d->session)) {
 		d->superseded = true;
-		close(fd);
+		cor_stream_close(control);
 		return;
 	}
-	cor_closep(&d->control);
-	d->control = fd;
+	cor_stream_close(d->control);
+	d->control = control;
 	if (answer_resume(d) < 0) {
-		cor_closep(&d->control);
-		d->control = -1;
+		cor_stream_close(d->control);
+		d->control = NULL;
 	}
 }
 
@@ -187,19 +188,21 @@ static void await_released(struct destination *d)
 	uint64_t until = cor_now_ns() + (uint64_t)ANSWER_TIMEOUT_MS * 1000000;
 	bool released = false;
 
-	while (!released && cor_now_ns() < until && (d->control >= 0 || d->session.cord >= 0)) {
+	while (!released && cor_now_ns() < until && (d->control || d->session.cord >= 0)) {
 		struct pollfd p[] = {
-			{ .fd = d->control, .events = POLLIN },
+			{ .fd = d->control ? d->control->in_fd : -1, .events = POLLIN },
 			{ .fd = d->session.cord, .events = POLLIN },
 		};
+		bool more = d->control && cor_stream_pending(d->control);
 		struct control_message m;
 
-		if (poll(p, ARRAY_SIZE(p), PROGRESS_MS) <= 0)
+		if (poll(p, ARRAY_SIZE(p), more ? 0 : PROGRESS_MS) <= 0 && !more)
 			continue;
-		if (p[0].revents && control_receive(d->control, REJOIN_TIMEOUT_MS, &m, NULL) < 0) {
-			cor_closep(&d->control);
-			d->control = -1;
-		} else if (p[0].revents) {
+		more |= p[0].revents != 0;
+		if (more && control_receive(d->control, REJOIN_TIMEOUT_MS, &m, NULL) < 0) {
+			cor_stream_close(d->control);
+			d->control = NULL;
+		} else if (more) {
 			released = m.type == CONTROL_RELEASED;
 			control_message_done(&m);
 		}
@@ -226,7 +229,7 @@ int destination_release(struct destination *d, struct cor_error *err)
 	d->pager = NULL;
 	r = cor_rebuild_release(d->rebuild, err);
 	d->rebuild = NULL;
-	if (d->control >= 0)
+	if (d->control)
 		tell_drained(d);
 	await_released(d);
 	session_move(&d->session, SESSION_RELEASED, NULL);

@@ -269,10 +269,10 @@ static int ask_prepare(struct source *s, struct cor_error *err)
 	return r;
 }
 
-static int connect_lane(struct source *s, enum cor_connection_kind kind, int *fd,
+static int connect_lane(struct source *s, enum cor_connection_kind kind, struct cor_stream **out,
 			struct cor_error *err)
 {
-	return source_connect(s, kind, s->args->session, s->args->secret, CONNECT_TIMEOUT_MS, fd,
+	return source_connect(s, kind, s->args->session, s->args->secret, CONNECT_TIMEOUT_MS, out,
 			      err);
 }
 
@@ -319,9 +319,9 @@ static int start_server(struct source *s, const Cor__Task__Image *image, struct 
 	s->memory = memory;
 	r = cor_page_server_new(&s->server, memory, err);
 	if (r == 0)
-		r = cor_page_server_add_lane(s->server, take_fd(&s->demand), COR_CONN_DEMAND, err);
+		r = cor_page_server_add_lane(s->server, take_ptr(s->demand), COR_CONN_DEMAND, err);
 	if (r == 0)
-		r = cor_page_server_add_lane(s->server, take_fd(&s->bulk), COR_CONN_BULK, err);
+		r = cor_page_server_add_lane(s->server, take_ptr(s->bulk), COR_CONN_BULK, err);
 	return r;
 }
 
@@ -341,7 +341,6 @@ static int capture_skeleton(struct source *s, struct cor_error *err)
 
 static int prepare(struct source *s, struct cor_error *err)
 {
-	static const uint8_t none[32];
 	int r;
 
 	r = capture_skeleton(s, err);
@@ -353,7 +352,7 @@ static int prepare(struct source *s, struct cor_error *err)
 		json_object_set_new(s->session.figures, "comm",
 				    json_string(s->skeleton->threads[0]->comm));
 	session_report(&s->session);
-	r = source_connect(s, COR_CONN_CONTROL, none, none, CONNECT_TIMEOUT_MS, &s->control, err);
+	r = source_connect(s, COR_CONN_CONTROL, NULL, NULL, CONNECT_TIMEOUT_MS, &s->control, err);
 	if (r == 0)
 		r = hello(s, err);
 	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
@@ -403,7 +402,7 @@ static void await_close(struct source *s)
 {
 	struct control_message m;
 
-	while (s->control >= 0 && control_receive(s->control, CLOSE_TIMEOUT_MS, &m, NULL) == 0)
+	while (s->control && control_receive(s->control, CLOSE_TIMEOUT_MS, &m, NULL) == 0)
 		control_message_done(&m);
 }
 
@@ -550,7 +549,7 @@ static int migrate(struct source *s, struct cor_error *err)
 static int fail(struct source *s, struct cor_error *err)
 {
 	if (!session_committed(&s->session) || s->refused) {
-		if (s->control >= 0)
+		if (s->control)
 			control_send_abort(s->control, err);
 		if (s->tracee)
 			thaw(s);
@@ -569,7 +568,7 @@ int session_source_run(const struct worker_source_args *a)
 {
 	struct cor_error err = COR_ERROR_INIT;
 	struct source s = {
-		.args = a, .control = -1, .demand = -1, .bulk = -1,
+		.args = a,
 		.options = { .inline_written_max = 1024 },
 	};
 	int status = 0;
@@ -595,9 +594,9 @@ int session_source_run(const struct worker_source_args *a)
 	if (s.files)
 		cor__names__file_table__free_unpacked(s.files, NULL);
 	free(s.extra);
-	cor_closep(&s.control);
-	cor_closep(&s.demand);
-	cor_closep(&s.bulk);
+	cor_stream_close(s.control);
+	cor_stream_close(s.demand);
+	cor_stream_close(s.bulk);
 	session_end(&s.session);
 	return status;
 }

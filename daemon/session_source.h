@@ -13,7 +13,7 @@
 #include "libcor/task/capture.h"
 #include "libcor/task/hooks.h"
 #include "libcor/task/tracee.h"
-#include "libcor/transport/preamble.h"
+#include "libcor/transport/lane.h"
 
 #define CONNECT_TIMEOUT_MS ((int)s->args->config->timeouts.connect_s * 1000)
 #define ANSWER_TIMEOUT_MS  ((int)s->args->config->timeouts.prepare_s * 1000)
@@ -22,8 +22,8 @@ struct source {
 	const struct worker_source_args *args;
 	struct session session;
 	struct cor_mechanisms mechanisms;
-	int control;
-	int demand, bulk;               /* lanes before the page server has them */
+	struct cor_stream *control;     /* NULL: lost */
+	struct cor_stream *demand, *bulk; /* lanes before the page server has them */
 	struct cor_capture_options options;
 	Cor__Task__Image *skeleton, *image;
 	Cor__Names__FileTable *files;   /* of the last capture */
@@ -46,7 +46,8 @@ bool source_cancelled(struct source *s, bool *go);
 
 /* A connection to the destination's cord, which fails when the other side is silent. */
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
-		   const uint8_t *secret, int timeout_ms, int *fd, struct cor_error *err);
+		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
+		   struct cor_error *err);
 
 /* Sends COMMIT, and returns 0 once it is known that the destination took the task
  * over, however long that takes. s->refused: it did not, and never will. */

@@ -15,7 +15,6 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/transport/tcp.h"
 
 #define RECONNECT_MS     500
 #define RECONNECT_NS     (RECONNECT_MS * UINT64_C(1000000))
@@ -27,32 +26,35 @@
 #define EPOCH            1
 
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
-		   const uint8_t *secret, int timeout_ms, int *fd, struct cor_error *err)
+		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
+		   struct cor_error *err)
 {
-	int r = cor_lane_connect(s->args->dest, kind, 0, session, secret, (unsigned)timeout_ms, fd,
-				 err);
+	struct cor_lane_options o = {
+		.addrport = s->args->dest, .kind = kind, .session = session, .secret = secret,
+		.timeout_ms = (unsigned)timeout_ms,
+		.silence_s = s->args->config->timeouts.silence_s,
+	};
 
-	if (r == 0)
-		cor_tcp_give_up_after(*fd, s->args->config->timeouts.silence_s);
-	return r;
+	return cor_lane_connect(out, &o, err);
 }
 
-static int connect_again(const struct source *s, enum cor_connection_kind kind, int *fd,
-			 struct cor_error *err)
+static int connect_again(const struct source *s, enum cor_connection_kind kind,
+			 struct cor_stream **out, struct cor_error *err)
 {
 	return source_connect(s, kind, s->args->session, s->args->secret,
-			      COR_MIN(CONNECT_TIMEOUT_MS, AGAIN_TIMEOUT_MS), fd, err);
+			      COR_MIN(CONNECT_TIMEOUT_MS, AGAIN_TIMEOUT_MS), out, err);
 }
 
 static void drop_control(struct source *s)
 {
-	cor_closep(&s->control);
-	s->control = -1;
+	cor_stream_close(s->control);
+	s->control = NULL;
 }
 
 /* ---- joining the session again ------------------------------------------------------ */
 
-static int exchange_resume(struct source *s, int fd, int *pid, struct cor_error *err)
+static int exchange_resume(struct source *s, struct cor_stream *c, int *pid,
+			   struct cor_error *err)
 {
 	Cor__Control__Resume ask = COR__CONTROL__RESUME__INIT, *answer;
 	struct control_message m;
@@ -60,9 +62,9 @@ static int exchange_resume(struct source *s, int fd, int *pid, struct cor_error 
 
 	ask.epoch = EPOCH;
 	ask.state = (char *)session_state_name(s->session.state);
-	r = control_send(fd, CONTROL_RESUME, &ask.base, err);
+	r = control_send(c, CONTROL_RESUME, &ask.base, err);
 	if (r == 0)
-		r = control_expect(fd, CONTROL_RESUME, ANSWER_AGAIN_MS, &m, err);
+		r = control_expect(c, CONTROL_RESUME, ANSWER_AGAIN_MS, &m, err);
 	if (r < 0)
 		return r;
 	answer = control_unpack(&m, &cor__control__resume__descriptor, err);
@@ -82,8 +84,8 @@ static int exchange_resume(struct source *s, int fd, int *pid, struct cor_error 
  * errors. */
 static int join_again(struct source *s, int *pid, struct cor_error *err)
 {
-	_cleanup_close_ int fd = -1;
-	int r = connect_again(s, COR_CONN_CONTROL, &fd, err);
+	_cleanup_stream_ struct cor_stream *c = NULL;
+	int r = connect_again(s, COR_CONN_CONTROL, &c, err);
 
 	if (r == -ENOTRECOVERABLE)
 		return cor_fail(err, r, "%s has lost the task", s->args->dest);
@@ -91,10 +93,10 @@ static int join_again(struct source *s, int *pid, struct cor_error *err)
 		return cor_fail(err, r, "the worker of %s has died", s->args->dest);
 	if (r == -ECANCELED || r == -EALREADY)
 		return r;
-	if (r < 0 || exchange_resume(s, fd, pid, err) < 0)
+	if (r < 0 || exchange_resume(s, c, pid, err) < 0)
 		return 0;
 	drop_control(s);
-	s->control = take_fd(&fd);
+	s->control = take_ptr(c);
 	return 1;
 }
 
@@ -208,9 +210,10 @@ int source_commit(struct source *s, struct cor_error *err)
 
 static int connect_lane_again(struct source *s, enum cor_connection_kind kind)
 {
-	int fd = -1, r = connect_again(s, kind, &fd, NULL);
+	struct cor_stream *lane;
+	int r = connect_again(s, kind, &lane, NULL);
 
-	return r < 0 ? r : cor_page_server_add_lane(s->server, fd, kind, NULL);
+	return r < 0 ? r : cor_page_server_add_lane(s->server, lane, kind, NULL);
 }
 
 static bool whole(struct source *s)
@@ -218,7 +221,7 @@ static bool whole(struct source *s)
 	struct cor_page_server_stats st;
 
 	cor_page_server_stats(s->server, &st);
-	return s->control >= 0 && st.lanes_demand && st.lanes_bulk;
+	return s->control && st.lanes_demand && st.lanes_bulk;
 }
 
 /* Replaces what was lost, the lanes first: faults wait for them. What fails is tried
@@ -234,7 +237,7 @@ static int mend(struct source *s, struct cor_error *err)
 		r = connect_lane_again(s, COR_CONN_DEMAND);
 	if (r == 0 && !st.lanes_bulk)
 		connect_lane_again(s, COR_CONN_BULK);
-	if (s->control >= 0)
+	if (s->control)
 		return 0;
 	r = join_again(s, &pid, err);
 	s->moved = r == -EALREADY;
@@ -301,13 +304,14 @@ int source_page(struct source *s, struct cor_error *err)
 
 	while (r == 0 && !s->moved) {
 		struct pollfd p[] = {
-			{ .fd = s->control, .events = POLLIN },
+			{ .fd = s->control ? s->control->in_fd : -1, .events = POLLIN },
 			{ .fd = s->session.cord, .events = POLLIN },
 			{ .fd = cor_page_server_event_fd(s->server), .events = POLLIN },
 		};
+		bool more = s->control && cor_stream_pending(s->control);
 		uint64_t event;
 
-		if (poll(p, ARRAY_SIZE(p), whole(s) ? -1 : SETTLE_MS) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), more ? 0 : whole(s) ? -1 : SETTLE_MS) < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
 		if (p[2].revents)
 			s->mend_ns = COR_MAX(s->mend_ns, cor_now_ns() + SETTLE_NS);
@@ -315,7 +319,7 @@ int source_page(struct source *s, struct cor_error *err)
 			return cor_fail_errno(err, "eventfd");
 		if (p[1].revents)
 			source_cancelled(s, NULL);     /* too late; cord says so itself */
-		if (p[0].revents)
+		if (p[0].revents || more)
 			r = hear_destination(s, err);
 		if (r == 0 && !s->moved && !whole(s) && cor_now_ns() >= s->mend_ns)
 			r = mend(s, err);
@@ -351,6 +355,6 @@ void source_release(struct source *s)
 	cor_tracee_kill(s->tracee);
 	s->tracee = NULL;
 	session_move(&s->session, SESSION_RELEASED, NULL);
-	if (s->control >= 0)
+	if (s->control)
 		control_send(s->control, CONTROL_RELEASED, NULL, NULL);
 }

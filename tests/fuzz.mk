@@ -17,7 +17,7 @@ fuzz_targets =
 wrap = -Wl,--wrap=
 check_PROGRAMS += $(fuzz_targets)
 EXTRA_DIST += tests/fuzz/fuzz.sh tests/fuzz/replay.sh tests/fuzz/seeds.py \
-	tests/fuzz/socket.h tests/fuzz/source.h tests/fuzz/corpus tests/fuzz/dictionaries
+	tests/stream.h tests/fuzz/socket.h tests/fuzz/source.h tests/fuzz/corpus tests/fuzz/dictionaries
 TESTS += tests/fuzz/replay.sh
 
 # transport
@@ -32,9 +32,9 @@ fuzz_targets += tests/fuzz/fuzz_ticket tests/fuzz/fuzz_page_request \
 	tests/fuzz/fuzz_page_lane tests/fuzz/fuzz_fetch
 tests_fuzz_fuzz_ticket_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_ticket_LDADD = $(fuzz_libcor)
-tests_fuzz_fuzz_page_request_LDFLAGS = $(fuzz_ldflags) $(wrap)sendmsg
+tests_fuzz_fuzz_page_request_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_page_request_LDADD = $(fuzz_libcor)
-tests_fuzz_fuzz_page_lane_LDFLAGS = $(fuzz_ldflags) $(wrap)sendmsg $(wrap)pthread_create \
+tests_fuzz_fuzz_page_lane_LDFLAGS = $(fuzz_ldflags) $(wrap)pthread_create \
 	$(wrap)pthread_join $(wrap)pthread_setname_np
 tests_fuzz_fuzz_page_lane_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_fetch_LDFLAGS = $(fuzz_ldflags)

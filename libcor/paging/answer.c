@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include <xxhash.h>
 
@@ -28,14 +27,14 @@ static_assert(RUNS_MAX * sizeof(struct cor_page_run) <= CHUNK * ((size_t)1 << CO
 struct cor_answer {
 	struct cor_source *source;
 	struct cor_answer_counters *counters;
-	int sock;
+	struct cor_stream *lane;
 	uint8_t *data;                          /* CHUNK pages */
 	struct cor_page_reply head[CHUNK];      /* one reply for each stretch of like pages */
 	unsigned nheads;
 	struct iovec iov[2 * CHUNK];
 };
 
-int cor_answer_new(struct cor_answer **out, struct cor_source *source, int sock,
+int cor_answer_new(struct cor_answer **out, struct cor_source *source, struct cor_stream *lane,
 		   struct cor_answer_counters *counters, struct cor_error *err)
 {
 	struct cor_answer *a = calloc(1, sizeof(*a));
@@ -44,7 +43,7 @@ int cor_answer_new(struct cor_answer **out, struct cor_source *source, int sock,
 		return cor_fail(err, -ENOMEM, "a page lane: out of memory");
 	a->source = source;
 	a->counters = counters;
-	a->sock = sock;
+	a->lane = lane;
 	a->data = mmap(NULL, CHUNK * PAGE, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (a->data == MAP_FAILED) {
@@ -71,27 +70,15 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
 /* Sends it all; iov is used up. */
 static int send_all(struct cor_answer *a, struct iovec *iov, unsigned n)
 {
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
+	uint64_t len = 0;
+	int r;
 
-	while (m.msg_iovlen) {
-		ssize_t sent = sendmsg(a->sock, &m, MSG_NOSIGNAL);
-
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0)
-			return -errno;
-		count(&a->counters->bytes_sent, (uint64_t)sent);
-		while (m.msg_iovlen && (size_t)sent >= m.msg_iov->iov_len) {
-			sent -= (ssize_t)m.msg_iov->iov_len;
-			m.msg_iov++;
-			m.msg_iovlen--;
-		}
-		if (m.msg_iovlen) {
-			m.msg_iov->iov_base = (char *)m.msg_iov->iov_base + sent;
-			m.msg_iov->iov_len -= (size_t)sent;
-		}
-	}
-	return 0;
+	for (unsigned i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	r = cor_stream_writev(a->lane, iov, n);
+	if (r == 0)
+		count(&a->counters->bytes_sent, len);
+	return r;
 }
 
 /* Most pages that are not zero show it in their first bytes. */

@@ -21,12 +21,12 @@ struct cor_export {
 	char ticket[COR_TICKET_TEXT];
 };
 
-static void admit(void *arg, int sock, enum cor_connection_kind kind)
+static void admit(void *arg, struct cor_stream *lane, enum cor_connection_kind kind)
 {
 	struct cor_export *e = arg;
 
 	/* Without a thread for it the lane is closed, and the peer sees that. */
-	(void)cor_page_server_add_lane(e->server, sock, kind, NULL);
+	(void)cor_page_server_add_lane(e->server, lane, kind, NULL);
 }
 
 /* "host:port" of the ticket: the advertised host, or the one listened on. */

@@ -9,7 +9,6 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/base/io.h"
 #include "libcor/paging/wire.h"
 
 #define PAGE ((size_t)1 << COR_PAGE_SHIFT)
@@ -20,7 +19,7 @@
 #define WINDOW  4u
 
 struct fetch {
-	int sock;
+	struct cor_stream *lane;
 	uint16_t object;
 	uint64_t asked;         /* offset behind what was asked for */
 	uint64_t due;           /* offset of the next page to come */
@@ -56,9 +55,9 @@ static int ask(struct fetch *f)
 	}
 	if (n == 0)
 		return 0;
-	r = cor_write_full(f->sock, q, n * sizeof(q[0]));
+	r = cor_stream_write(f->lane, q, n * sizeof(q[0]));
 	if (r < 0)
-		return cor_fail_code(f->err, r, "asking for pages on descriptor %d", f->sock);
+		return cor_fail_code(f->err, r, "asking for pages over the lane");
 	return 0;
 }
 
@@ -86,16 +85,16 @@ static void deliver(struct fetch *f, const struct cor_page_reply *h, const void 
 static int take_reply(struct fetch *f, uint64_t until)
 {
 	struct cor_page_reply h;
-	int r = cor_read_full(f->sock, &h, sizeof(h));
+	int r = cor_stream_read(f->lane, &h, sizeof(h));
 
 	if (r == 0 && !reply_fits(f, &h, until))
-		return cor_fail(f->err, -EPROTO, "descriptor %d brought a reply that answers "
-				"no request of ours", f->sock);
+		return cor_fail(f->err, -EPROTO, "the lane brought a reply that answers "
+				"no request of ours");
 	if (r == 0 && h.status == COR_PAGE_DATA)
-		r = cor_read_full(f->sock, f->buf, h.npages * PAGE);
+		r = cor_stream_read(f->lane, f->buf, h.npages * PAGE);
 	if (r < 0)
 		return cor_fail_code(f->err, r == -ENODATA ? -EPIPE : r,
-				     "reading pages from descriptor %d", f->sock);
+				     "reading pages from the lane");
 	switch (h.status) {
 	case COR_PAGE_DATA:
 		deliver(f, &h, f->buf);
@@ -115,8 +114,8 @@ static int take_reply(struct fetch *f, uint64_t until)
 						  h.offset);
 		break;
 	default:
-		return cor_fail(f->err, -EPROTO, "descriptor %d brought a reply of unknown kind %u",
-				f->sock, h.status);
+		return cor_fail(f->err, -EPROTO, "the lane brought a reply of unknown kind %u",
+				h.status);
 	}
 	f->due += (uint64_t)h.npages * PAGE;
 	return 0;
@@ -138,13 +137,13 @@ static int run(struct fetch *f)
 	return f->failed;
 }
 
-int cor_fetch(int sock, uint16_t object, uint64_t offset, uint64_t npages,
+int cor_fetch(struct cor_stream *lane, uint16_t object, uint64_t offset, uint64_t npages,
 	      int (*sink)(void *arg, uint64_t offset, const void *data, uint32_t npages),
 	      void *arg, struct cor_error *err)
 {
 	_cleanup_free_ void *buf = NULL;
 	struct fetch f = {
-		.sock = sock, .object = object, .asked = offset, .due = offset,
+		.lane = lane, .object = object, .asked = offset, .due = offset,
 		.sink = sink, .arg = arg, .err = err,
 	};
 

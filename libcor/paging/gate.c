@@ -14,6 +14,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/transport/lane.h"
 
 /* Connections whose preamble has not come yet. When all places are taken the
  * one that has waited longest makes room. */
@@ -89,6 +90,17 @@ static int judge(const struct cor_gate *g, const struct cor_preamble *p)
 	return r;
 }
 
+/* Takes sock. The peer may speak its own protocol as soon as it is answered. */
+static void admit(struct cor_gate *g, int sock, enum cor_connection_kind kind)
+{
+	struct cor_stream *lane;
+
+	if (cor_preamble_answer(sock, 0) < 0)
+		close(sock);
+	else if (cor_lane_accept(&lane, sock, kind, NULL) == 0)
+		g->o.admit(g->o.arg, lane, kind);
+}
+
 /* What has come on a waiting connection; true when it waits no longer. */
 static bool hear(struct cor_gate *g, unsigned i)
 {
@@ -106,10 +118,7 @@ static bool hear(struct cor_gate *g, unsigned i)
 		return true;
 	}
 	forget(g, i);
-	if (cor_preamble_answer(sock, 0) < 0)
-		close(sock);
-	else
-		g->o.admit(g->o.arg, sock, p.kind);
+	admit(g, sock, p.kind);
 	return true;
 }
 

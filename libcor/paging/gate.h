@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "libcor/transport/preamble.h"
+#include "libcor/transport/stream.h"
 #include "libcor/transport/transport.h"
 
 struct cor_gate;
@@ -18,8 +19,8 @@ struct cor_gate_options {
 	uint8_t secret[COR_SECRET];
 
 	/* Called by the gate's thread: a connection has been admitted and answered.
-	 * Takes ownership of sock. */
-	void (*admit)(void *arg, int sock, enum cor_connection_kind kind);
+	 * Takes ownership of lane. */
+	void (*admit)(void *arg, struct cor_stream *lane, enum cor_connection_kind kind);
 	void *arg;
 };
 

@@ -21,6 +21,7 @@
 #include "libcor/paging/pager.h"
 #include "libcor/paging/ticket.h"
 #include "libcor/paging/uffd.h"
+#include "libcor/transport/lane.h"
 
 #define DEFAULT_TIMEOUT_MS 5000u
 #define RECONNECT_MS       1000u     /* for one attempt to connect again */
@@ -45,11 +46,14 @@ struct cor_import {
 static int connect_lane(struct cor_import *i, enum cor_connection_kind kind, unsigned timeout_ms,
 			struct cor_error *err)
 {
-	int sock, r;
+	struct cor_lane_options o = {
+		.addrport = i->ticket.addrport, .kind = kind, .session = i->ticket.id,
+		.secret = i->ticket.secret, .timeout_ms = timeout_ms,
+	};
+	struct cor_stream *lane;
+	int r = cor_lane_connect(&lane, &o, err);
 
-	r = cor_lane_connect(i->ticket.addrport, kind, 0, i->ticket.id, i->ticket.secret,
-			     timeout_ms, &sock, err);
-	return r < 0 ? r : cor_pager_add_lane(i->pager, sock, kind, err);
+	return r < 0 ? r : cor_pager_add_lane(i->pager, lane, kind, err);
 }
 
 /* Makes what was lost again; false: not all of it could be. */

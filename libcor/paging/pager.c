@@ -126,19 +126,19 @@ int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct
 
 static int run_add_lane(struct cor_pager *p, struct pager_command *c)
 {
-	return pager_lane_open(p, c->lane.sock, c->lane.kind, c->err);
+	return pager_lane_open(p, c->lane.stream, c->lane.kind, c->err);
 }
 
-int cor_pager_add_lane(struct cor_pager *p, int sock, enum cor_connection_kind kind,
-		       struct cor_error *err)
+int cor_pager_add_lane(struct cor_pager *p, struct cor_stream *lane,
+		       enum cor_connection_kind kind, struct cor_error *err)
 {
 	struct pager_command c = {
-		.run = run_add_lane, .err = err, .lane = { .sock = sock, .kind = kind },
+		.run = run_add_lane, .err = err, .lane = { .stream = lane, .kind = kind },
 	};
 	int r = pager_command(p, &c);
 
 	if (r == -ESHUTDOWN)
-		close(sock);
+		cor_stream_close(lane);
 	return r;
 }
 

@@ -27,6 +27,7 @@
 
 #include "libcor/base/hist.h"
 #include "libcor/transport/preamble.h"
+#include "libcor/transport/stream.h"
 
 struct cor_pager;
 
@@ -75,9 +76,8 @@ void cor_pager_spin(struct cor_pager *p, unsigned us);
 /* Before start. Regions must not overlap. Registers nothing: see cor_pager_start. */
 int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct cor_error *err);
 
-/* Any time. Takes ownership of sock (a connected stream socket behind its
- * preamble), also on failure. */
-int cor_pager_add_lane(struct cor_pager *p, int sock, enum cor_connection_kind kind,
+/* Any time. Takes ownership of lane (lane.h), also on failure. */
+int cor_pager_add_lane(struct cor_pager *p, struct cor_stream *lane, enum cor_connection_kind kind,
 		       struct cor_error *err);
 
 /* Registers every region in missing mode with uffd (an API-handshaken,

@@ -4,13 +4,9 @@
 #include "libcor/paging/pager_private.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -30,7 +26,7 @@ static void *locked_pages(size_t npages)
 	return m;
 }
 
-static struct pager_lane *lane_new(int sock, enum cor_connection_kind kind)
+static struct pager_lane *lane_new(struct cor_stream *stream, enum cor_connection_kind kind)
 {
 	struct pager_lane *l = calloc(1, sizeof(*l));
 
@@ -42,7 +38,7 @@ static struct pager_lane *lane_new(int sock, enum cor_connection_kind kind)
 		free(l);
 		return NULL;
 	}
-	l->fd = sock;
+	l->stream = stream;
 	l->kind = kind;
 	l->open = l->readable = true;
 	return l;
@@ -53,20 +49,18 @@ void pager_lane_free(struct pager_lane *l)
 	if (!l)
 		return;
 	munmap(l->buf, (size_t)l->buf_pages << COR_PAGE_SHIFT);
-	if (l->fd >= 0)
-		close(l->fd);
+	cor_stream_close(l->stream);
 	free(l);
 }
 
-int pager_lane_open(struct cor_pager *p, int sock, enum cor_connection_kind kind,
-		    struct cor_error *err)
+int pager_lane_open(struct cor_pager *p, struct cor_stream *stream,
+		    enum cor_connection_kind kind, struct cor_error *err)
 {
-	_cleanup_close_ int fd = sock;
+	_cleanup_stream_ struct cor_stream *owned = stream;
 	struct pager_lane **at = NULL;
-	int one = 1;
 
 	if (kind != COR_CONN_DEMAND && kind != COR_CONN_BULK)
-		return cor_fail(err, -EINVAL, "socket %d: a lane is for demand or for bulk", sock);
+		return cor_fail(err, -EINVAL, "a lane is for demand or for bulk");
 	for (unsigned i = 0; i < PAGER_LANES && !at; i++) {
 		struct pager_lane *old = p->lanes[i];
 
@@ -77,14 +71,11 @@ int pager_lane_open(struct cor_pager *p, int sock, enum cor_connection_kind kind
 		at = &p->lanes[i];
 	}
 	if (!at)
-		return cor_fail(err, -EMFILE, "socket %d: the pager has %u lanes already", sock,
-				PAGER_LANES);
-	*at = lane_new(sock, kind);
+		return cor_fail(err, -EMFILE, "the pager has %u lanes already", PAGER_LANES);
+	*at = lane_new(stream, kind);
 	if (!*at)
 		return cor_fail(err, -ENOMEM, "out of memory for a lane");
-	take_fd(&fd);
-	/* not TCP in tests: no matter */
-	setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	take_ptr(owned);
 	atomic_fetch_add(&p->nlanes[kind], 1);
 	if (p->running)
 		pager_poll_lane(p, *at);
@@ -107,10 +98,10 @@ void pager_lane_lost(struct cor_pager *p, struct pager_lane *l)
 		}
 		pager_request_end(p, rq);
 	}
-	shutdown(l->fd, SHUT_RDWR);
+	cor_stream_shutdown(l->stream);
 	pager_unpoll(p, l);
-	close(l->fd);
-	l->fd = -1;
+	cor_stream_close(l->stream);
+	l->stream = NULL;
 	pager_notify(p);
 }
 
@@ -152,15 +143,13 @@ void pager_lane_flush(struct cor_pager *p, struct pager_lane *l)
 
 	while (l->open && !l->blocked && l->sent != l->tail) {
 		unsigned n = COR_MIN(l->tail - l->sent, SEND_BATCH);
+		struct iovec iov = { (char *)out + l->partial, n * sizeof(*out) - l->partial };
 		ssize_t r;
 
 		for (unsigned i = 0; i < n; i++)
 			out[i] = l->queue[(l->sent + i) % PAGER_DEPTH].wire;
-		r = send(l->fd, (char *)out + l->partial, n * sizeof(*out) - l->partial,
-			 MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0 && errno == EAGAIN) {
+		r = cor_stream_send(l->stream, &iov, 1, COR_STREAM_NOWAIT);
+		if (r == -EAGAIN) {
 			l->blocked = true;
 			pager_poll_lane_out(p, l);
 			return;
@@ -214,12 +203,13 @@ static ssize_t receive(struct pager_lane *l)
 		{ (char *)&l->reply + l->header_got, sizeof(l->reply) - l->header_got },
 		{ l->buf, 0 },
 	};
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 
-	if (l->phase == LANE_PAYLOAD)
-		return recv(l->fd, l->buf + l->got, l->need - l->got, MSG_DONTWAIT);
+	if (l->phase == LANE_PAYLOAD) {
+		iov[1] = (struct iovec){ l->buf + l->got, l->need - l->got };
+		return cor_stream_receive(l->stream, iov + 1, 1, COR_STREAM_NOWAIT);
+	}
 	iov[1].iov_len = expected_payload(l);
-	return recvmsg(l->fd, &msg, MSG_DONTWAIT);
+	return cor_stream_receive(l->stream, iov, iov[1].iov_len ? 2 : 1, COR_STREAM_NOWAIT);
 }
 
 static void received(struct pager_lane *l, size_t n)
@@ -253,14 +243,12 @@ static int fetch_reply(struct cor_pager *p, struct pager_lane *l)
 		if (l->phase == LANE_PAYLOAD && l->got == l->need)
 			return 1;
 		n = receive(l);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
+		if (n == -EAGAIN) {
 			l->readable = false;
 			return 0;
 		}
 		if (n <= 0)
-			return n ? -errno : -EPIPE;
+			return n ? (int)n : -EPIPE;
 		PAGER_COUNT(p, bytes_wire, (uint64_t)n);
 		received(l, (size_t)n);
 	}

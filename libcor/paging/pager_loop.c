@@ -71,14 +71,14 @@ void pager_poll_lane(struct cor_pager *p, struct pager_lane *l)
 {
 	l->polled = true;
 	p->polls++;
-	poll_on(p, l->fd, POLLIN | POLLRDHUP, l, ON_LANE, true);
+	poll_on(p, l->stream->in_fd, POLLIN | POLLRDHUP, l, ON_LANE, true);
 }
 
 void pager_poll_lane_out(struct cor_pager *p, struct pager_lane *l)
 {
 	l->polled_out = true;
 	p->polls++;
-	poll_on(p, l->fd, POLLOUT, l, ON_LANE_OUT, false);
+	poll_on(p, l->stream->out_fd, POLLOUT, l, ON_LANE_OUT, false);
 }
 
 /* A poll holds its file open: it must end before the descriptor is closed. */

@@ -105,10 +105,10 @@ struct pager_request {
 enum lane_phase { LANE_HEADER, LANE_PAYLOAD, LANE_REPLY };
 
 struct pager_lane {
-	int fd;
+	struct cor_stream *stream;      /* NULL: lost */
 	enum cor_connection_kind kind;
 	bool open;
-	bool readable;          /* nothing says that a read would block */
+	bool readable;          /* no receive has found it empty since it was ready */
 	bool blocked;           /* a write would */
 	bool polled, polled_out;
 	/* requests, oldest first: [head, sent) are on their way, [sent, tail) wait */
@@ -141,7 +141,7 @@ struct pager_command {
 	bool done;
 	struct cor_error *err;
 	union {
-		struct { int sock; enum cor_connection_kind kind; } lane;
+		struct { struct cor_stream *stream; enum cor_connection_kind kind; } lane;
 		struct { uint64_t addr; const void *data; size_t len; } install;
 		struct { const uint64_t *addrs; unsigned n; } hint;
 	};
@@ -251,7 +251,7 @@ void pager_fault_stuck(struct cor_pager *p, struct pager_slot *s);
 void pager_fault_landed(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint64_t n);
 
 /* pager_lane.c */
-int  pager_lane_open(struct cor_pager *p, int sock, enum cor_connection_kind kind,
+int  pager_lane_open(struct cor_pager *p, struct cor_stream *stream, enum cor_connection_kind kind,
 		     struct cor_error *err);
 void pager_lane_lost(struct cor_pager *p, struct pager_lane *l);
 void pager_lane_free(struct pager_lane *l);

@@ -2,7 +2,6 @@
 #include "libcor/paging/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -10,14 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/answer.h"
-#include "libcor/transport/tcp.h"
 
 /* A demand lane polls its socket this long after a reply before it sleeps: waking
  * a sleeping processor costs more than the whole rest of a fault, and the task
@@ -35,7 +32,7 @@ struct lane {
 	struct cor_answer *answer;
 	enum cor_connection_kind kind;
 	pthread_t thread;
-	int sock;               /* under the server's lock; -1: ended */
+	struct cor_stream *stream;      /* under the server's lock; NULL: ended */
 	size_t have;            /* bytes in requests */
 	uint8_t requests[BATCH * sizeof(struct cor_page_request)];
 };
@@ -43,7 +40,7 @@ struct lane {
 struct cor_page_server {
 	struct cor_source *source;
 	int event_fd;
-	pthread_mutex_t lock;   /* lanes, and their sock */
+	pthread_mutex_t lock;   /* lanes, and their stream */
 	struct lane *lanes;
 	_Atomic uint64_t requests_demand, requests_bulk;
 	struct cor_answer_counters counters;
@@ -70,14 +67,13 @@ int cor_page_server_new(struct cor_page_server **out, struct cor_source *source,
 	return 0;
 }
 
-/* Polls for a request for a bounded time. Bytes, 0 at the end, -1 with errno
- * (EAGAIN: none came). */
-static ssize_t receive_spinning(int sock, void *buf, size_t room)
+/* Polls for a request for a bounded time; -EAGAIN: none came. */
+static ssize_t receive_spinning(struct cor_stream *s, const struct iovec *iov)
 {
 	uint64_t until = cor_now_ns() + DEMAND_SPIN_NS;
 	ssize_t n;
 
-	while ((n = recv(sock, buf, room, MSG_DONTWAIT)) < 0 && errno == EAGAIN &&
+	while ((n = cor_stream_receive(s, iov, 1, COR_STREAM_NOWAIT)) == -EAGAIN &&
 	       cor_now_ns() < until)
 		sched_yield();  /* whoever else can use this processor goes first */
 	return n;
@@ -85,19 +81,15 @@ static ssize_t receive_spinning(int sock, void *buf, size_t room)
 
 /* Waits for bytes of requests; false when the lane has ended. spin: one was
  * answered just now. */
-static bool receive(struct lane *l, int sock, bool spin)
+static bool receive(struct lane *l, struct cor_stream *s, bool spin)
 {
-	uint8_t *buf = l->requests + l->have;
-	size_t room = sizeof(l->requests) - l->have;
-	ssize_t n = -1;
+	struct iovec iov = { l->requests + l->have, sizeof(l->requests) - l->have };
+	ssize_t n = -EAGAIN;
 
 	if (spin)
-		n = receive_spinning(sock, buf, room);
-	if (n < 0 && (!spin || errno == EAGAIN)) {
-		do
-			n = recv(sock, buf, room, 0);
-		while (n < 0 && errno == EINTR);
-	}
+		n = receive_spinning(s, &iov);
+	if (n == -EAGAIN)
+		n = cor_stream_receive(s, &iov, 1, 0);
 	if (n <= 0)
 		return false;
 	l->have += (size_t)n;
@@ -134,13 +126,13 @@ static void *serve_lane(void *arg)
 	struct cor_page_server *ps = l->server;
 	const uint64_t one = 1;
 	bool spin = false;
-	int sock = l->sock;     /* only this thread closes it */
+	struct cor_stream *s = l->stream;       /* only this thread closes it */
 
-	while (receive(l, sock, spin) && answer_all(l) == 0)
+	while (receive(l, s, spin) && answer_all(l) == 0)
 		spin = l->kind == COR_CONN_DEMAND;
 	pthread_mutex_lock(&ps->lock);
-	close(sock);
-	l->sock = -1;
+	cor_stream_close(s);
+	l->stream = NULL;
 	pthread_mutex_unlock(&ps->lock);
 	(void)!write(ps->event_fd, &one, sizeof(one));  /* it can only be full: readable all the same */
 	return NULL;
@@ -148,7 +140,7 @@ static void *serve_lane(void *arg)
 
 static void free_lane(struct lane *l)
 {
-	cor_closep(&l->sock);
+	cor_stream_close(l->stream);
 	cor_answer_free(l->answer);
 	free(l);
 }
@@ -162,7 +154,7 @@ static void reap(struct cor_page_server *ps)
 	for (struct lane **at = &ps->lanes; *at; ) {
 		struct lane *l = *at;
 
-		if (l->sock >= 0) {
+		if (l->stream) {
 			at = &l->next;
 			continue;
 		}
@@ -195,27 +187,23 @@ static int start_thread(struct lane *l)
 	return r;
 }
 
-int cor_page_server_add_lane(struct cor_page_server *ps, int sock,
+int cor_page_server_add_lane(struct cor_page_server *ps, struct cor_stream *lane,
 			     enum cor_connection_kind kind, struct cor_error *err)
 {
-	_cleanup_close_ int owned = sock;
+	_cleanup_stream_ struct cor_stream *owned = lane;
 	struct lane *l;
-	int flags, r;
+	int r;
 
 	if (kind != COR_CONN_DEMAND && kind != COR_CONN_BULK)
-		return cor_fail(err, -EINVAL, "descriptor %d is not a page lane", sock);
+		return cor_fail(err, -EINVAL, "a page lane is for demand or for bulk");
 	reap(ps);
-	flags = fcntl(sock, F_GETFL);
-	if (flags < 0 || fcntl(sock, F_SETFL, flags & ~O_NONBLOCK) < 0)
-		return cor_fail_errno(err, "making the lane on descriptor %d blocking", sock);
-	cor_tcp_tune(sock, kind);
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return cor_fail(err, -ENOMEM, "a page lane: out of memory");
 	l->server = ps;
 	l->kind = kind;
-	l->sock = take_fd(&owned);
-	r = cor_answer_new(&l->answer, ps->source, sock, &ps->counters, err);
+	l->stream = take_ptr(owned);
+	r = cor_answer_new(&l->answer, ps->source, lane, &ps->counters, err);
 	if (r < 0) {
 		free_lane(l);
 		return r;
@@ -246,7 +234,7 @@ void cor_page_server_stats(struct cor_page_server *ps, struct cor_page_server_st
 	/* the lanes first: what one that has ended did is then in the counts */
 	pthread_mutex_lock(&ps->lock);
 	for (const struct lane *l = ps->lanes; l; l = l->next) {
-		if (l->sock < 0)
+		if (!l->stream)
 			continue;
 		s.lanes++;
 		if (l->kind == COR_CONN_DEMAND)
@@ -269,8 +257,8 @@ void cor_page_server_free(struct cor_page_server *ps)
 		return;
 	pthread_mutex_lock(&ps->lock);
 	for (struct lane *l = ps->lanes; l; l = l->next)
-		if (l->sock >= 0)
-			shutdown(l->sock, SHUT_RDWR);
+		if (l->stream)
+			cor_stream_shutdown(l->stream);
 	pthread_mutex_unlock(&ps->lock);
 	while (ps->lanes) {
 		struct lane *l = ps->lanes;

@@ -12,6 +12,7 @@
 
 #include "libcor/paging/source.h"
 #include "libcor/transport/preamble.h"
+#include "libcor/transport/stream.h"
 
 struct cor_page_server;
 
@@ -27,9 +28,9 @@ struct cor_page_server_stats {
 int cor_page_server_new(struct cor_page_server **out, struct cor_source *source,
 			struct cor_error *err);
 
-/* Serves a connected stream socket whose preamble has been exchanged. Takes
- * ownership of sock, also on failure. kind: COR_CONN_DEMAND or COR_CONN_BULK. */
-int cor_page_server_add_lane(struct cor_page_server *ps, int sock,
+/* Serves a lane (lane.h). Takes ownership of it, also on failure. kind:
+ * COR_CONN_DEMAND or COR_CONN_BULK. */
+int cor_page_server_add_lane(struct cor_page_server *ps, struct cor_stream *lane,
 			     enum cor_connection_kind kind, struct cor_error *err);
 
 /* An eventfd that becomes readable when a lane has ended; owned by the server. */

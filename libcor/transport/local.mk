@@ -1,4 +1,7 @@
 # transport: moves page requests and bytes.
+libcor_sources += libcor/transport/lane.c libcor/transport/lane.h
 libcor_sources += libcor/transport/preamble.c libcor/transport/preamble.h
+libcor_sources += libcor/transport/stream.c libcor/transport/stream.h
+libcor_sources += libcor/transport/stream_tcp.c
 libcor_sources += libcor/transport/tcp.c libcor/transport/tcp.h
 libcor_sources += libcor/transport/transport.c libcor/transport/transport.h

@@ -10,7 +10,6 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/transport/transport.h"
 
 #define REPLY_MAGIC "corp"
 
@@ -182,26 +181,5 @@ int cor_preamble_exchange(int fd, const struct cor_preamble *p, unsigned timeout
 	if (reply.status < 0)
 		return cor_fail_code(err, reply.status, "the peer, which speaks version %u, refused",
 				     reply.version);
-	return 0;
-}
-
-int cor_lane_connect(const char *addrport, enum cor_connection_kind kind, uint8_t index,
-		     const uint8_t session[COR_SESSION_ID], const uint8_t secret[COR_SECRET],
-		     unsigned timeout_ms, int *fd, struct cor_error *err)
-{
-	const struct cor_transport_ops *t = &cor_transport_tcp;
-	_cleanup_close_ int sock = -1;
-	struct cor_preamble p;
-	int r = t->connect(addrport, timeout_ms, &sock, err);
-
-	if (r < 0)
-		return r;
-	cor_preamble_make(&p, kind, index, session, secret);
-	r = cor_preamble_exchange(sock, &p, timeout_ms, err);
-	explicit_bzero(&p, sizeof(p));
-	if (r < 0)
-		return cor_fail_prefix(err, r, "%s", addrport);
-	t->tune(sock, kind);
-	*fd = take_fd(&sock);
 	return 0;
 }

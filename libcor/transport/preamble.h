@@ -89,10 +89,3 @@ int cor_preamble_answer(int fd, int status);
  * peer's refusal is the return value. */
 int cor_preamble_exchange(int fd, const struct cor_preamble *p, unsigned timeout_ms,
 			  struct cor_error *err);
-
-/* Connects over TCP to addrport, exchanges the preamble and tunes the socket for
- * its kind. Stores a blocking, close-on-exec socket, ready for the lane's own
- * protocol. timeout_ms bounds connecting and waiting for the answer, each. */
-int cor_lane_connect(const char *addrport, enum cor_connection_kind kind, uint8_t index,
-		     const uint8_t session[COR_SESSION_ID], const uint8_t secret[COR_SECRET],
-		     unsigned timeout_ms, int *fd, struct cor_error *err);

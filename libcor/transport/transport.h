@@ -1,9 +1,7 @@
-/* The seam between cor and what carries its bytes. One ops struct, one file per
- * backend (tcp.c). A backend hands out connected byte streams as descriptors
- * that poll(2), recv(2) and io_uring understand; whoever holds one neither knows
- * nor cares where it came from. A decorator (delay, loss, cut, count) is an
- * ops struct of its own whose connect() relays another backend's stream. What a
- * backend can do beyond streams is told by its caps.
+/* How connections are made: one ops struct, one file per backend (tcp.c). A backend
+ * hands out connected sockets; behind the preamble each becomes a stream (stream.h),
+ * and whoever holds one neither knows nor cares where it came from. What a backend can
+ * do beyond streams is told by its caps.
  */
 #pragma once
 

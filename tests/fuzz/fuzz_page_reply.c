@@ -88,7 +88,7 @@ static struct end lane_open(struct cor_pager *p, enum cor_connection_kind kind)
 
 	FUZZ_CHECK(pager_lane_open(p, peer.ours, kind, NULL) == 0);
 	for (unsigned i = 0; i < PAGER_LANES; i++)
-		if (p->lanes[i] && p->lanes[i]->fd == peer.ours)
+		if (p->lanes[i] && p->lanes[i]->stream == peer.ours)
 			e.lane = p->lanes[i];
 	return e;
 }

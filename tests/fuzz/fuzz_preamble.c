@@ -39,17 +39,17 @@ static int trickle(const uint8_t *data, size_t size, size_t piece)
 
 		fuzz_peer_send(&peer, data + sent, n);
 		sent += n;
-		r = cor_preamble_reader_feed(&reader, peer.ours, &p);
+		r = cor_preamble_reader_feed(&reader, peer.ours->in_fd, &p);
 		FUZZ_CHECK(reader.have <= sizeof(reader.bytes));
 	}
 	if (r == 0) {
 		fuzz_peer_end(&peer);
-		FUZZ_CHECK(cor_preamble_reader_feed(&reader, peer.ours, &p) == -ECONNRESET);
+		FUZZ_CHECK(cor_preamble_reader_feed(&reader, peer.ours->in_fd, &p) == -ECONNRESET);
 	} else if (sent > sizeof(p)) {
 		/* nothing behind the preamble has been read */
 		uint8_t next;
 
-		FUZZ_CHECK(recv(peer.ours, &next, 1, MSG_DONTWAIT) == 1);
+		FUZZ_CHECK(recv(peer.ours->in_fd, &next, 1, MSG_DONTWAIT) == 1);
 		FUZZ_CHECK(next == data[sizeof(p)]);
 	}
 	fuzz_peer_close(&peer);
@@ -66,7 +66,7 @@ static void answer(const uint8_t *data, size_t size)
 	cor_preamble_make(&p, COR_CONN_CONTROL, 0, NULL, NULL);
 	fuzz_peer_send(&peer, data, size);
 	fuzz_peer_end(&peer);
-	r = cor_preamble_exchange(peer.ours, &p, 1000, &err);
+	r = cor_preamble_exchange(peer.ours->in_fd, &p, 1000, &err);
 	FUZZ_CHECK(r <= 0);
 	FUZZ_CHECK(r == 0 || err.code == r);
 	fuzz_peer_close(&peer);

@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/stream.h"
 
 /* More would not fit into a socket's buffer, and the writer waits for a reader. */
 #define FUZZ_SOCKET_MAX 65536u
 
 struct fuzz_peer {
-	int ours;               /* what the target reads */
+	struct cor_stream *ours;        /* what the target reads; NULL: not ours to close */
 	int theirs;
 };
 
@@ -20,7 +21,7 @@ static inline struct fuzz_peer fuzz_peer_open(void)
 	int sv[2];
 
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == 0);
-	return (struct fuzz_peer){ sv[0], sv[1] };
+	return (struct fuzz_peer){ stream_of(sv[0]), sv[1] };
 }
 
 static inline void fuzz_peer_send(const struct fuzz_peer *p, const void *data, size_t size)
@@ -37,7 +38,6 @@ static inline void fuzz_peer_end(const struct fuzz_peer *p)
 
 static inline void fuzz_peer_close(struct fuzz_peer *p)
 {
-	if (p->ours >= 0)
-		close(p->ours);
+	cor_stream_close(p->ours);
 	close(p->theirs);
 }

@@ -24,6 +24,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
+#include "tests/stream.h"
 
 #define OK(call) do { \
 	if ((call) < 0) \
@@ -300,8 +301,8 @@ static void add_lane(struct clone *c, enum cor_connection_kind kind)
 	int s[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
-	OK(cor_page_server_add_lane(c->server, s[0], kind, &err));
-	OK(cor_pager_add_lane(c->pager, s[1], kind, &err));
+	OK(cor_page_server_add_lane(c->server, stream_of(s[0]), kind, &err));
+	OK(cor_pager_add_lane(c->pager, stream_of(s[1]), kind, &err));
 }
 
 static void start_pager(struct clone *c, const struct cor_region *regions, unsigned n)

@@ -13,6 +13,7 @@
 
 #include "libcor/base/io.h"
 #include "libcor/paging/wire.h"
+#include "tests/stream.h"
 
 #define PATIENCE_NS 5000000000ull
 
@@ -36,9 +37,9 @@ int lazy_setup(void **state)
 		((uint64_t *)l->truth)[i] = (i + 1) * 0x9e3779b97f4a7c15ull;
 	toy_init(&l->toy, l->truth, SOURCE_BASE, NPAGES);
 	assert_int_equal(cor_pager_new(&l->pager, l->ctx, NULL), 0);
-	assert_int_equal(cor_pager_add_lane(l->pager, toy_connect(&l->toy, COR_CONN_DEMAND),
+	assert_int_equal(cor_pager_add_lane(l->pager, stream_of(toy_connect(&l->toy, COR_CONN_DEMAND)),
 					    COR_CONN_DEMAND, NULL), 0);
-	assert_int_equal(cor_pager_add_lane(l->pager, toy_connect(&l->toy, COR_CONN_BULK),
+	assert_int_equal(cor_pager_add_lane(l->pager, stream_of(toy_connect(&l->toy, COR_CONN_BULK)),
 					    COR_CONN_BULK, NULL), 0);
 	return 0;
 }

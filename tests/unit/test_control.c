@@ -13,22 +13,26 @@
 
 #include "daemon/control.h"
 #include "libcor/base/cleanup.h"
+#include "tests/stream.h"
 
 static int set_up(void **state)
 {
-	static int sv[2];
+	static struct cor_stream *ends[2];
+	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
-	*state = sv;
+	ends[0] = stream_of(sv[0]);
+	ends[1] = stream_of(sv[1]);
+	*state = ends;
 	return 0;
 }
 
 static int tear_down(void **state)
 {
-	int *sv = *state;
+	struct cor_stream **sv = *state;
 
-	close(sv[0]);
-	close(sv[1]);
+	cor_stream_close(sv[0]);
+	cor_stream_close(sv[1]);
 	return 0;
 }
 
@@ -36,7 +40,7 @@ static void message_survives_the_wire(void **state)
 {
 	Cor__Control__Commit sent = COR__CONTROL__COMMIT__INIT, *got;
 	struct control_message m;
-	int *sv = *state;
+	struct cor_stream **sv = *state;
 
 	sent.epoch = 42;
 	assert_int_equal(control_send(sv[0], CONTROL_COMMIT, &sent.base, NULL), 0);
@@ -52,7 +56,7 @@ static void other_message_is_named(void **state)
 {
 	struct cor_error err = COR_ERROR_INIT;
 	struct control_message m;
-	int *sv = *state;
+	struct cor_stream **sv = *state;
 
 	assert_int_equal(control_send(sv[0], CONTROL_READY, NULL, NULL), 0);
 	assert_int_equal(control_expect(sv[1], CONTROL_COMMIT, 1000, &m, &err), -EPROTO);
@@ -64,7 +68,7 @@ static void abort_becomes_its_error(void **state)
 	const struct cor_error why = { .code = -ENOSPC, .text = "no room" };
 	struct cor_error err = COR_ERROR_INIT;
 	struct control_message m;
-	int *sv = *state;
+	struct cor_stream **sv = *state;
 
 	control_send_abort(sv[0], &why);
 	assert_int_equal(control_expect(sv[1], CONTROL_COMMIT, 1000, &m, &err), -ENOSPC);
@@ -75,7 +79,7 @@ static void abort_becomes_its_error(void **state)
 static void abort_is_always_a_failure(void **state)
 {
 	static const int codes[] = { 0, 7, INT_MIN, -5000 };
-	int *sv = *state;
+	struct cor_stream **sv = *state;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(codes); i++) {
 		const struct cor_error why = { .code = codes[i] };
@@ -89,12 +93,12 @@ static void abort_is_always_a_failure(void **state)
 	}
 }
 
-static void assert_refused(int *sv, const struct control_frame *f, int code)
+static void assert_refused(struct cor_stream **sv, const struct control_frame *f, int code)
 {
 	struct control_message m;
 
-	assert_int_equal(send(sv[0], f, sizeof(*f), 0), sizeof(*f));
-	shutdown(sv[0], SHUT_WR);
+	assert_int_equal(send(sv[0]->out_fd, f, sizeof(*f), 0), sizeof(*f));
+	shutdown(sv[0]->out_fd, SHUT_WR);
 	assert_int_equal(control_receive(sv[1], 1000, &m, NULL), code);
 }
 

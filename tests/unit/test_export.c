@@ -20,6 +20,7 @@
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/ticket.h"
 #include "libcor/paging/wire.h"
+#include "libcor/transport/lane.h"
 
 #define P 4096u
 #define TIMEOUT_MS 5000
@@ -38,9 +39,15 @@ static int note(void *arg, uint64_t offset, const void *data, uint32_t npages)
 	return 0;
 }
 
-static int connect_with(const struct cor_ticket *t, enum cor_connection_kind kind, int *sock)
+static int connect_with(const struct cor_ticket *t, enum cor_connection_kind kind,
+			struct cor_stream **lane)
 {
-	return cor_lane_connect(t->addrport, kind, 0, t->id, t->secret, TIMEOUT_MS, sock, NULL);
+	struct cor_lane_options o = {
+		.addrport = t->addrport, .kind = kind, .session = t->id, .secret = t->secret,
+		.timeout_ms = TIMEOUT_MS,
+	};
+
+	return cor_lane_connect(lane, &o, NULL);
 }
 
 static struct cor_ticket ticket_of(const struct cor_export *e)
@@ -53,11 +60,11 @@ static struct cor_ticket ticket_of(const struct cor_export *e)
 
 static int fetch(const struct cor_ticket *t, unsigned npages, struct pages *out)
 {
-	_cleanup_close_ int sock = -1;
-	int r = connect_with(t, COR_CONN_BULK, &sock);
+	_cleanup_stream_ struct cor_stream *lane = NULL;
+	int r = connect_with(t, COR_CONN_BULK, &lane);
 
 	*out = (struct pages){ .n = 0 };
-	return r < 0 ? r : cor_fetch(sock, 0, 0, npages, note, out, NULL);
+	return r < 0 ? r : cor_fetch(lane, 0, 0, npages, note, out, NULL);
 }
 
 static char *four_pages(void)
@@ -136,19 +143,19 @@ static void wrong_secret_is_refused(void **state)
 	_cleanup_export_ struct cor_export *e = NULL;
 	char *memory = four_pages();
 	struct cor_export_stats stats;
+	struct cor_stream *lane = NULL;
 	struct cor_ticket t;
-	int sock = -1;
 
 	assert_int_equal(cor_export_memory(&e, memory, P, NULL, NULL), 0);
 	t = ticket_of(e);
 	t.secret[31] ^= 1;
-	assert_int_equal(connect_with(&t, COR_CONN_BULK, &sock), -EPERM);
+	assert_int_equal(connect_with(&t, COR_CONN_BULK, &lane), -EPERM);
 	t = ticket_of(e);
 	t.id[0] ^= 1;
-	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &sock), -ENOENT);
+	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &lane), -ENOENT);
 	t = ticket_of(e);
-	assert_int_equal(connect_with(&t, COR_CONN_CONTROL, &sock), -EPROTO);
-	assert_int_equal(sock, -1);
+	assert_int_equal(connect_with(&t, COR_CONN_CONTROL, &lane), -EPROTO);
+	assert_null(lane);
 	do
 		cor_export_stats(e, &stats);
 	while (stats.refused < 3);
@@ -195,17 +202,17 @@ static void silent_peers_hold_nobody_up(void **state)
 
 static void closed_export_is_worth_nothing(void **state)
 {
-	_cleanup_close_ int sock = -1;
+	_cleanup_stream_ struct cor_stream *lane = NULL;
 	char *memory = four_pages(), c;
+	struct cor_stream *other;
 	struct cor_export *e = NULL;
 	struct cor_ticket t;
-	int other = -1;
 
 	assert_int_equal(cor_export_memory(&e, memory, P, NULL, NULL), 0);
 	t = ticket_of(e);
-	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &sock), 0);
+	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &lane), 0);
 	cor_export_close(e);
-	assert_true(read(sock, &c, 1) <= 0);
+	assert_true(cor_stream_read(lane, &c, 1) < 0);
 	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &other), -ECONNREFUSED);
 	munmap(memory, 4 * P);
 }
@@ -214,11 +221,11 @@ static void expired_ticket_admits_no_new_connection(void **state)
 {
 	const struct cor_export_options options = { .expire_s = 1 };
 	_cleanup_export_ struct cor_export *e = NULL;
-	_cleanup_close_ int before = -1;
+	_cleanup_stream_ struct cor_stream *before = NULL;
 	char *memory = four_pages();
 	struct pages got = { .n = 0 };
 	struct cor_ticket t;
-	int after = -1;
+	struct cor_stream *after;
 
 	assert_int_equal(cor_export_memory(&e, memory, P, &options, NULL), 0);
 	t = ticket_of(e);

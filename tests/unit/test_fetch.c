@@ -13,13 +13,15 @@
 #include "libcor/base/io.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/server.h"
+#include "tests/stream.h"
 #include "tests/unit/fake_source.h"
 
 #define P 4096u
 
 struct fixture {
 	struct cor_page_server *server;
-	int sock, peer;
+	struct cor_stream *lane;
+	int peer;
 };
 
 /* What the sink has been given: one letter a page. */
@@ -54,7 +56,7 @@ static int set_up(void **state)
 
 	assert_non_null(f);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
-	f->sock = sv[0];
+	f->lane = stream_of(sv[0]);
 	f->peer = sv[1];
 	*state = f;
 	return 0;
@@ -65,7 +67,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	cor_page_server_free(f->server);
-	cor_closep(&f->sock);
+	cor_stream_close(f->lane);
 	cor_closep(&f->peer);
 	free(f);
 	return 0;
@@ -76,7 +78,7 @@ static struct fixture *serve(void **state, struct cor_source *source)
 	struct fixture *f = *state;
 
 	assert_int_equal(cor_page_server_new(&f->server, source, NULL), 0);
-	assert_int_equal(cor_page_server_add_lane(f->server, take_fd(&f->peer), COR_CONN_BULK, NULL), 0);
+	assert_int_equal(cor_page_server_add_lane(f->server, stream_of(take_fd(&f->peer)), COR_CONN_BULK, NULL), 0);
 	return f;
 }
 
@@ -85,7 +87,7 @@ static void pages_come_in_order(void **state)
 	struct fixture *f = serve(state, fake_source("DDZDZZDDDD", NULL));
 	struct seen s = { .next = P };
 
-	assert_int_equal(cor_fetch(f->sock, 0, P, 8, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, P, 8, note, &s, NULL), 0);
 	assert_string_equal(s.pages, "DZDZZDDD");
 }
 
@@ -105,7 +107,7 @@ static void many_requests_are_in_flight(void **state)
 	}
 	assert_int_equal(cor_source_file(&source, fd, 0, 3001 * P, NULL), 0);
 	f = serve(state, source);
-	assert_int_equal(cor_fetch(f->sock, 0, 0, 3001, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 3001, note, &s, NULL), 0);
 	assert_int_equal(s.n, 3001);
 	for (unsigned i = 0; i < 3001; i++)
 		assert_int_equal(s.pages[i], i % 2 ? 'Z' : 'D');
@@ -116,8 +118,8 @@ static void nothing_is_fetched_without_a_word(void **state)
 	struct fixture *f = *state;
 	struct seen s = { 0 };
 
-	assert_int_equal(cor_fetch(f->sock, 0, 0, 0, note, &s, NULL), 0);
-	assert_int_equal(cor_fetch(f->sock, 0, 5, 1, note, &s, NULL), -EINVAL);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 0, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 5, 1, note, &s, NULL), -EINVAL);
 }
 
 static void missing_memory_and_errors_leave_the_lane_usable(void **state)
@@ -126,13 +128,13 @@ static void missing_memory_and_errors_leave_the_lane_usable(void **state)
 	struct cor_error err;
 	struct seen s = { 0 };
 
-	assert_int_equal(cor_fetch(f->sock, 0, 0, 3, note, &s, &err), -ENOENT);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 3, note, &s, &err), -ENOENT);
 	assert_string_equal(s.pages, "D");
 	s = (struct seen){ .next = 2 * P };
-	assert_int_equal(cor_fetch(f->sock, 0, 2 * P, 3, note, &s, &err), -EIO);
+	assert_int_equal(cor_fetch(f->lane, 0, 2 * P, 3, note, &s, &err), -EIO);
 	assert_non_null(strstr(err.text, "0x3000"));
 	s = (struct seen){ .next = 4 * P };
-	assert_int_equal(cor_fetch(f->sock, 0, 4 * P, 2, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 4 * P, 2, note, &s, NULL), 0);
 	assert_string_equal(s.pages, "DZ");
 }
 
@@ -141,9 +143,9 @@ static void sink_can_end_it_and_the_lane_stays_usable(void **state)
 	struct fixture *f = serve(state, fake_source("DDDDD", NULL));
 	struct seen s = { .fail_at = 2 };
 
-	assert_int_equal(cor_fetch(f->sock, 0, 0, 5, note, &s, NULL), -ENOSPC);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 5, note, &s, NULL), -ENOSPC);
 	s = (struct seen){ 0 };
-	assert_int_equal(cor_fetch(f->sock, 0, 0, 5, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 5, note, &s, NULL), 0);
 	assert_string_equal(s.pages, "DDDDD");
 }
 
@@ -165,7 +167,7 @@ static void lying_server_is_found_out(void **state)
 		struct seen s = { 0 };
 
 		assert_int_equal(cor_write_full(f->peer, &lies[i], sizeof(lies[i])), 0);
-		assert_int_equal(cor_fetch(f->sock, 0, 0, 1, note, &s, NULL), -EPROTO);
+		assert_int_equal(cor_fetch(f->lane, 0, 0, 1, note, &s, NULL), -EPROTO);
 		assert_int_equal(s.n, 0);
 	}
 }
@@ -178,7 +180,7 @@ static void reply_beyond_the_last_page_is_found_out(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(cor_write_full(f->peer, &lie, sizeof(lie)), 0);
-	assert_int_equal(cor_fetch(f->sock, 0, last, 1, note, &s, NULL), -EPROTO);
+	assert_int_equal(cor_fetch(f->lane, 0, last, 1, note, &s, NULL), -EPROTO);
 	assert_int_equal(s.n, 0);
 }
 
@@ -191,7 +193,7 @@ static void lane_that_ends_is_an_error(void **state)
 
 	assert_int_equal(cor_write_full(f->peer, &half, sizeof(half)), 0);
 	shutdown(f->peer, SHUT_WR);
-	assert_int_equal(cor_fetch(f->sock, 0, 0, 1, note, &s, NULL), -EPIPE);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 1, note, &s, NULL), -EPIPE);
 	assert_int_equal(s.n, 0);
 }
 

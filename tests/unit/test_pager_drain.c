@@ -16,6 +16,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
+#include "tests/stream.h"
 
 static bool a_third(uint64_t page)
 {
@@ -173,7 +174,7 @@ static void installed_pages_are_not_fetched(void **state)
 static void replace_lane(struct lazy *l, enum cor_connection_kind kind)
 {
 	lazy_await_lanes(l, kind, 0);
-	assert_int_equal(cor_pager_add_lane(l->pager, toy_connect(&l->toy, kind), kind, NULL), 0);
+	assert_int_equal(cor_pager_add_lane(l->pager, stream_of(toy_connect(&l->toy, kind)), kind, NULL), 0);
 }
 
 static void a_cut_bulk_lane_is_replaced(void **state)
@@ -443,7 +444,7 @@ static void finish_leaves_nothing_registered(void **state)
 	/* although somebody else still holds the userfaultfd */
 	assert_false(registered(l->mem, NPAGES * P));
 	assert_true(page_is(l, l->mem, 201, 201));
-	assert_int_equal(cor_pager_add_lane(l->pager, dup(keep), COR_CONN_BULK, NULL), -ESHUTDOWN);
+	assert_int_equal(cor_pager_add_lane(l->pager, stream_of(dup(keep)), COR_CONN_BULK, NULL), -ESHUTDOWN);
 	close(keep);
 }
 

@@ -17,6 +17,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
+#include "libcor/transport/lane.h"
 #include "libcor/transport/preamble.h"
 #include "libcor/transport/tcp.h"
 #include "libcor/transport/transport.h"
@@ -211,26 +212,36 @@ static void *accept_one(void *arg)
 static void lane_connects_over_tcp(void **state)
 {
 	struct acceptor a = { .listener = -1 };
-	int port = cor_tcp_listen("127.0.0.1:0", &a.listener, NULL), fd = -1;
+	int port = cor_tcp_listen("127.0.0.1:0", &a.listener, NULL);
+	struct cor_lane_options o = {
+		.kind = COR_CONN_DEMAND, .session = session, .secret = secret, .timeout_ms = 5000,
+	};
+	struct cor_stream *lane = NULL;
 	char where[64];
 	pthread_t th;
 
 	assert_true(port > 0);
 	snprintf(where, sizeof(where), "127.0.0.1:%d", port);
+	o.addrport = where;
 	assert_int_equal(pthread_create(&th, NULL, accept_one, &a), 0);
-	assert_int_equal(cor_lane_connect(where, COR_CONN_DEMAND, 0, session, secret, 5000, &fd, NULL), 0);
+	assert_int_equal(cor_lane_connect(&lane, &o, NULL), 0);
 	pthread_join(th, NULL);
 	assert_int_equal(a.got, COR_CONN_DEMAND);
-	assert_int_equal(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
-	assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	close(fd);
+	assert_int_equal(fcntl(lane->in_fd, F_GETFL) & O_NONBLOCK, 0);
+	assert_int_equal(fcntl(lane->in_fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	cor_stream_close(lane);
 	close(a.listener);
 }
 
 static void refused_lane_leaves_nothing_behind(void **state)
 {
 	struct acceptor a = { .listener = -1, .status = -ENOENT };
-	int port = cor_tcp_listen("[::1]:0", &a.listener, NULL), fd = -77;
+	int port = cor_tcp_listen("[::1]:0", &a.listener, NULL);
+	struct cor_lane_options o = {
+		.kind = COR_CONN_BULK, .index = 1, .session = session, .secret = secret,
+		.timeout_ms = 5000,
+	};
+	struct cor_stream *lane = NULL;
 	struct cor_error err;
 	char where[64];
 	pthread_t th;
@@ -238,11 +249,11 @@ static void refused_lane_leaves_nothing_behind(void **state)
 	if (port < 0)
 		skip();          /* a kernel without IPv6 */
 	snprintf(where, sizeof(where), "[::1]:%d", port);
+	o.addrport = where;
 	assert_int_equal(pthread_create(&th, NULL, accept_one, &a), 0);
-	assert_int_equal(cor_lane_connect(where, COR_CONN_BULK, 1, session, secret, 5000, &fd, &err),
-			 -ENOENT);
+	assert_int_equal(cor_lane_connect(&lane, &o, &err), -ENOENT);
 	pthread_join(th, NULL);
-	assert_int_equal(fd, -77);
+	assert_null(lane);
 	assert_non_null(strstr(err.text, where));
 	close(a.listener);
 }

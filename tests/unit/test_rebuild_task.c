@@ -33,6 +33,7 @@
 #include "libcor/task/layout.h"
 #include "libcor/task/rebuild.h"
 #include "libcor/task/vdso.h"
+#include "tests/stream.h"
 
 #define CODE   0x10000000ul
 #define DATA   0x20000000ul
@@ -387,8 +388,8 @@ static void start_paging(struct task *task)
 	for (unsigned i = 0; i < task->nregions; i++)
 		OK(cor_pager_add_region(task->pager, &task->regions[i], &err));
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s), 0);
-	OK(cor_page_server_add_lane(task->server, s[0], COR_CONN_DEMAND, &err));
-	OK(cor_pager_add_lane(task->pager, s[1], COR_CONN_DEMAND, &err));
+	OK(cor_page_server_add_lane(task->server, stream_of(s[0]), COR_CONN_DEMAND, &err));
+	OK(cor_pager_add_lane(task->pager, stream_of(s[1]), COR_CONN_DEMAND, &err));
 	OK(cor_pager_start(task->pager, cor_rebuild_take_uffd(task->rb), &err));
 }
 

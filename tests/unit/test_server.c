@@ -15,6 +15,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/server.h"
+#include "tests/stream.h"
 #include "tests/unit/fake_source.h"
 
 #define P 4096u
@@ -30,7 +31,7 @@ static int add_lane(struct fixture *f, enum cor_connection_kind kind)
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
-	assert_int_equal(cor_page_server_add_lane(f->server, sv[1], kind, NULL), 0);
+	assert_int_equal(cor_page_server_add_lane(f->server, stream_of(sv[1]), kind, NULL), 0);
 	return sv[0];
 }
 
@@ -310,7 +311,7 @@ static void control_connection_is_no_lane(void **state)
 	int sv[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
-	assert_int_equal(cor_page_server_add_lane(f->server, sv[1], COR_CONN_CONTROL, NULL), -EINVAL);
+	assert_int_equal(cor_page_server_add_lane(f->server, stream_of(sv[1]), COR_CONN_CONTROL, NULL), -EINVAL);
 	expect_end(sv[0]);
 	close(sv[0]);
 }
