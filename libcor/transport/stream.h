@@ -3,7 +3,8 @@
  * file per backend:
  *
  *	stream_tcp.c      straight system calls on a socket
- *	stream_fault.c    a decorator that delays, loses, changes and cuts (tests)
+ *	stream_fault.c    a decorator that loses, changes and cuts (tests)
+ *	stream_delay.c    a decorator that delays (tests)
  *
  * A backend embeds struct cor_stream as its first member. A decorator is a backend
  * that holds another stream; each sees only the one it holds.

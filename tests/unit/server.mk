@@ -1,6 +1,7 @@
 # transport and the serving side of paging
 if HAVE_CMOCKA
-server_tests = tests/unit/test_preamble \
+server_tests = tests/unit/test_stream \
+	tests/unit/test_preamble \
 	tests/unit/test_ticket \
 	tests/unit/test_source \
 	tests/unit/test_server \
@@ -8,6 +9,7 @@ server_tests = tests/unit/test_preamble \
 	tests/unit/test_export
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
+tests_unit_test_stream_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_preamble_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_ticket_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_source_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
