@@ -14,7 +14,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 
-enum kind { TEXT, YESNO, NUMBER };
+enum kind { TEXT, YESNO, NUMBER, CHECK };
 
 static const struct key {
 	const char *section, *name;
@@ -31,6 +31,7 @@ static const struct key {
 	{ "cord",     "insecure",    YESNO,  FIELD(insecure), 0, 0, 0 },
 	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },
+	{ "paging",   "check",       CHECK,  FIELD(paging.check), 0, 0, 0 },
 	{ "task",     "force-pid-namespace",  YESNO, FIELD(task.force_pid_ns), 0, 0, 0 },
 	{ "task",     "force-time-namespace", YESNO, FIELD(task.force_time_ns), 0, 0, 0 },
 	{ "task",     "force-foreign-vdso",   YESNO, FIELD(task.force_foreign_vdso), 0, 0, 0 },
@@ -108,6 +109,20 @@ static int read_yesno(struct reading *r, const char *value, bool *out)
 static int set_yesno(struct reading *r, const struct key *k, const char *value)
 {
 	return read_yesno(r, value, (bool *)((char *)r->config + k->offset));
+}
+
+static int set_check(struct reading *r, const struct key *k, const char *value)
+{
+	enum cord_check *out = (enum cord_check *)((char *)r->config + k->offset);
+	bool on = false;
+
+	if (!strcasecmp(value, "auto"))
+		*out = CORD_CHECK_AUTO;
+	else if (read_yesno(r, value, &on))
+		*out = on ? CORD_CHECK_YES : CORD_CHECK_NO;
+	else
+		return 0;
+	return 1;
 }
 
 static int set_mechanism(struct reading *r, const char *name, const char *value)
@@ -196,6 +211,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
 		case TEXT:   return set_text(r, k, value);
 		case YESNO:  return set_yesno(r, k, value);
 		case NUMBER: return set_number(r, k, value);
+		case CHECK:  return set_check(r, k, value);
 		}
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)

@@ -2,7 +2,7 @@
  *
  *	[cord]      name, listen, control, state-dir, insecure
  *	[peers]     NAME = ADDR:PORT
- *	[paging]    prefetch, spin-us
+ *	[paging]    prefetch, spin-us, check
  *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
  *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, silence-s,
@@ -19,6 +19,13 @@
 #define CORD_DEFAULT_CONTROL "/run/cor/cord.sock"
 #define CORD_DEFAULT_LISTEN  "127.0.0.1:7411"
 #define CORD_DEFAULT_STATE   "/var/lib/cor"
+
+/* paging.check: are the pages that come checked? */
+enum cord_check {
+	CORD_CHECK_AUTO,          /* where nothing else does (TLS) */
+	CORD_CHECK_NO,
+	CORD_CHECK_YES,
+};
 
 struct cord_peer {
 	char name[64];
@@ -39,6 +46,7 @@ struct cord_config {
 
 	struct {
 		bool     prefetch;       /* what a migration does unless told otherwise */
+		enum cord_check check;
 		unsigned spin_us;        /* how long a pager spins for a reply before it blocks */
 	} paging;
 

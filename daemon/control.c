@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -29,6 +30,22 @@ const char *control_type_name(unsigned type)
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
 }
 
+static uint64_t head_check(const struct control_frame *f)
+{
+	return htole64(XXH3_64bits(f, offsetof(struct control_frame, head_check)));
+}
+
+static uint64_t body_check(const struct control_frame *f, const void *body, size_t len)
+{
+	return htole64(XXH3_64bits_withSeed(body, len, le64toh(f->head_check)));
+}
+
+void control_frame_seal(struct control_frame *f, const void *body, size_t len)
+{
+	f->head_check = head_check(f);
+	f->body_check = body_check(f, body, len);
+}
+
 int control_send(struct cor_stream *c, enum control_type type, const ProtobufCMessage *message,
 		 struct cor_error *err)
 {
@@ -46,9 +63,10 @@ int control_send(struct cor_stream *c, enum control_type type, const ProtobufCMe
 	f.length = htole32((uint32_t)len);
 	f.type = htole16(type);
 	f.version = htole16(CONTROL_VERSION);
-	memcpy(buf, &f, sizeof(f));
 	if (message)
 		protobuf_c_message_pack(message, (uint8_t *)buf + sizeof(f));
+	control_frame_seal(&f, buf + sizeof(f), len);
+	memcpy(buf, &f, sizeof(f));
 	r = cor_stream_write(c, buf, sizeof(f) + len);
 	if (r < 0)
 		return cor_fail_code(err, r, "cannot send %s to the peer", control_type_name(type));
@@ -111,6 +129,8 @@ int control_receive(struct cor_stream *c, int timeout_ms, struct control_message
 	if (le16toh(f.version) != CONTROL_VERSION)
 		return cor_fail(err, -EPROTO, "the peer speaks control protocol version %u, we %u",
 				le16toh(f.version), CONTROL_VERSION);
+	if (f.head_check != head_check(&f))
+		return cor_fail(err, -EBADMSG, "a message of the peer was spoiled on its way");
 	if (len > CONTROL_BODY_MAX)
 		return cor_fail(err, -EPROTO, "the peer sent a message of %u bytes", len);
 	body = malloc(len ? len : 1);
@@ -119,6 +139,9 @@ int control_receive(struct cor_stream *c, int timeout_ms, struct control_message
 	r = read_until(c, body, len, deadline);
 	if (r < 0)
 		return cor_fail_code(err, r, "the control connection failed in a message");
+	if (f.body_check != body_check(&f, body, len))
+		return cor_fail(err, -EBADMSG, "the peer's %s message was spoiled on its way",
+				control_type_name(le16toh(f.type)));
 	out->type = le16toh(f.type);
 	out->len = len;
 	out->body = take_ptr(body);

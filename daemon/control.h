@@ -11,7 +11,7 @@
 #include "daemon/control.pb-c.h"
 #include "libcor/transport/stream.h"
 
-#define CONTROL_VERSION 1
+#define CONTROL_VERSION 2
 #define CONTROL_BODY_MAX (256u << 20)
 
 enum control_type {
@@ -36,8 +36,12 @@ struct control_frame {
 	uint32_t length;        /* of the body, at most CONTROL_BODY_MAX */
 	uint16_t type;          /* enum control_type */
 	uint16_t version;       /* CONTROL_VERSION */
+	/* XXH3 (64 bits): what the task is made of must not be spoiled on its way */
+	uint64_t head_check;    /* of the 8 bytes before */
+	uint64_t body_check;    /* of the body, with head_check as its seed */
 } __attribute__((packed));
-static_assert(sizeof(struct control_frame) == 8, "frame header is 8 bytes");
+static_assert(sizeof(struct control_frame) == 24, "frame header is 24 bytes");
+static_assert(offsetof(struct control_frame, head_check) == 8, "checks at 8");
 
 /* A received message. Free with control_message_done(). */
 struct control_message {
@@ -49,6 +53,9 @@ struct control_message {
 /* "prepare", for errors and logs; never NULL. */
 const char *control_type_name(unsigned type);
 
+/* Fills the checks of f, whose other fields are set. */
+void control_frame_seal(struct control_frame *f, const void *body, size_t len);
+
 /* Sends one message; message NULL: an empty body. Blocks until it is on its way. */
 int control_send(struct cor_stream *c, enum control_type type, const ProtobufCMessage *message,
 		 struct cor_error *err);
@@ -57,7 +64,8 @@ int control_send(struct cor_stream *c, enum control_type type, const ProtobufCMe
 void control_send_abort(struct cor_stream *c, const struct cor_error *why);
 
 /* Receives one message within timeout_ms (-1: wait). -ETIMEDOUT; -ENOTCONN when the
- * peer has closed; -EPROTO for a frame that is not one. */
+ * peer has closed; -EPROTO for a frame that is not one; -EBADMSG for one that was
+ * spoiled on its way. */
 int control_receive(struct cor_stream *c, int timeout_ms, struct control_message *out,
 		    struct cor_error *err);
 

@@ -100,10 +100,27 @@ static int on_session(struct entry *e, const json_t *message)
 	return r;
 }
 
+static json_int_t corrupt(const struct entry *e)
+{
+	return json_integer_value(json_object_get(e->record.figures, "pages_corrupt"));
+}
+
+/* The first time: someone should look at that network. */
+static void log_corruption(const struct entry *e, json_int_t before)
+{
+	if (!before && corrupt(e) && !e->record.source)
+		cord_log(CORD_LOG_WARNING, e->record.id,
+			 "pages came spoiled from %s; they are fetched again",
+			 json_string_value(json_object_get(e->record.figures, "peer")) ?: "?");
+}
+
 static int on_status(struct entry *e, const json_t *message)
 {
 	enum record_state before = e->record.state;
+	json_int_t spoiled = corrupt(e);
 	int r = record_status(&e->record, message);
+
+	log_corruption(e, spoiled);
 
 	if (r == 0 && e->record.state != before)
 		cord_log(CORD_LOG_INFO, e->record.id, "state %s",
@@ -113,8 +130,10 @@ static int on_status(struct entry *e, const json_t *message)
 
 static int on_result(struct entry *e, const json_t *message)
 {
+	json_int_t spoiled = corrupt(e);
 	int r = record_result(&e->record, message);
 
+	log_corruption(e, spoiled);
 	if (r == 0)
 		log_result(e);
 	return r;

@@ -320,7 +320,7 @@ static int make_objects(struct destination *d, struct cor_error *err)
 			return cor_fail(err, -EAGAIN, "shared memory %s was made while the "
 					"migration was prepared; try again", o->name);
 		if (o->has_descriptor && pages)
-			r = cor_fetch(d->bulk, (uint16_t)o->id, 0, pages, store_pages,
+			r = cor_fetch(d->bulk, (uint16_t)o->id, 0, pages, d->check, store_pages,
 				      &d->objects[i], err);
 		/* the last page may reach beyond the end */
 		if (r == 0 && o->has_descriptor && ftruncate(d->objects[i], (off_t)o->size) < 0)
@@ -432,10 +432,10 @@ static int prepare(struct destination *d, struct cor_error *err)
 	/* behind the fork of the supervisor, which is to have nothing of it */
 	if (r == 0)
 		r = cor_pager_new(&d->pager, d->ctx, err);
-	if (r == 0)
-		cor_pager_spin(d->pager, d->args->config->paging.spin_us);
 	if (r < 0)
 		return r;
+	cor_pager_spin(d->pager, d->args->config->paging.spin_us);
+	cor_pager_check(d->pager, d->check);
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
 	return control_send(d->control, CONTROL_PREPARED, &reply.base, err);
 }
@@ -615,6 +615,7 @@ int session_destination_run(const struct worker_destination_args *a)
 		return 1;
 	if (session_begin(&d.session, a->cord, &err) < 0)
 		return 1;
+	d.check = a->config->paging.check != CORD_CHECK_NO;
 	if (receive_task(&d, &err) < 0)
 		status = fail(&d, &err);
 	else

@@ -27,6 +27,7 @@ struct destination {
 	struct cor_stream *demand, *bulk; /* lanes before the pager has them */
 	int report;                     /* the supervisor's exit report, on its way to cord */
 	bool prefetch;
+	bool check;                     /* pages are checked as they come */
 	bool paging;                    /* lanes that come are replacements */
 	uint64_t hooks;                 /* address of the program's hook words; 0: none */
 	bool cancelled;

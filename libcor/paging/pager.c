@@ -80,6 +80,11 @@ void cor_pager_spin(struct cor_pager *p, unsigned us)
 	p->spin_ns = us * 1000ull;
 }
 
+void cor_pager_check(struct cor_pager *p, bool on)
+{
+	p->check = on;
+}
+
 /* Room for one presence more. */
 static int reserve_presence(struct cor_pager *p)
 {

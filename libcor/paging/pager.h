@@ -61,6 +61,7 @@ struct cor_paging_stats {
 	uint64_t pages_eager;        /* installed by cor_pager_install() */
 	uint64_t faults;             /* fault messages read */
 	uint64_t bytes_wire;         /* received, headers included */
+	uint64_t pages_corrupt;      /* came spoiled, and were asked for again */
 	uint64_t drain_ns;           /* from start to DRAINED; so far while PAGING */
 	bool     presence_known;     /* the whole presence map has arrived */
 	struct cor_hist fault_ns;    /* fault read -> page installed */
@@ -72,6 +73,10 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 /* Before start: for how many microseconds the pager spins for the reply to a fault
  * before it sleeps (0: never). The default is 200. */
 void cor_pager_spin(struct cor_pager *p, unsigned us);
+
+/* Before start: are replies to be checked (wire.h)? What comes spoiled is not
+ * installed but asked for again. The default is not. */
+void cor_pager_check(struct cor_pager *p, bool on);
 
 /* Before start. Regions must not overlap. Registers nothing: see cor_pager_start. */
 int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct cor_error *err);

@@ -11,6 +11,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/paging/check.h"
 
 #define SEND_BATCH 32u
 
@@ -133,7 +134,11 @@ struct pager_request *pager_lane_request(struct pager_lane *l)
 
 void pager_lane_push(struct cor_pager *p, struct pager_lane *l)
 {
-	l->queue[l->tail % PAGER_DEPTH].sent_at = cor_now_ns();
+	struct pager_request *rq = &l->queue[l->tail % PAGER_DEPTH];
+
+	if (p->check)
+		rq->wire.flags |= COR_PAGE_CHECKED;
+	rq->sent_at = cor_now_ns();
 	l->tail++;
 }
 
@@ -282,6 +287,24 @@ static void reply_done(struct cor_pager *p, struct pager_lane *l)
 	pager_request_end(p, rq);
 }
 
+/* Nothing of a spoiled reply is used: what it was for is asked for again. -EBADMSG: the
+ * lane brings too many of them, or the answer to more than pages is missing. */
+static int take_spoiled(struct cor_pager *p, struct pager_lane *l)
+{
+	struct pager_request *rq = pager_lane_oldest(l);
+
+	PAGER_COUNT(p, pages_corrupt, l->reply.status == COR_PAGE_RUNS ? 0 : l->reply.npages);
+	if (rq->wire.op != COR_PAGE_READ || ++l->spoiled == PAGER_SPOILED)
+		return -EBADMSG;
+	if (rq->slot) {
+		p->asked--;
+		pager_fault_lost(p, rq->slot);
+		rq->slot = NULL;
+	}
+	reply_done(p, l);
+	return 0;
+}
+
 bool pager_lane_work(struct cor_pager *p, struct pager_lane *l)
 {
 	int r;
@@ -292,6 +315,12 @@ bool pager_lane_work(struct cor_pager *p, struct pager_lane *l)
 			pager_lane_lost(p, l);
 		if (r <= 0)
 			return r < 0;
+		if (p->check && !cor_page_intact(&l->reply, l->buf, l->need)) {
+			if (take_spoiled(p, l) < 0)
+				pager_lane_lost(p, l);
+			return true;
+		}
+		l->spoiled = 0;
 		l->phase = LANE_REPLY;
 		l->placed = 0;
 		if (pager_lane_oldest(l)->slot)

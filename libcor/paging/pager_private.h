@@ -30,6 +30,7 @@
 #define PAGER_LANES      16u
 #define PAGER_HINTS      256u
 #define PAGER_DEPTH      256u       /* unanswered requests of one lane */
+#define PAGER_SPOILED    8u         /* spoiled replies in a row: the lane is no good */
 #define PAGER_RUN        64u        /* pages in one bulk request: 256 KiB */
 #define PAGER_WINDOW     4u         /* bulk requests in flight on one lane */
 #define PAGER_PIECE      16u        /* pages installed at once while a fault waits */
@@ -121,6 +122,7 @@ struct pager_lane {
 	size_t header_got, need, got;
 	size_t carry_at, carry; /* bytes in buf that belong to what follows */
 	uint64_t answered;      /* pages of the oldest request */
+	unsigned spoiled;       /* replies since the last intact one */
 	uint64_t placed;        /* pages of this reply that are dealt with */
 	unsigned char *buf;
 	unsigned buf_pages;
@@ -176,6 +178,7 @@ struct cor_pager {
 	unsigned asked;                  /* demand requests on their way */
 	uint64_t spin_ns;                /* how long for a reply, at the most */
 	uint64_t spin_until;
+	bool check;                      /* replies are to be checked */
 	uint64_t rtt_ns;                 /* the best of late of a demand request */
 	unsigned unspun;                 /* faults without spinning */
 	uint64_t bulk_sent_at;

@@ -1,4 +1,4 @@
-/* The page lane protocol, version 1.
+/* The page lane protocol, version 2.
  *
  * A lane is a byte stream between a pager (client) and a page server. The
  * client sends 16-byte requests, as many at once as it likes; the server
@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define COR_PAGING_VERSION 1         /* of the mechanism "paging" in HELLO */
+#define COR_PAGING_VERSION 2         /* of the mechanism "paging" in HELLO */
 
 #define COR_PAGE_SHIFT 12
 
@@ -48,7 +48,7 @@ enum cor_page_status {
 
 enum cor_page_flags {
 	COR_PAGE_LAST    = 1,   /* reply: the request is answered completely */
-	COR_PAGE_CHECKED = 2,   /* request: please fill check; reply: check is valid */
+	COR_PAGE_CHECKED = 2,   /* request: please fill check; each reply: check is valid */
 };
 
 struct cor_page_request {
@@ -68,7 +68,7 @@ struct cor_page_reply {
 	uint64_t offset;
 	uint32_t error;         /* ERROR: a positive errno, else 0 */
 	uint32_t reserved;
-	uint64_t check;         /* XXH3 64 of the payload when CHECKED */
+	uint64_t check;         /* CHECKED: of header and payload (check.h), else 0 */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_page_reply) == 32, "reply header is 32 bytes");
 static_assert(offsetof(struct cor_page_reply, check) == 24, "check at 24");

@@ -1,5 +1,5 @@
 /* Replies of a page server to a synchronous reader. The input: object, number of
- * pages (2 bytes) and first page (4, signed: the end of the address space is near)
+ * pages (2 bytes; bit 15: with checks) and first page (4, signed: the end of the address space is near)
  * of what is asked for, then the server's bytes. */
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/wire.h"
@@ -28,6 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input in = { data, size };
 	uint16_t object = fuzz_u8(&in), npages = 0;
+	bool check;
 	struct fuzz_peer peer = fuzz_peer_open();
 	struct cor_error err;
 	struct taken t;
@@ -36,13 +37,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int r;
 
 	fuzz_take(&in, &npages, sizeof(npages));
+	check = npages & 0x8000;
 	npages %= 600;
 	fuzz_take(&in, &page, sizeof(page));
 	offset = (uint64_t)page * PAGE;
 	t = (struct taken){ .due = offset, .end = offset + npages * PAGE };
 	fuzz_peer_send(&peer, in.data, in.size < FUZZ_SOCKET_MAX ? in.size : FUZZ_SOCKET_MAX);
 	fuzz_peer_end(&peer);
-	r = cor_fetch(peer.ours, object, offset, npages, sink, &t, &err);
+	r = cor_fetch(peer.ours, object, offset, npages, check, sink, &t, &err);
 	FUZZ_CHECK(r <= 0 && (r == 0 || err.code == r));
 	FUZZ_CHECK(r < 0 || t.due == t.end);
 	fuzz_peer_close(&peer);

@@ -6,6 +6,7 @@
  * how, status, flags, pages (2), error (4); with how & 4 a whole header instead. */
 #include <errno.h>
 
+#include "libcor/paging/check.h"
 #include "libcor/paging/pager_private.h"
 #include "libcor/paging/uffd.h"
 #include "tests/fuzz/socket.h"
@@ -189,6 +190,10 @@ static void answer(struct cor_pager *p, struct end *e, struct fuzz_input *in, ui
 		memset(payload, 0, len);
 		fuzz_take(in, payload, len < in->size ? len : in->size);
 	}
+	if (p->check && !(how & 0x10)) {
+		re.flags |= COR_PAGE_CHECKED;
+		re.check = cor_page_check(&re, payload, len);
+	}
 	say(p, e, &re, sizeof(re));
 	say(p, e, payload, len);
 }
@@ -214,7 +219,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	fates = fuzz_u64(&in);
 	ninstalls = 0;
-	nfaults = fuzz_u8(&in) % 8;
+	nfaults = fuzz_u8(&in);
+	cor_pager_check(p, nfaults & 0x80);
+	nfaults %= 8;
 	for (unsigned i = 0; i < nfaults; i++)
 		pager_fault_new(p, p->root, (i & 1 ? MAP_AT : WHOLE_AT) + i * 7 * PAGE);
 	turn(p, &ends[0]);

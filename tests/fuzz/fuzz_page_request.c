@@ -29,6 +29,7 @@ static void on_reply(const struct cor_page_reply *h)
 	FUZZ_CHECK(!out.last);
 	out.last = h->flags & COR_PAGE_LAST;
 	FUZZ_CHECK(h->object == q->object && h->reserved == 0);
+	FUZZ_CHECK(!(h->flags & COR_PAGE_CHECKED) == !(q->flags & COR_PAGE_CHECKED));
 	FUZZ_CHECK((h->status == COR_PAGE_ERROR) == (h->error != 0));
 	if (q->op == COR_PAGE_PRESENCE) {
 		FUZZ_CHECK(h->status == COR_PAGE_RUNS || h->status == COR_PAGE_ERROR);
@@ -40,10 +41,8 @@ static void on_reply(const struct cor_page_reply *h)
 	FUZZ_CHECK(h->npages > 0 && h->offset == out.due);
 	out.due += h->npages * PAGE;
 	FUZZ_CHECK(out.due <= end && out.last == (out.due == end));
-	if (h->status == COR_PAGE_DATA) {
+	if (h->status == COR_PAGE_DATA)
 		out.payload = h->npages * PAGE;
-		FUZZ_CHECK(!(h->flags & COR_PAGE_CHECKED) == !(q->flags & COR_PAGE_CHECKED));
-	}
 }
 
 static void on_bytes(const uint8_t *p, size_t n)

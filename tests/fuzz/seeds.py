@@ -180,6 +180,7 @@ def field(number, value):
 
 
 def control_frames():
+    # fuzz_control.c makes of the 1 the version, and adds the checks
     def frame(kind, body=b""):
         return struct.pack("<IHH", len(body), kind, 1) + body
 

@@ -1,7 +1,8 @@
 # The pager and what it is made of. Need userfaultfd(2).
 if HAVE_CMOCKA
 pager_tests = tests/unit/test_space tests/unit/test_uffd \
-	tests/unit/test_pager_faults tests/unit/test_pager_drain tests/unit/test_import
+	tests/unit/test_pager_faults tests/unit/test_pager_drain tests/unit/test_pager_check \
+	tests/unit/test_import
 check_PROGRAMS += $(pager_tests)
 TESTS += $(pager_tests)
 
@@ -14,5 +15,7 @@ tests_unit_test_pager_faults_SOURCES = tests/unit/test_pager_faults.c $(pager_fi
 tests_unit_test_pager_faults_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_pager_drain_SOURCES = tests/unit/test_pager_drain.c $(pager_fixture)
 tests_unit_test_pager_drain_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_pager_check_SOURCES = tests/unit/test_pager_check.c $(pager_fixture)
+tests_unit_test_pager_check_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_import_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 endif

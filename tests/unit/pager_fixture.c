@@ -13,6 +13,7 @@
 
 #include "libcor/base/io.h"
 #include "libcor/paging/wire.h"
+#include "libcor/transport/stream_fault.h"
 #include "tests/stream.h"
 
 #define PATIENCE_NS 5000000000ull
@@ -25,7 +26,20 @@ static void *anonymous(size_t len)
 	return m;
 }
 
+static void add_lane(struct lazy *l, enum cor_connection_kind kind, const char *faults)
+{
+	struct cor_stream *lane = stream_of(toy_connect(&l->toy, kind));
+
+	assert_int_equal(cor_fault_apply(&lane, faults, kind, NULL), 0);
+	assert_int_equal(cor_pager_add_lane(l->pager, lane, kind, NULL), 0);
+}
+
 int lazy_setup(void **state)
+{
+	return lazy_setup_spoiled(state, NULL);
+}
+
+int lazy_setup_spoiled(void **state, const char *faults)
 {
 	struct lazy *l = test_calloc(1, sizeof(*l));
 
@@ -37,10 +51,8 @@ int lazy_setup(void **state)
 		((uint64_t *)l->truth)[i] = (i + 1) * 0x9e3779b97f4a7c15ull;
 	toy_init(&l->toy, l->truth, SOURCE_BASE, NPAGES);
 	assert_int_equal(cor_pager_new(&l->pager, l->ctx, NULL), 0);
-	assert_int_equal(cor_pager_add_lane(l->pager, stream_of(toy_connect(&l->toy, COR_CONN_DEMAND)),
-					    COR_CONN_DEMAND, NULL), 0);
-	assert_int_equal(cor_pager_add_lane(l->pager, stream_of(toy_connect(&l->toy, COR_CONN_BULK)),
-					    COR_CONN_BULK, NULL), 0);
+	add_lane(l, COR_CONN_DEMAND, faults);
+	add_lane(l, COR_CONN_BULK, faults);
 	return 0;
 }
 

@@ -24,6 +24,8 @@ struct lazy {
 
 /* cmocka setup and teardown; setup leaves the pager with both lanes, not started. */
 int lazy_setup(void **state);
+/* The same with what is wrong with the lanes (stream_fault.h; NULL: nothing). */
+int lazy_setup_spoiled(void **state, const char *faults);
 int lazy_teardown(void **state);
 
 /* Starts the pager over l->mem (or shared: a memfd mapping, when set up so). */

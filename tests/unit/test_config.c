@@ -69,7 +69,7 @@ static void reads_every_section(void **state)
 
 	assert_int_equal(load(f, "[cord]\nname = a\nlisten=127.0.0.1:9\ncontrol = /c.sock\n"
 				 "state-dir = /s\ninsecure = yes\n"
-				 "[paging]\nprefetch = off\nspin-us = 0\n"
+				 "[paging]\nprefetch = off\nspin-us = 0\ncheck = no\n"
 				 "[timeouts]\nfreeze-ms = 5\nreconnect-s = 7\n"), 0);
 	assert_string_equal(f->config.name, "a");
 	assert_string_equal(f->config.listen, "127.0.0.1:9");
@@ -78,6 +78,7 @@ static void reads_every_section(void **state)
 	assert_true(f->config.insecure);
 	assert_false(f->config.paging.prefetch);
 	assert_int_equal(f->config.paging.spin_us, 0);
+	assert_int_equal(f->config.paging.check, CORD_CHECK_NO);
 	assert_int_equal(f->config.timeouts.freeze_ms, 5);
 	assert_int_equal(f->config.timeouts.reconnect_s, 7);
 }

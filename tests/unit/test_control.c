@@ -13,6 +13,7 @@
 
 #include "daemon/control.h"
 #include "libcor/base/cleanup.h"
+#include "libcor/transport/stream_fault.h"
 #include "tests/stream.h"
 
 static int set_up(void **state)
@@ -93,18 +94,20 @@ static void abort_is_always_a_failure(void **state)
 	}
 }
 
-static void assert_refused(struct cor_stream **sv, const struct control_frame *f, int code)
+static void assert_refused(struct cor_stream **sv, const struct control_frame *frame, int code)
 {
+	struct control_frame f = *frame;
 	struct control_message m;
 
-	assert_int_equal(send(sv[0]->out_fd, f, sizeof(*f), 0), sizeof(*f));
+	control_frame_seal(&f, NULL, 0);
+	assert_int_equal(send(sv[0]->out_fd, &f, sizeof(f), 0), sizeof(f));
 	shutdown(sv[0]->out_fd, SHUT_WR);
 	assert_int_equal(control_receive(sv[1], 1000, &m, NULL), code);
 }
 
 static void other_version_is_refused(void **state)
 {
-	const struct control_frame f = { .type = htole16(CONTROL_HELLO), .version = htole16(2) };
+	const struct control_frame f = { .type = htole16(CONTROL_HELLO), .version = htole16(1) };
 
 	assert_refused(*state, &f, -EPROTO);
 }
@@ -124,6 +127,28 @@ static void end_inside_a_message_is_an_error(void **state)
 	assert_refused(*state, &f, -ENOTCONN);
 }
 
+/* A byte of the header, then one of the body. */
+static void spoiled_message_is_refused(void **state)
+{
+	static const char *const where[] = { "control:corrupt@0", "control:corrupt@5",
+					     "control:corrupt@25" };
+	Cor__Control__Commit sent = COR__CONTROL__COMMIT__INIT;
+
+	sent.epoch = 42;
+	for (unsigned i = 0; i < ARRAY_SIZE(where); i++) {
+		struct cor_error err = COR_ERROR_INIT;
+		struct cor_stream **sv = *state;
+		struct control_message m;
+
+		assert_int_equal(cor_fault_apply(&sv[1], where[i], COR_CONN_CONTROL, NULL), 0);
+		assert_int_equal(control_send(sv[0], CONTROL_COMMIT, &sent.base, NULL), 0);
+		assert_int_equal(control_receive(sv[1], 1000, &m, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, "spoiled"));
+		tear_down(state);
+		set_up(state);
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -132,6 +157,7 @@ int main(void)
 		T(message_survives_the_wire), T(other_message_is_named), T(abort_becomes_its_error),
 		T(abort_is_always_a_failure), T(other_version_is_refused),
 		T(too_large_a_body_is_refused), T(end_inside_a_message_is_an_error),
+		T(spoiled_message_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

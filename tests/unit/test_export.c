@@ -64,7 +64,7 @@ static int fetch(const struct cor_ticket *t, unsigned npages, struct pages *out)
 	int r = connect_with(t, COR_CONN_BULK, &lane);
 
 	*out = (struct pages){ .n = 0 };
-	return r < 0 ? r : cor_fetch(lane, 0, 0, npages, note, out, NULL);
+	return r < 0 ? r : cor_fetch(lane, 0, 0, npages, false, note, out, NULL);
 }
 
 static char *four_pages(void)
@@ -232,7 +232,7 @@ static void expired_ticket_admits_no_new_connection(void **state)
 	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &before), 0);
 	poll(NULL, 0, 1100);     /* time itself is what is awaited */
 	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &after), -ETIME);
-	assert_int_equal(cor_fetch(before, 0, 0, 1, note, &got, NULL), 0);
+	assert_int_equal(cor_fetch(before, 0, 0, 1, false, note, &got, NULL), 0);
 	munmap(memory, 4 * P);
 }
 

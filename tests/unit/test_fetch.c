@@ -13,6 +13,7 @@
 #include "libcor/base/io.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/server.h"
+#include "libcor/transport/stream_fault.h"
 #include "tests/stream.h"
 #include "tests/unit/fake_source.h"
 
@@ -87,7 +88,7 @@ static void pages_come_in_order(void **state)
 	struct fixture *f = serve(state, fake_source("DDZDZZDDDD", NULL));
 	struct seen s = { .next = P };
 
-	assert_int_equal(cor_fetch(f->lane, 0, P, 8, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, P, 8, false, note, &s, NULL), 0);
 	assert_string_equal(s.pages, "DZDZZDDD");
 }
 
@@ -107,7 +108,7 @@ static void many_requests_are_in_flight(void **state)
 	}
 	assert_int_equal(cor_source_file(&source, fd, 0, 3001 * P, NULL), 0);
 	f = serve(state, source);
-	assert_int_equal(cor_fetch(f->lane, 0, 0, 3001, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 3001, false, note, &s, NULL), 0);
 	assert_int_equal(s.n, 3001);
 	for (unsigned i = 0; i < 3001; i++)
 		assert_int_equal(s.pages[i], i % 2 ? 'Z' : 'D');
@@ -118,8 +119,8 @@ static void nothing_is_fetched_without_a_word(void **state)
 	struct fixture *f = *state;
 	struct seen s = { 0 };
 
-	assert_int_equal(cor_fetch(f->lane, 0, 0, 0, note, &s, NULL), 0);
-	assert_int_equal(cor_fetch(f->lane, 0, 5, 1, note, &s, NULL), -EINVAL);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 0, false, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 5, 1, false, note, &s, NULL), -EINVAL);
 }
 
 static void missing_memory_and_errors_leave_the_lane_usable(void **state)
@@ -128,13 +129,13 @@ static void missing_memory_and_errors_leave_the_lane_usable(void **state)
 	struct cor_error err;
 	struct seen s = { 0 };
 
-	assert_int_equal(cor_fetch(f->lane, 0, 0, 3, note, &s, &err), -ENOENT);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 3, false, note, &s, &err), -ENOENT);
 	assert_string_equal(s.pages, "D");
 	s = (struct seen){ .next = 2 * P };
-	assert_int_equal(cor_fetch(f->lane, 0, 2 * P, 3, note, &s, &err), -EIO);
+	assert_int_equal(cor_fetch(f->lane, 0, 2 * P, 3, false, note, &s, &err), -EIO);
 	assert_non_null(strstr(err.text, "0x3000"));
 	s = (struct seen){ .next = 4 * P };
-	assert_int_equal(cor_fetch(f->lane, 0, 4 * P, 2, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 4 * P, 2, false, note, &s, NULL), 0);
 	assert_string_equal(s.pages, "DZ");
 }
 
@@ -143,9 +144,9 @@ static void sink_can_end_it_and_the_lane_stays_usable(void **state)
 	struct fixture *f = serve(state, fake_source("DDDDD", NULL));
 	struct seen s = { .fail_at = 2 };
 
-	assert_int_equal(cor_fetch(f->lane, 0, 0, 5, note, &s, NULL), -ENOSPC);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 5, false, note, &s, NULL), -ENOSPC);
 	s = (struct seen){ 0 };
-	assert_int_equal(cor_fetch(f->lane, 0, 0, 5, note, &s, NULL), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 5, false, note, &s, NULL), 0);
 	assert_string_equal(s.pages, "DDDDD");
 }
 
@@ -167,7 +168,7 @@ static void lying_server_is_found_out(void **state)
 		struct seen s = { 0 };
 
 		assert_int_equal(cor_write_full(f->peer, &lies[i], sizeof(lies[i])), 0);
-		assert_int_equal(cor_fetch(f->lane, 0, 0, 1, note, &s, NULL), -EPROTO);
+		assert_int_equal(cor_fetch(f->lane, 0, 0, 1, false, note, &s, NULL), -EPROTO);
 		assert_int_equal(s.n, 0);
 	}
 }
@@ -180,7 +181,7 @@ static void reply_beyond_the_last_page_is_found_out(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(cor_write_full(f->peer, &lie, sizeof(lie)), 0);
-	assert_int_equal(cor_fetch(f->lane, 0, last, 1, note, &s, NULL), -EPROTO);
+	assert_int_equal(cor_fetch(f->lane, 0, last, 1, false, note, &s, NULL), -EPROTO);
 	assert_int_equal(s.n, 0);
 }
 
@@ -193,7 +194,48 @@ static void lane_that_ends_is_an_error(void **state)
 
 	assert_int_equal(cor_write_full(f->peer, &half, sizeof(half)), 0);
 	shutdown(f->peer, SHUT_WR);
-	assert_int_equal(cor_fetch(f->lane, 0, 0, 1, note, &s, NULL), -EPIPE);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 1, false, note, &s, NULL), -EPIPE);
+	assert_int_equal(s.n, 0);
+}
+
+/* Both ends of the lane are ours: the server gets its own, unspoiled. */
+static void spoil(struct fixture *f, const char *faults)
+{
+	assert_int_equal(cor_fault_apply(&f->lane, faults, COR_CONN_BULK, NULL), 0);
+}
+
+static void spoiled_pages_are_fetched_again(void **state)
+{
+	struct fixture *f = serve(state, fake_source("DDDDZZDDDDDDDDDDDDDDDDDD", NULL));
+	struct seen s = { 0 };
+
+	spoil(f, "bulk:corrupt@5000+110000");
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 24, true, note, &s, NULL), 0);
+	assert_string_equal(s.pages, "DDDDZZDDDDDDDDDDDDDDDDDD");
+}
+
+static void lane_that_always_spoils_is_given_up(void **state)
+{
+	struct fixture *f = serve(state, fake_source("DDDD", NULL));
+	struct cor_error err = COR_ERROR_INIT;
+	struct seen s = { 0 };
+
+	spoil(f, "bulk:corrupt@5000+4000");
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 4, true, note, &s, &err), -EBADMSG);
+	assert_non_null(strstr(err.text, "spoils"));
+	assert_int_equal(s.n, 0);
+}
+
+static void unchecked_reply_is_refused_where_checks_were_asked_for(void **state)
+{
+	const struct cor_page_reply plain = { .status = COR_PAGE_ZERO, .npages = 1,
+					      .flags = COR_PAGE_LAST };
+	struct fixture *f = *state;
+	struct seen s = { 0 };
+
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(cor_write_full(f->peer, &plain, sizeof(plain)), 0);
+	assert_int_equal(cor_fetch(f->lane, 0, 0, 1, true, note, &s, NULL), -EBADMSG);
 	assert_int_equal(s.n, 0);
 }
 
@@ -210,6 +252,9 @@ int main(void)
 		fetch_test(lying_server_is_found_out),
 		fetch_test(reply_beyond_the_last_page_is_found_out),
 		fetch_test(lane_that_ends_is_an_error),
+		fetch_test(spoiled_pages_are_fetched_again),
+		fetch_test(lane_that_always_spoils_is_given_up),
+		fetch_test(unchecked_reply_is_refused_where_checks_were_asked_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,10 +10,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
+#include "libcor/paging/check.h"
 #include "libcor/paging/server.h"
 #include "tests/stream.h"
 #include "tests/unit/fake_source.h"
@@ -257,7 +257,27 @@ static void checksum_comes_when_asked_for(void **state)
 	ask(f->bulk, COR_PAGE_READ, COR_PAGE_CHECKED, 0, 3);
 	h = reply(f->bulk, buf);
 	assert_int_equal(h.flags, COR_PAGE_CHECKED | COR_PAGE_LAST);
-	assert_true(h.check == XXH3_64bits(buf, sizeof(buf)));
+	assert_true(cor_page_intact(&h, buf, sizeof(buf)));
+	buf[3 * P - 1] ^= 1;
+	assert_false(cor_page_intact(&h, buf, sizeof(buf)));
+	buf[3 * P - 1] ^= 1;
+	h.error ^= 1;
+	assert_false(cor_page_intact(&h, buf, sizeof(buf)));
+}
+
+static void reply_without_payload_is_checked_too(void **state)
+{
+	struct fixture *f = serve(state, fake_source("Z", NULL));
+	struct cor_page_reply h;
+
+	ask(f->bulk, COR_PAGE_READ, COR_PAGE_CHECKED, 0, 1);
+	h = reply(f->bulk, NULL);
+	assert_int_equal(h.status, COR_PAGE_ZERO);
+	assert_true(cor_page_intact(&h, NULL, 0));
+	ask(f->bulk, COR_PAGE_PRESENCE, COR_PAGE_CHECKED, 0, 1);
+	h = reply(f->bulk, NULL);
+	assert_int_equal(h.npages, 0);
+	assert_true(cor_page_intact(&h, NULL, 0));
 }
 
 static void malformed_requests_end_the_lane(void **state)
@@ -379,6 +399,7 @@ int main(void)
 		server_test(presence_of_nothing_is_an_empty_list),
 		server_test(presence_of_an_unknown_object_is_an_error),
 		server_test(checksum_comes_when_asked_for),
+		server_test(reply_without_payload_is_checked_too),
 		server_test(malformed_requests_end_the_lane),
 		server_test(lost_lane_is_told_and_replaced),
 		server_test(control_connection_is_no_lane),

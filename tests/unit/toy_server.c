@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "libcor/base/io.h"
-#include "libcor/paging/wire.h"
+#include "libcor/paging/check.h"
 
 #define P 4096u
 
@@ -43,6 +43,18 @@ static struct cor_page_reply reply_to(const struct cor_page_request *rq, uint8_t
 	};
 }
 
+static int say(int sock, const struct cor_page_request *rq, struct cor_page_reply *re,
+	       const void *payload, size_t len)
+{
+	if (rq->flags & COR_PAGE_CHECKED) {
+		re->flags |= COR_PAGE_CHECKED;
+		re->check = cor_page_check(re, payload, len);
+	}
+	if (cor_write_full(sock, re, sizeof(*re)) < 0)
+		return -1;
+	return cor_write_full(sock, payload, len);
+}
+
 /* Runs of pages that are alike; each is one reply. */
 static int answer_read(struct toy *t, int sock, const struct cor_page_request *rq)
 {
@@ -63,15 +75,13 @@ static int answer_read(struct toy *t, int sock, const struct cor_page_request *r
 		if (atomic_load(&t->error_page) && (uint64_t)t->error_page - 1 - first < rq->npages) {
 			re = reply_to(rq, COR_PAGE_ERROR, rq->offset, rq->npages, true);
 			re.error = atomic_load(&t->error) ?: EIO;
-			return cor_write_full(sock, &re, sizeof(re));
+			return say(sock, rq, &re, NULL, 0);
 		}
 		if (atomic_load(&t->bad_page) && (uint64_t)t->bad_page - 1 - first < rq->npages) {
 			t->bad_page = 0;
 			re.offset += P;
 		}
-		if (cor_write_full(sock, &re, sizeof(re)) < 0)
-			return -1;
-		if (data && cor_write_full(sock, t->data + i * P, n * P) < 0)
+		if (say(sock, rq, &re, t->data + i * P, data ? n * P : 0) < 0)
 			return -1;
 	}
 	return 0;
@@ -91,12 +101,11 @@ static int answer_presence(struct toy *t, int sock, const struct cor_page_reques
 			continue;
 		run = (struct cor_page_run) { t->base + i * P, (uint32_t)n, 0 };
 		re = reply_to(rq, COR_PAGE_RUNS, rq->offset, 1, false);
-		if (cor_write_full(sock, &re, sizeof(re)) < 0 ||
-		    cor_write_full(sock, &run, sizeof(run)) < 0)
+		if (say(sock, rq, &re, &run, sizeof(run)) < 0)
 			return -1;
 	}
 	re = reply_to(rq, COR_PAGE_RUNS, rq->offset, 0, true);
-	return cor_write_full(sock, &re, sizeof(re));
+	return say(sock, rq, &re, NULL, 0);
 }
 
 static bool cut_here(struct toy *t, enum cor_connection_kind kind)
