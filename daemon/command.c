@@ -79,6 +79,7 @@ static void run_migrate(struct client *k, const struct request *q)
 		.transport = q->transport,
 		.without = q->without,
 		.hooks = programs_hooks(env->programs, q->pid),
+		.epoch = tasks_epoch(env->tasks, q->pid) + 1,
 		.prefetch = q->prefetch < 0 ? c->paging.prefetch : q->prefetch,
 	};
 	struct cor_error err = COR_ERROR_INIT;
@@ -170,6 +171,18 @@ static void run_cancel(struct client *k, const struct request *q)
 	progress_cancel(k);
 }
 
+/* As if k had asked for the migration itself. */
+static void run_wait(struct client *k, const struct request *q)
+{
+	struct entry *e = find(k, q->id);
+
+	if (!e)
+		return;
+	k->entry = e;
+	k->wait = q->wait_drained ? WAIT_ENDED : WAIT_RESUMED;
+	command_progress(k);
+}
+
 static void run_version(struct client *k)
 {
 	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s}", "event", "result", "ok", 1,
@@ -200,6 +213,7 @@ void command_run(struct client *k, const char *line, size_t len)
 	case REQUEST_MIGRATE: run_migrate(k, &q); break;
 	case REQUEST_STATUS:  run_status(k, &q);  break;
 	case REQUEST_CANCEL:  run_cancel(k, &q);  break;
+	case REQUEST_WAIT:    run_wait(k, &q);    break;
 	case REQUEST_VERSION: run_version(k);     break;
 	case REQUEST_REGISTER: run_register(k, &q); break;
 	}

@@ -18,7 +18,7 @@
 
 #define CORD_DEFAULT_CONTROL "/run/cor/cord.sock"
 #define CORD_DEFAULT_LISTEN  "127.0.0.1:7411"
-#define CORD_DEFAULT_STATE   "/var/lib/cor"
+#define CORD_DEFAULT_STATE   "/run/cor/state"
 
 /* paging.check: are the pages that come checked? */
 enum cord_check {

@@ -22,12 +22,14 @@
 #include "daemon/notify.h"
 #include "daemon/programs.h"
 #include "daemon/registry.h"
+#include "daemon/state.h"
 #include "daemon/tasks.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 
 struct cord {
 	const struct cord_config *config;
+	int              state;         /* the state directory */
 	struct loop     *loop;
 	struct registry *registry;
 	struct tasks    *tasks;
@@ -42,19 +44,33 @@ static void on_changed(void *arg, struct entry *e)
 {
 	struct cord *c = arg;
 
-	clients_changed(c->clients, e);
+	if (c->clients)         /* none before all has begun */
+		clients_changed(c->clients, e);
+}
+
+static int note_hooks(struct cord *c, const json_t *task)
+{
+	json_int_t hooks = json_integer_value(json_object_get(task, "hooks"));
+	json_int_t pid = json_integer_value(json_object_get(task, "pid"));
+
+	return hooks > 0 ? programs_add(c->programs, (pid_t)pid, (uint64_t)hooks) : 0;
+}
+
+/* A task that arrived under an earlier cord. */
+static void on_found(void *arg, const json_t *task)
+{
+	note_hooks(arg, task);
+	cord_log(CORD_LOG_NOTICE, NULL, "task %lld is here from before",
+		 (long long)json_integer_value(json_object_get(task, "pid")));
 }
 
 static void on_arrived(void *arg, const json_t *message, int report)
 {
 	struct cord *c = arg;
-	json_int_t hooks = json_integer_value(json_object_get(message, "hooks"));
 	int r = tasks_arrived(c->tasks, message, report);
 
-	if (r == 0 && hooks > 0)
-		r = programs_add(c->programs,
-				 (pid_t)json_integer_value(json_object_get(message, "pid")),
-				 (uint64_t)hooks);
+	if (r == 0)
+		r = note_hooks(c, message);
 	if (r < 0)
 		cord_log(CORD_LOG_ERROR, NULL, "an arrived task cannot be listed: %s",
 			 strerror(-r));
@@ -109,8 +125,19 @@ static int watch_signals(struct cord *c, struct cor_error *err)
 	return r < 0 ? cor_fail_code(err, r, "signals cannot be watched") : 0;
 }
 
+/* What leads to it is made as well, for all to pass. */
 static int make_directory(const char *path, mode_t mode, struct cor_error *err)
 {
+	_cleanup_free_ char *part = strdup(path);
+
+	if (!part)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	for (char *at = strchr(part + 1, '/'); at; at = strchr(at + 1, '/')) {
+		*at = 0;
+		if (mkdir(part, 0755) < 0 && errno != EEXIST)
+			return cor_fail_errno(err, "the directory %s cannot be made", part);
+		*at = '/';
+	}
 	if (mkdir(path, mode) < 0 && errno != EEXIST)
 		return cor_fail_errno(err, "the directory %s cannot be made", path);
 	return 0;
@@ -133,12 +160,14 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 	struct clients_env clients = { .config = c->config };
 	int r = make_directories(c->config, err);
 
+	if (r == 0)
+		r = c->state = registry.state = state_open_alone(c->config->state_dir, err);
 	if (r < 0)
 		return r;
 	r = loop_new(&c->loop);
 	registry.loop = clients.loop = c->loop;
 	if (r == 0)
-		r = tasks_new(&c->tasks, c->loop);
+		r = tasks_new(&c->tasks, c->loop, c->state);
 	if (r == 0)
 		r = programs_new(&c->programs);
 	if (r == 0)
@@ -148,6 +177,12 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 	r = watch_signals(c, err);
 	if (r < 0)
 		return r;
+	/* the tasks first: a session may be about one; and all of it before anybody can ask */
+	r = tasks_adopt(c->tasks, on_found, c);
+	if (r == 0)
+		r = registry_adopt(c->registry);
+	if (r < 0)
+		return cor_fail_code(err, r, "the state directory %s", c->config->state_dir);
 	r = listener_new(&c->listener, c->loop, c->registry, c->config->listen,
 			 c->config->timeouts.preamble_s, err);
 	if (r < 0)
@@ -170,6 +205,7 @@ static void stop(struct cord *c)
 	if (c->signals >= 0)
 		close(c->signals);
 	loop_free(c->loop);
+	cor_closep(&c->state);
 }
 
 static void say_ready(const struct cord *c)
@@ -195,7 +231,7 @@ static void say_ready(const struct cord *c)
 int cord_run(const struct cord_config *config, const struct worker_ops *workers,
 	     struct cor_error *err)
 {
-	struct cord c = { .config = config, .signals = -1 };
+	struct cord c = { .config = config, .state = -1, .signals = -1 };
 	int r = start(&c, workers, err);
 
 	if (r == 0) {

@@ -14,6 +14,7 @@
 
 #include "daemon/log.h"
 #include "daemon/spawn.h"
+#include "daemon/state.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
@@ -34,7 +35,7 @@ int entry_new(struct entry **out, struct registry *reg, bool source)
 		return r;
 	}
 	e->registry = reg;
-	e->sock = -1;
+	e->sock = e->pidfd = -1;
 	DL_APPEND(reg->list, e);
 	*out = e;
 	return 0;
@@ -49,9 +50,19 @@ static void close_socket(struct entry *e)
 	e->sock = -1;
 }
 
+static void close_pidfd(struct entry *e)
+{
+	loop_unwatch(e->registry->env.loop, e->pid_watch);
+	e->pid_watch = NULL;
+	cor_closep(&e->pidfd);
+	e->pidfd = -1;
+}
+
 void entry_free(struct entry *e)
 {
 	close_socket(e);
+	close_pidfd(e);
+	state_page_unmap(e->page);
 	DL_DELETE(e->registry->list, e);
 	record_clear(&e->record);
 	free(e);
@@ -116,7 +127,7 @@ static void log_corruption(const struct entry *e, json_int_t before)
 
 static int on_status(struct entry *e, const json_t *message)
 {
-	enum record_state before = e->record.state;
+	enum session_state before = e->record.state;
 	json_int_t spoiled = corrupt(e);
 	int r = record_status(&e->record, message);
 
@@ -124,7 +135,7 @@ static int on_status(struct entry *e, const json_t *message)
 
 	if (r == 0 && e->record.state != before)
 		cord_log(CORD_LOG_INFO, e->record.id, "state %s",
-			 record_state_name(e->record.state));
+			 session_state_name(e->record.state));
 	return r;
 }
 
@@ -197,13 +208,47 @@ void entry_receive(struct entry *e)
 
 	for (int i = 0; buf && e->sock >= 0 && r > 0 && i < BATCH; i++)
 		r = receive_one(e, buf);
-	if (r < 0)
+	if (r < 0) {
 		close_socket(e);
+		entry_connect(e);
+	}
 }
 
 static void on_socket(void *arg, uint32_t events)
 {
 	entry_receive(arg);
+}
+
+struct state_page *entry_page(struct entry *e)
+{
+	char name[STATE_NAME_MAX];
+
+	if (!e->page && e->record.id[0]) {
+		state_name(name, e->record.source ? STATE_SOURCE : STATE_DESTINATION,
+			   e->record.session);
+		if (state_page_open(e->registry->env.state, name, &e->page) < 0)
+			e->page = NULL;
+	}
+	return e->page;
+}
+
+/* What the worker has not told us it may have told its page; and if not even that, then
+ * how far it got. */
+static void find_result(struct entry *e, int status)
+{
+	struct state_page *page = entry_page(e);
+	json_auto_t *result = page ? state_page_result(page) : NULL;
+	bool let_go = true;
+
+	if (!result || record_result(&e->record, result) < 0) {
+		cord_log(CORD_LOG_WARNING, e->record.id, "the worker has told no result");
+		if (page) {
+			e->record.state = (enum session_state)atomic_load(&page->state);
+			let_go = e->record.source || atomic_load(&page->let_go);
+		}
+		record_worker_died(&e->record, status, let_go);
+	}
+	log_result(e);
 }
 
 void entry_worker_ended(struct entry *e, int status)
@@ -217,14 +262,12 @@ void entry_worker_ended(struct entry *e, int status)
 			break;
 	}
 	close_socket(e);
+	close_pidfd(e);
 	cord_log(CORD_LOG_DEBUG, e->record.id, "worker %d has ended, wait status %#x",
 		 (int)e->worker, (unsigned)status);
 	e->worker = 0;
-	if (!e->record.ended) {
-		cord_log(CORD_LOG_WARNING, e->record.id, "the worker has told no result");
-		record_worker_died(&e->record, status);
-		log_result(e);
-	}
+	if (!e->record.ended)
+		find_result(e, status);
 	changed(e);
 }
 
@@ -253,6 +296,54 @@ int entry_start(struct entry *e, const char *name, int *cord, int extra,
 		return cor_fail_code(err, r, "worker %d cannot be watched", (int)pid);
 	}
 	return 0;
+}
+
+static void on_pidfd(void *arg, uint32_t events)
+{
+	entry_worker_ended(arg, -1);
+}
+
+void entry_connect(struct entry *e)
+{
+	struct registry *reg = e->registry;
+	int fd;
+
+	if (e->sock >= 0 || e->worker <= 0 || e->record.ended || !e->record.id[0])
+		return;
+	fd = state_connect(reg->env.state, e->record.source ? STATE_SOURCE : STATE_DESTINATION,
+			   e->record.session);
+	if (fd < 0 || loop_watch(reg->env.loop, fd, EPOLLIN, on_socket, e, &e->watch) < 0) {
+		cor_closep(&fd);
+		registry_retry(reg);
+		return;
+	}
+	e->sock = fd;
+	/* it may wait for a word that the cord before us was to say */
+	if (e->record.source && e->record.state == SESSION_PREPARE && !e->after)
+		entry_send(e, json_pack("{s:s}", "type", "go"), -1);
+	cord_log(CORD_LOG_INFO, e->record.id, "worker %d is heard again", (int)e->worker);
+}
+
+void entry_adopt(struct entry *e, struct state_page *page)
+{
+	struct registry *reg = e->registry;
+	struct record *r = &e->record;
+	json_auto_t *about = state_page_about(page);
+
+	e->page = page;
+	record_adopt(r, page->session, page->secret, about);
+	r->state = (enum session_state)atomic_load(&page->state);
+	e->pid = (pid_t)json_integer_value(json_object_get(r->figures, "pid"));
+	e->pidfd = state_process_open(&page->keeper);
+	if (e->pidfd >= 0)
+		e->worker = atomic_load(&page->keeper.pid);
+	if (e->pidfd < 0 || loop_watch(reg->env.loop, e->pidfd, EPOLLIN, on_pidfd, e,
+				       &e->pid_watch) < 0) {
+		entry_worker_ended(e, -1);
+		return;
+	}
+	cord_log(CORD_LOG_NOTICE, r->id, "found in state %s, with worker %d",
+		 session_state_name(r->state), (int)e->worker);
 }
 
 int entry_send(struct entry *e, json_t *message, int fd)

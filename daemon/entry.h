@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "daemon/registry.h"
+#include "daemon/state.h"
 
 struct entry {
 	struct entry    *prev, *next;
@@ -14,13 +15,18 @@ struct entry {
 	pid_t            pid;          /* a source's task */
 	struct entry    *after;        /* the task's own arrival, which must end first; or NULL */
 	pid_t            worker;       /* 0: none (any more) */
+	int              pidfd;        /* of a worker that an earlier cord has started; -1 */
+	struct watch    *pid_watch;    /* on pidfd */
 	int              sock;         /* to the worker, non-blocking; -1 */
 	struct watch    *watch;        /* on sock */
+	struct state_page *page;       /* once looked at; see entry_page() */
 };
 
 struct registry {
 	struct registry_env env;
 	struct entry       *list;
+	int                 timer;     /* ticks while a worker is not heard */
+	struct watch       *timer_watch;
 };
 
 /* What the worker process is given; on the parent's stack, copied by fork. */
@@ -43,8 +49,26 @@ void entry_free(struct entry *e);
 int  entry_start(struct entry *e, const char *name, int *cord, int extra,
 		 int (*run)(const void *arg), const void *arg, struct cor_error *err);
 
-/* The worker has ended and was reaped; status: wait(2)'s. */
+/* The worker has ended; status: wait(2)'s, -1: not known. */
 void entry_worker_ended(struct entry *e, int status);
+
+/* The session's page in the state directory, or NULL: it has none (yet). */
+struct state_page *entry_page(struct entry *e);
+
+/* Takes over the session that the page is of, from an earlier cord: with its worker, or
+ * with how it ended. The page is e's from here. */
+void entry_adopt(struct entry *e, struct state_page *page);
+
+/* Its worker lives, but is not heard: as after a cord was killed, or when the worker's
+ * part that talks to cord was. It may answer on its socket in the state directory. */
+void entry_connect(struct entry *e);
+
+/* The session that brought pid here, while pages of it are still missing; or NULL. */
+struct entry *registry_arriving(struct registry *reg, pid_t pid);
+
+/* Looks after entries that are not heard, in a moment. */
+int  registry_timer_new(struct registry *reg);
+void registry_retry(struct registry *reg);
 
 /* Reads and acts on what the worker has sent so far. e lives on. */
 void entry_receive(struct entry *e);

@@ -2,7 +2,9 @@
 #include "daemon/fault.h"
 
 #ifdef COR_FAULT_POINTS
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,6 +22,23 @@ static void silence(int sock)
 	close(pair[1]);
 }
 
+/* Once: O_EXCL. */
+static void hold(const char *dir, const char *name)
+{
+	char reached[256], go[256];
+	int fd;
+
+	snprintf(reached, sizeof(reached), "%s/%s.reached", dir, name);
+	snprintf(go, sizeof(go), "%s/%s.go", dir, name);
+	fd = open(reached, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	dprintf(fd, "%d\n", (int)getpid());
+	close(fd);
+	for (int ms = 0; ms < 60000 && access(go, F_OK) < 0; ms += 2)
+		usleep(2000);
+}
+
 void fault_point(const char *name, struct cor_stream *control)
 {
 	const char *want = getenv("COR_FAULT");
@@ -27,7 +46,9 @@ void fault_point(const char *name, struct cor_stream *control)
 
 	if (!want || strncmp(want, name, n) != 0 || want[n] != ':')
 		return;
-	if (strcmp(want + n + 1, "kill") == 0)
+	if (strncmp(want + n + 1, "hold=", 5) == 0)
+		hold(want + n + 6, name);
+	else if (strcmp(want + n + 1, "kill") == 0)
 		kill(getpid(), SIGKILL);
 	else if (strcmp(want + n + 1, "stall") == 0)
 		sleep(60);

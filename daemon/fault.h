@@ -5,6 +5,11 @@
  *	COR_FAULT=commit-sent:stall      it sleeps for a minute
  *	COR_FAULT=commit-sent:cut        its control connection is cut
  *	COR_FAULT=commit:silence         the same, but the other side does not notice
+ *	COR_FAULT=commit:hold=DIR        it makes DIR/commit.reached and waits, for a minute
+ *	                                 at most, until DIR/commit.go is there; so that the
+ *	                                 test can do what it likes at that moment
+ *
+ * hold strikes once: who comes by later, and finds DIR/commit.reached, passes.
  */
 #pragma once
 

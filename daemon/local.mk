@@ -8,6 +8,7 @@ cord_session_sources = \
 	daemon/session_mechanisms.c daemon/session_mechanisms.h \
 	daemon/session_destination.c daemon/session_destination.h \
 	daemon/session_destination_paging.c \
+	daemon/session_destination_task.c \
 	daemon/session_source.c daemon/session_source.h \
 	daemon/session_source_paging.c
 
@@ -32,8 +33,11 @@ daemon_libcord_la_SOURCES = \
 	daemon/programs.c daemon/programs.h \
 	daemon/record.c daemon/record.h \
 	daemon/registry.c daemon/registry.h \
+	daemon/registry_adopt.c \
 	daemon/request.c daemon/request.h \
 	daemon/spawn.c daemon/spawn.h \
+	daemon/state.c daemon/state.h \
+	daemon/states.c daemon/states.h \
 	daemon/tasks.c daemon/tasks.h \
 	daemon/worker.h
 daemon_libcord_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS)

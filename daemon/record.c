@@ -8,35 +8,10 @@
 
 #include "libcor/base/cleanup.h"
 
-static const char *const state_names[] = {
-	[RECORD_PREPARE]  = "prepare",
-	[RECORD_FREEZE]   = "freeze",
-	[RECORD_COMMIT]   = "commit",
-	[RECORD_IN_DOUBT] = "in-doubt",
-	[RECORD_PAGING]   = "paging",
-	[RECORD_DRAINED]  = "drained",
-	[RECORD_RELEASED] = "released",
-	[RECORD_ABORTED]  = "aborted",
-	[RECORD_LOST]     = "lost",
-};
-
 /* Told in their own way, or (the secret) not at all. */
 static const char *const not_figures[] = {
 	"type", "state", "id", "secret", "role", "ok", "exit", "event",
 };
-
-const char *record_state_name(enum record_state s)
-{
-	return state_names[s];
-}
-
-int record_state_parse(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(state_names); i++)
-		if (!strcmp(name, state_names[i]))
-			return (int)i;
-	return -EINVAL;
-}
 
 void hex_encode(char *out, const uint8_t *bytes, unsigned n)
 {
@@ -108,7 +83,7 @@ static void merge(struct record *r, const json_t *message)
 			json_object_set(r->figures, key, value);
 }
 
-void record_set_text(struct record *r, const char *key, const char *text)
+json_t *record_text(const char *text)
 {
 	json_t *value = json_string(text);
 
@@ -122,7 +97,12 @@ void record_set_text(struct record *r, const char *key, const char *text)
 		plain[n] = 0;
 		value = json_string(plain);
 	}
-	json_object_set_new(r->figures, key, value);
+	return value;
+}
+
+void record_set_text(struct record *r, const char *key, const char *text)
+{
+	json_object_set_new(r->figures, key, record_text(text));
 }
 
 int record_session(struct record *r, const json_t *message)
@@ -146,11 +126,11 @@ int record_session(struct record *r, const json_t *message)
 int record_status(struct record *r, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "state"));
-	int state = name ? record_state_parse(name) : (int)r->state;
+	int state = name ? session_state_parse(name) : (int)r->state;
 
 	if (state < 0)
 		return state;
-	r->state = (enum record_state)state;
+	r->state = (enum session_state)state;
 	merge(r, message);
 	return 0;
 }
@@ -162,9 +142,9 @@ static void end(struct record *r, bool ok, int code)
 	r->exit = code;
 	r->takes_lanes = false;
 	if (ok)
-		r->state = RECORD_RELEASED;
+		r->state = SESSION_RELEASED;
 	else
-		r->state = code == 3 ? RECORD_LOST : RECORD_ABORTED;
+		r->state = code == 3 ? SESSION_LOST : SESSION_ABORTED;
 }
 
 int record_result(struct record *r, const json_t *message)
@@ -182,25 +162,37 @@ int record_result(struct record *r, const json_t *message)
 	return 0;
 }
 
-void record_worker_died(struct record *r, int status)
+void record_worker_died(struct record *r, int status, bool let_go)
 {
 	char why[96];
 
 	if (r->ended)
 		return;
-	if (!r->source && record_resumed(r) && WIFEXITED(status) && !WEXITSTATUS(status)) {
+	if (!r->source && record_resumed(r) && status != -1 && WIFEXITED(status) && !WEXITSTATUS(status)) {
 		end(r, true, 0);
 		return;
 	}
-	if (WIFSIGNALED(status))
+	if (status == -1)
+		snprintf(why, sizeof(why), "the worker ended unexpectedly");
+	else if (WIFSIGNALED(status))
 		snprintf(why, sizeof(why), "the worker ended unexpectedly, signal %d (%s)",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		snprintf(why, sizeof(why), "the worker ended unexpectedly, status %d",
 			 WEXITSTATUS(status));
 	record_set_text(r, "error", why);
-	r->died = true;
-	end(r, false, record_committed(r) ? 3 : 1);
+	r->died = let_go;
+	end(r, false, let_go && record_committed(r) ? 3 : 1);
+}
+
+void record_adopt(struct record *r, const uint8_t session[16], const uint8_t secret[32],
+		  const json_t *about)
+{
+	memcpy(r->session, session, sizeof(r->session));
+	memcpy(r->secret, secret, sizeof(r->secret));
+	hex_encode(r->id, session, sizeof(r->session));
+	r->takes_lanes = !r->source;
+	merge(r, about);
 }
 
 int record_outcome(const struct record *r)
@@ -216,20 +208,19 @@ int record_outcome(const struct record *r)
 
 bool record_committed(const struct record *r)
 {
-	return (r->state >= RECORD_COMMIT && r->state <= RECORD_RELEASED) ||
-	       r->state == RECORD_LOST;
+	return session_state_committed(r->state);
 }
 
 bool record_resumed(const struct record *r)
 {
-	return r->state >= RECORD_PAGING && r->state <= RECORD_RELEASED;
+	return session_state_resumed(r->state);
 }
 
 json_t *record_json(const struct record *r)
 {
 	json_t *o = json_pack("{s:s, s:s, s:s}", "id", r->id, "role",
 			      r->source ? "source" : "destination",
-			      "state", state_names[r->state]);
+			      "state", session_state_name(r->state));
 
 	if (!o)
 		return NULL;

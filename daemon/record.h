@@ -10,25 +10,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* In the order in which a good migration passes them; worker.h says what they mean. */
-enum record_state {
-	RECORD_PREPARE,
-	RECORD_FREEZE,
-	RECORD_COMMIT,
-	RECORD_IN_DOUBT,
-	RECORD_PAGING,
-	RECORD_DRAINED,
-	RECORD_RELEASED,
-	RECORD_ABORTED,
-	RECORD_LOST,
-};
+#include "daemon/states.h"
 
 struct record {
 	bool              source;       /* the task leaves here; else it arrives */
 	char              id[33];       /* "": an arrival that has not said yet */
 	uint8_t           session[16], secret[32];
 	bool              takes_lanes;  /* session and secret are set, and lanes are welcome */
-	enum record_state state;
+	enum session_state state;
 	bool              ended;        /* result: */
 	bool              ok;
 	int               exit;         /* 0, 1, 3 */
@@ -47,9 +36,16 @@ int  record_status(struct record *r, const json_t *message);
 int  record_result(struct record *r, const json_t *message);
 
 /* The worker ended without a result: a failed session, but for an arrival that
- * got so far and ended with status 0. status: wait(2)'s. */
-void record_worker_died(struct record *r, int status);
+ * got so far and ended with status 0. status: wait(2)'s, -1: not known. let_go: a thread
+ * of the task may have run on the destination; false: certainly none ever. */
+void record_worker_died(struct record *r, int status, bool let_go);
 
+/* A session of an earlier cord: what the state directory says about it (NULL: nothing). */
+void record_adopt(struct record *r, const uint8_t session[16], const uint8_t secret[32],
+		  const json_t *about);
+
+/* A JSON string of bytes that may be no UTF-8. */
+json_t *record_text(const char *text);
 void record_set_text(struct record *r, const char *key, const char *text);
 
 /* It runs on the destination (or did), and nothing brings it back. */
@@ -62,10 +58,6 @@ bool record_resumed(const struct record *r);
 
 /* A fresh object: id, role, state, the figures; ok and exit once ended. */
 json_t *record_json(const struct record *r);
-
-const char *record_state_name(enum record_state s);
-/* -EINVAL for a name that is none. */
-int  record_state_parse(const char *name);
 
 /* 2 × n lower-case digits and a NUL; hex_decode wants exactly that: -EINVAL. */
 void hex_encode(char *out, const uint8_t *bytes, unsigned n);

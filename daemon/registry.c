@@ -23,10 +23,16 @@
 int registry_new(struct registry **out, const struct registry_env *env)
 {
 	struct registry *reg = calloc(1, sizeof(*reg));
+	int r;
 
 	if (!reg)
 		return -ENOMEM;
 	reg->env = *env;
+	r = registry_timer_new(reg);
+	if (r < 0) {
+		free(reg);
+		return r;
+	}
 	*out = reg;
 	return 0;
 }
@@ -39,6 +45,8 @@ void registry_free(struct registry *reg)
 		return;
 	DL_FOREACH_SAFE(reg->list, e, next)
 		entry_free(e);
+	loop_unwatch(reg->env.loop, reg->timer_watch);
+	close(reg->timer);
 	free(reg);
 }
 
@@ -83,6 +91,10 @@ static void forget_oldest(struct registry *reg)
 			return;
 		if (!e->record.ended || e->worker > 0)
 			continue;
+		if (e->record.id[0])
+			state_remove(reg->env.state,
+				     e->record.source ? STATE_SOURCE : STATE_DESTINATION,
+				     e->record.session);
 		entry_free(e);
 		ended--;
 	}
@@ -98,8 +110,7 @@ static struct entry *migrating(struct registry *reg, pid_t pid)
 	return NULL;
 }
 
-/* The session that brought pid here, while pages of it are still missing. */
-static struct entry *arriving(struct registry *reg, pid_t pid)
+struct entry *registry_arriving(struct registry *reg, pid_t pid)
 {
 	struct entry *e;
 
@@ -160,9 +171,11 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	memcpy(a->secret, r->secret, sizeof(a->secret));
 	a->pid = what->pid;
 	snprintf(a->dest, sizeof(a->dest), "%s", what->dest);
+	snprintf(a->peer, sizeof(a->peer), "%s", what->shown);
 	a->prefetch = what->prefetch;
 	a->without = what->without;
 	a->hooks = what->hooks;
+	a->epoch = what->epoch;
 	a->wait_for_go = e->after != NULL;
 	snprintf(a->transport, sizeof(a->transport), "%s", what->transport);
 	a->config = e->registry->env.config;
@@ -186,7 +199,7 @@ int registry_start_source(struct registry *reg, const struct registry_source *wh
 	if (r < 0)
 		return cor_fail_code(err, r, "the session of task %d", (int)what->pid);
 	e->pid = what->pid;
-	e->after = arriving(reg, what->pid);
+	e->after = registry_arriving(reg, what->pid);
 	if (e->after)
 		entry_send(e->after, json_pack("{s:s}", "type", "prefetch"), -1);
 	json_object_set_new(e->record.figures, "pid", json_integer(what->pid));
@@ -292,9 +305,9 @@ int registry_rejoin_check(struct registry *reg, const struct cor_preamble *p, st
 			/* the worker's last words may not have been read yet */
 			entry_receive(e);
 			code = record_outcome(r);
-			/* it is ending, and cannot be told any more */
+			/* it is not heard just now, or is ending */
 			if (code == 0 && e->sock < 0)
-				code = -ENOENT;
+				code = -EBUSY;
 			*out = e;
 			return code;
 		}

@@ -17,6 +17,7 @@ struct registry_env {
 	struct loop              *loop;
 	const struct worker_ops  *workers;
 	const struct cord_config *config;
+	int state;                /* the state directory, borrowed */
 	/* A record changed. After it ended it may be forgotten any time. */
 	void (*changed)(void *arg, struct entry *e);
 	/* A task arrived; report is the callee's. */
@@ -26,6 +27,10 @@ struct registry_env {
 
 /* *env is copied; what it points to is borrowed. */
 int  registry_new(struct registry **out, const struct registry_env *env);
+/* Takes over the sessions that an earlier cord has left in the state directory: those
+ * that go on with their workers, and how the others ended. Before anything else. */
+int  registry_adopt(struct registry *reg);
+
 /* The workers that are left live on. NULL allowed. */
 void registry_free(struct registry *reg);
 
@@ -37,6 +42,7 @@ struct registry_source {
 	bool        prefetch;
 	cor_mechanism_set without;
 	uint64_t    hooks;        /* see programs.h; 0: none */
+	uint64_t    epoch;        /* of this hand-over */
 };
 
 /* Starts a source worker. -EALREADY: the task is migrating; -EBUSY: too many
@@ -58,7 +64,7 @@ int registry_lane_check(struct registry *reg, const struct cor_preamble *p, stru
 int registry_lane_give(struct entry *e, const struct cor_preamble *p, int fd);
 
 /* The session that a source wants to join again. check: 0 and the living entry;
- * -ENOENT, -EPERM, or how it ended (record_outcome()). registry_lane_give() then
+ * -ENOENT, -EPERM, -EBUSY (not now), or how it ended (record_outcome()). registry_lane_give() then
  * hands the new control connection over. */
 int registry_rejoin_check(struct registry *reg, const struct cor_preamble *p, struct entry **out);
 

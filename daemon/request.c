@@ -72,6 +72,15 @@ static int parse_id(struct request *q, const json_t *o, struct cor_error *err)
 	return 0;
 }
 
+static int parse_one_id(struct request *q, const json_t *o, struct cor_error *err)
+{
+	int r = parse_id(q, o, err);
+
+	if (r == 0 && !q->id[0])
+		return cor_fail(err, -EINVAL, "\"id\" is missing: which session?");
+	return r;
+}
+
 /* The PID is only told for the log: the socket knows the real one. */
 static int parse_register(struct request *q, const json_t *o, struct cor_error *err)
 {
@@ -100,10 +109,12 @@ static int parse_object(struct request *q, const json_t *o, struct cor_error *er
 	}
 	if (!strcmp(command, "cancel")) {
 		q->command = REQUEST_CANCEL;
-		r = parse_id(q, o, err);
-		if (r == 0 && !q->id[0])
-			return cor_fail(err, -EINVAL, "\"id\" is missing: which session?");
-		return r;
+		return parse_one_id(q, o, err);
+	}
+	if (!strcmp(command, "wait")) {
+		q->command = REQUEST_WAIT;
+		r = parse_one_id(q, o, err);
+		return r < 0 ? r : parse_wait(q, o, err);
 	}
 	if (!strcmp(command, "register")) {
 		q->command = REQUEST_REGISTER;

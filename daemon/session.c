@@ -1,35 +1,16 @@
-/* The states of a session, and what its worker tells cord. */
+/* What a session's worker tells cord, and hears from it. */
 #include "daemon/session.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-
-#define TO(s) (1u << SESSION_##s)
-
-static const struct {
-	const char *name;
-	unsigned    next;       /* bits of the states that may follow */
-} states[SESSION_STATES] = {
-	[SESSION_PREPARE]  = { "prepare",  TO(FREEZE) | TO(ABORTED) },
-	/* back to PREPARE: a child or a new thread made the frozen task differ
-	 * from its skeleton; it is thawed and the attempt repeated */
-	[SESSION_FREEZE]   = { "freeze",   TO(COMMIT) | TO(PREPARE) | TO(ABORTED) },
-	[SESSION_COMMIT]   = { "commit",   TO(PAGING) | TO(IN_DOUBT) | TO(LOST) },
-	/* the source alone: no RESUMED came. It asks until it is told; ABORTED only
-	 * where the destination says that it has given up without having seen COMMIT */
-	[SESSION_IN_DOUBT] = { "in-doubt", TO(PAGING) | TO(ABORTED) | TO(LOST) },
-	[SESSION_PAGING]   = { "paging",   TO(DRAINED) | TO(LOST) },
-	[SESSION_DRAINED]  = { "drained",  TO(RELEASED) },
-	[SESSION_RELEASED] = { "released", 0 },
-	[SESSION_ABORTED]  = { "aborted",  0 },
-	[SESSION_LOST]     = { "lost",     0 },
-};
 
 void session_hurry(bool on)
 {
@@ -40,6 +21,8 @@ int session_begin(struct session *s, int cord, struct cor_error *err)
 {
 	s->state = SESSION_PREPARE;
 	s->cord = cord;
+	s->listen = -1;
+	s->page = NULL;
 	s->figures = json_object();
 	return s->figures ? 0 : cor_fail(err, -ENOMEM, "out of memory");
 }
@@ -48,32 +31,60 @@ void session_end(struct session *s)
 {
 	json_decref(s->figures);
 	s->figures = NULL;
+	cor_closep(&s->listen);
+	s->listen = -1;
+	state_page_unmap(s->page);
+	s->page = NULL;
 }
 
-const char *session_state_name(enum session_state state)
+int session_keep(struct session *s, const char *state_dir, enum state_kind kind,
+		 const uint8_t session[16], const uint8_t secret[32], json_t *about,
+		 struct cor_error *err)
 {
-	return states[state].name;
+	_cleanup_close_ int dir = state_open(state_dir, err);
+	int r = dir < 0 ? dir : state_page_new(dir, kind, session, secret, &s->page, NULL, err);
+
+	if (r == 0) {
+		state_process_set(&s->page->keeper, getpid());
+		state_page_tell(s->page, json_incref(about));
+		atomic_store(&s->page->state, s->state);
+		s->listen = state_listen(dir, kind, session, err);
+		r = COR_MIN(s->listen, 0);
+	}
+	json_decref(about);
+	return r;
 }
 
 int session_move(struct session *s, enum session_state to, struct cor_error *err)
 {
-	if (!(states[s->state].next & (1u << to)))
+	if (!session_state_may(s->state, to))
 		return cor_fail(err, -EPROTO, "a session cannot go from %s to %s",
-				states[s->state].name, states[to].name);
+				session_state_name(s->state), session_state_name(to));
 	s->state = to;
+	if (s->page)
+		atomic_store(&s->page->state, to);
 	return 0;
 }
 
 bool session_committed(const struct session *s)
 {
-	switch (s->state) {
-	case SESSION_PREPARE:
-	case SESSION_FREEZE:
-	case SESSION_ABORTED:
-		return false;
-	default:
-		return true;
-	}
+	return session_state_committed(s->state);
+}
+
+/* Another cord is there: it is told how things are. */
+static void meet_cord(struct session *s)
+{
+	if (s->listen < 0)
+		return;
+	s->cord = accept4(s->listen, NULL, NULL, SOCK_CLOEXEC);
+	if (s->cord >= 0)
+		session_report(s);
+}
+
+static void lose_cord(struct session *s)
+{
+	cor_closep(&s->cord);
+	s->cord = -1;
 }
 
 void session_tell(struct session *s, json_t *message, int fd)
@@ -81,27 +92,42 @@ void session_tell(struct session *s, json_t *message, int fd)
 	_cleanup_free_ char *text = json_dumps(message, JSON_COMPACT);
 
 	json_decref(message);
-	if (!text || s->cord < 0)
+	if (!text)
 		return;
-	if (cor_send_fds(s->cord, text, strlen(text), &fd, fd >= 0 ? 1 : 0) < 0)
-		s->cord = -1;
+	/* the second cord may have been started anew */
+	for (int tries = 0; tries < 2; tries++) {
+		if (s->cord < 0)
+			meet_cord(s);
+		if (s->cord < 0 ||
+		    cor_send_fds(s->cord, text, strlen(text), &fd, fd >= 0 ? 1 : 0) == 0)
+			return;
+		lose_cord(s);
+	}
+}
+
+int session_fd(const struct session *s)
+{
+	return s->cord >= 0 ? s->cord : s->listen;
 }
 
 int session_hear(struct session *s, json_t **message, int *fd)
 {
-	struct pollfd p = { .fd = s->cord, .events = POLLIN };
+	struct pollfd p = { .events = POLLIN };
 	unsigned nfds = 1;
 	char buf[65536];
 	ssize_t n;
 
 	*fd = -1;
 	if (s->cord < 0)
+		meet_cord(s);
+	if (s->cord < 0)
 		return -ENOTCONN;
+	p.fd = s->cord;
 	if (poll(&p, 1, 0) <= 0)
 		return 0;
 	n = cor_recv_fds(s->cord, buf, sizeof(buf), fd, &nfds);
 	if (n <= 0) {
-		s->cord = -1;
+		lose_cord(s);
 		return n < 0 ? (int)n : -ENOTCONN;
 	}
 	*message = json_loadb(buf, (size_t)n, 0, NULL);
@@ -113,16 +139,13 @@ int session_hear(struct session *s, json_t **message, int *fd)
 	return 1;
 }
 
-static void send_with_figures(struct session *s, json_t *message)
-{
-	json_object_update_missing(message, s->figures);
-	session_tell(s, message, -1);
-}
-
 void session_report(struct session *s)
 {
-	send_with_figures(s, json_pack("{s:s, s:s}", "type", "status",
-				       "state", session_state_name(s->state)));
+	json_t *m = json_pack("{s:s, s:s}", "type", "status",
+			      "state", session_state_name(s->state));
+
+	json_object_update_missing(m, s->figures);
+	session_tell(s, m, -1);
 }
 
 void session_result(struct session *s, int exit_code, const struct cor_error *why)
@@ -132,7 +155,10 @@ void session_result(struct session *s, int exit_code, const struct cor_error *wh
 
 	if (why)
 		json_object_set_new(m, "error", json_string(why->text));
-	send_with_figures(s, m);
+	json_object_update_missing(m, s->figures);
+	if (s->page)
+		state_page_end(s->page, json_incref(m));
+	session_tell(s, m, -1);
 }
 
 static void set_count(json_t *o, const char *key, uint64_t v)

@@ -12,6 +12,7 @@
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
+#include "daemon/record.h"
 #include "daemon/session_destination.h"
 #include "daemon/session_mechanisms.h"
 #include "libcor/base/cleanup.h"
@@ -74,12 +75,6 @@ void destination_hear_cord(struct destination *d)
 
 /* ---- prepare ---------------------------------------------------------------------- */
 
-static void hex(char *out, const uint8_t *in, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		sprintf(out + 2 * i, "%02x", in[i]);
-}
-
 static int hello(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Hello reply = COR__CONTROL__HELLO__INIT, *h;
@@ -99,14 +94,22 @@ static int hello(struct destination *d, struct cor_error *err)
 	if (r == 0 && (h->session.len != 16 || h->secret.len != 32))
 		r = cor_fail(err, -EPROTO, "the source's hello lacks a session or a secret");
 	if (r == 0) {
-		hex(id, h->session.data, 16);
-		hex(secret, h->secret.data, 32);
+		hex_encode(id, h->session.data, 16);
+		hex_encode(secret, h->secret.data, 32);
+		r = session_keep(&d->session, d->args->config->state_dir, STATE_DESTINATION,
+				 h->session.data, h->secret.data,
+				 json_pack("{s:i, s:o, s:s, s:o}", "pid", h->pid, "comm",
+					   record_text(h->comm), "peer", d->args->peer,
+					   "source", record_text(h->host)), err);
+	}
+	if (r == 0) {
 		session_tell(&d->session,
-			     json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s}", "type", "session",
+			     json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:s}", "type", "session",
 				       "id", id, "secret", secret, "role", "destination",
-				       "pid", h->pid, "comm", h->comm, "peer", d->args->peer), -1);
-		json_object_set_new(d->session.figures, "comm", json_string(h->comm));
-		json_object_set_new(d->session.figures, "source", json_string(h->host));
+				       "pid", h->pid, "comm", record_text(h->comm),
+				       "peer", d->args->peer), -1);
+		json_object_set_new(d->session.figures, "comm", record_text(h->comm));
+		json_object_set_new(d->session.figures, "source", record_text(h->host));
 	}
 	cor__control__hello__free_unpacked(h, NULL);
 	if (r < 0)
@@ -220,11 +223,10 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 	/* room for descriptors that the task opens before the freeze */
 	d->stub_keep_from = COR_MAX(cor_files_max_fd(d->files) + 1, 0) + 512;
 	plan.max_fd = d->stub_keep_from;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
-		return cor_fail_errno(err, "socketpair");
-	plan.report = report[1];
-	r = cor_rebuild_begin(&d->rebuild, &plan, err);
-	close(report[1]);
+	r = destination_task_begin(d, &plan, report, err);
+	if (r == 0)
+		r = cor_rebuild_begin(&d->rebuild, &plan, err);
+	cor_closep(&report[1]);
 	cor_closep(&d->report);
 	d->report = report[0];
 	return r;
@@ -266,11 +268,11 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 	uint64_t until = cor_now_ns() + 10000000000ull;
 
 	while (!d->demand || !d->bulk) {
-		struct pollfd p = { .fd = d->session.cord, .events = POLLIN };
+		struct pollfd p = { .fd = session_fd(&d->session), .events = POLLIN };
 
 		if (cor_now_ns() > until)
 			return cor_fail(err, -ETIMEDOUT, "the source's lanes did not come");
-		if (d->session.cord < 0)
+		if (session_fd(&d->session) < 0)
 			return cor_fail(err, -ENOTCONN, "cord ended while lanes were due");
 		if (poll(&p, 1, 1000) > 0)
 			destination_hear_cord(d);
@@ -412,6 +414,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 		return -EPROTO;
 	d->prefetch = p->prefetch;
 	d->hooks = p->hooks;
+	d->epoch = p->epoch;
+	atomic_store(&d->session.page->epoch, d->epoch);
 	r = unpack_task(d, &p->task, &p->files, err);
 	cor__control__prepare__free_unpacked(p, NULL);
 	if (r == 0)
@@ -437,7 +441,9 @@ static int prepare(struct destination *d, struct cor_error *err)
 	cor_pager_spin(d->pager, d->args->config->paging.spin_us);
 	cor_pager_check(d->pager, d->check);
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
-	return control_send(d->control, CONTROL_PREPARED, &reply.base, err);
+	r = control_send(d->control, CONTROL_PREPARED, &reply.base, err);
+	FAULT_POINT("prepared-sent", d->control);
+	return r;
 }
 
 /* ---- rebuild ---------------------------------------------------------------------------- */
@@ -476,7 +482,7 @@ static int await_commit(struct destination *d, struct cor_error *err)
 {
 	struct pollfd p[] = {
 		{ .fd = d->control->in_fd, .events = POLLIN },
-		{ .fd = d->session.cord, .events = POLLIN },
+		{ .fd = session_fd(&d->session), .events = POLLIN },
 	};
 	struct control_message m;
 	Cor__Control__Commit *c;
@@ -484,7 +490,7 @@ static int await_commit(struct destination *d, struct cor_error *err)
 
 	control_spin(d->control);
 	while (!p[0].revents && !cor_stream_pending(d->control)) {
-		p[1].fd = d->session.cord;
+		p[1].fd = session_fd(&d->session);
 		r = poll(p, ARRAY_SIZE(p), ANSWER_TIMEOUT_MS);
 		if (r == 0)
 			return cor_fail(err, -ETIMEDOUT, "the source did not commit in time");
@@ -502,9 +508,12 @@ static int await_commit(struct destination *d, struct cor_error *err)
 	control_message_done(&m);
 	if (!c)
 		return -EPROTO;
-	d->epoch = c->epoch;
+	if (c->epoch != d->epoch)
+		r = cor_fail(err, -ESTALE, "the source commits hand-over %llu of the task, but "
+			     "has prepared %llu", (unsigned long long)c->epoch,
+			     (unsigned long long)d->epoch);
 	cor__control__commit__free_unpacked(c, NULL);
-	return 0;
+	return r;
 }
 
 static int take_over(struct destination *d, struct cor_error *err)
@@ -524,6 +533,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	if (r < 0)
 		return r;
 	session_move(&d->session, SESSION_FREEZE, NULL);
+	FAULT_POINT("image-heard", d->control);
 	from = cor_now_ns();
 	i = control_unpack(&m, &cor__control__image__descriptor, err);
 	control_message_done(&m);
@@ -535,6 +545,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 		r = cor_files_permitted(d->files, &d->mechanisms, err);
 	if (r == 0)
 		r = rebuild(d, err);
+	FAULT_POINT("rebuilt", d->control);
 	ready.built_ahead = d->ahead;
 	ready.rebuild_us = (cor_now_ns() - from) / 1000;
 	if (r == 0)
@@ -545,22 +556,19 @@ static int take_over(struct destination *d, struct cor_error *err)
 	if (r < 0)
 		return r;
 	session_move(&d->session, SESSION_COMMIT, NULL);
-	r = cor_rebuild_resume(d->rebuild, err);
+	FAULT_POINT("commit-heard", d->control);
+	r = cor_rebuild_resume(d->rebuild, &d->session.page->let_go, err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("let-go", d->control);
 	d->pid = resumed.pid = cor_rebuild_pid(d->rebuild);
 	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
 	session_hurry(false);
 	cor_pager_prefetch(d->pager, d->prefetch);
 	session_move(&d->session, SESSION_PAGING, NULL);
 	json_object_set_new(d->session.figures, "destination_pid", json_integer(resumed.pid));
-	session_tell(&d->session, json_pack("{s:s, s:I, s:i, s:i, s:s, s:s}", "type", "arrived",
-					    "hooks", (json_int_t)d->hooks, "pid", resumed.pid,
-					    "supervisor", cor_rebuild_supervisor(d->rebuild),
-					    "comm", d->image->threads[0]->comm,
-					    "from", d->args->peer), d->report);
-	cor_closep(&d->report);
-	d->report = -1;
+	destination_task_arrived(d);
+	FAULT_POINT("resumed-sent", d->control);
 	session_report(&d->session);
 	return 0;
 }
@@ -584,11 +592,11 @@ static int receive_task(struct destination *d, struct cor_error *err)
 	return r;
 }
 
-/* Before the commit: the stub goes, the source thaws. Behind it the task cannot
- * go on without its pages: it is killed rather than shown zeros. */
+/* Before the task was let go: the stub goes, the source thaws. Behind that the task
+ * cannot go on without its pages: it is killed rather than shown zeros. */
 static int fail(struct destination *d, struct cor_error *err)
 {
-	bool lost = session_committed(&d->session);
+	bool lost = session_committed(&d->session) && atomic_load(&d->session.page->let_go);
 
 	if (d->control)
 		control_send_abort(d->control, err);
@@ -606,7 +614,8 @@ static int fail(struct destination *d, struct cor_error *err)
 int session_destination_run(const struct worker_destination_args *a)
 {
 	struct cor_error err = COR_ERROR_INIT;
-	struct destination d = { .args = a, .report = -1 };
+	struct destination d = { .args = a, .report = -1, .task_listen = -1,
+				 .task_record = -1 };
 	int status = 0;
 
 	cor_mechanisms_init(&d.mechanisms, a->config->mechanisms_off, 0);
@@ -630,7 +639,7 @@ int session_destination_run(const struct worker_destination_args *a)
 	cor_stream_close(d.control);
 	cor_stream_close(d.demand);
 	cor_stream_close(d.bulk);
-	cor_closep(&d.report);
+	destination_task_end(&d);
 	cor_close(d.ctx);
 	session_end(&d.session);
 	return status;

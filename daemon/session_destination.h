@@ -1,6 +1,6 @@
 /* The destination's side of a migration, as its files share it:
  * session_destination.c goes on until the task runs, session_destination_paging.c
- * from there. */
+ * from there; session_destination_task.c is what outlives both. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,6 +26,8 @@ struct destination {
 	struct cor_stream *control;     /* NULL: lost */
 	struct cor_stream *demand, *bulk; /* lanes before the pager has them */
 	int report;                     /* the supervisor's exit report, on its way to cord */
+	int task_listen, task_record;   /* what it gets besides; see session_destination_task.c */
+	struct state_page *task_page;   /* the task's; NULL: not yet */
 	bool prefetch;
 	bool check;                     /* pages are checked as they come */
 	bool paging;                    /* lanes that come are replacements */
@@ -43,7 +45,7 @@ struct destination {
 	bool time_ns;
 	struct cor_rebuild *rebuild;
 	struct cor_pager *pager;
-	uint64_t epoch;                 /* COMMIT's */
+	uint64_t epoch;                 /* COMMIT's, as told by PREPARE */
 	pid_t pid;                      /* the resumed task */
 	bool task_ended;                /* before its last page came */
 	bool superseded;                /* the source connected anew before COMMIT */
@@ -56,6 +58,15 @@ struct destination {
 
 /* Takes the control connection that replaces one that the source has lost. */
 void destination_rejoin(struct destination *d, struct cor_stream *control);
+
+/* Before a supervisor is started: report, listen and record of its plan. report[1] is the
+ * plan's, report[0] the caller's. */
+int destination_task_begin(struct destination *d, struct cor_rebuild_plan *plan,
+			   int report[2], struct cor_error *err);
+/* The task runs: cord is told, and the state directory. */
+void destination_task_arrived(struct destination *d);
+/* The session has ended; a task that has not arrived leaves nothing. */
+void destination_task_end(struct destination *d);
 
 /* Acts on what cord has said so far. */
 void destination_hear_cord(struct destination *d);

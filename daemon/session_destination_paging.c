@@ -14,6 +14,8 @@
 
 #define PROGRESS_MS        100
 #define REJOIN_TIMEOUT_MS 5000
+/* Lanes that end with the drain are no loss. */
+#define SETTLE_NS (500 * UINT64_C(1000000))
 
 static void fill_progress(struct destination *d, Cor__Control__Progress *p)
 {
@@ -67,6 +69,15 @@ static int hear_source(struct destination *d, struct cor_error *err)
 	return r;
 }
 
+/* What cor status shows: does a lane lead to the source? */
+static void show_reach(struct destination *d, enum session_state now)
+{
+	if (d->session.state == now)
+		return;
+	session_move(&d->session, now, NULL);
+	session_report(&d->session);
+}
+
 /* Faults wait while there is no source, but maybe not for ever. */
 static int check_reach(struct destination *d, struct cor_error *err)
 {
@@ -76,10 +87,13 @@ static int check_reach(struct destination *d, struct cor_error *err)
 
 	if (cor_pager_lanes(d->pager, COR_CONN_DEMAND) || cor_pager_lanes(d->pager, COR_CONN_BULK)) {
 		d->alone_since_ns = 0;
+		show_reach(d, SESSION_PAGING);
 		return 0;
 	}
 	if (!d->alone_since_ns)
 		d->alone_since_ns = now;
+	if (now - d->alone_since_ns > SETTLE_NS)
+		show_reach(d, SESSION_DETACHED);
 	if (!limit || now - d->alone_since_ns < limit * UINT64_C(1000000000))
 		return 0;
 	cor_pager_stats(d->pager, &st);
@@ -95,7 +109,7 @@ int destination_page(struct destination *d, struct cor_error *err)
 	for (;;) {
 		struct pollfd p[] = {
 			{ .fd = cor_pager_event_fd(d->pager), .events = POLLIN },
-			{ .fd = d->session.cord, .events = POLLIN },
+			{ .fd = session_fd(&d->session), .events = POLLIN },
 			{ .fd = d->control ? d->control->in_fd : -1, .events = POLLIN },
 		};
 		bool more = d->control && cor_stream_pending(d->control);
@@ -189,10 +203,10 @@ static void await_released(struct destination *d)
 	uint64_t until = cor_now_ns() + (uint64_t)ANSWER_TIMEOUT_MS * 1000000;
 	bool released = false;
 
-	while (!released && cor_now_ns() < until && (d->control || d->session.cord >= 0)) {
+	while (!released && cor_now_ns() < until && (d->control || session_fd(&d->session) >= 0)) {
 		struct pollfd p[] = {
 			{ .fd = d->control ? d->control->in_fd : -1, .events = POLLIN },
-			{ .fd = d->session.cord, .events = POLLIN },
+			{ .fd = session_fd(&d->session), .events = POLLIN },
 		};
 		bool more = d->control && cor_stream_pending(d->control);
 		struct control_message m;
@@ -230,8 +244,10 @@ int destination_release(struct destination *d, struct cor_error *err)
 	d->pager = NULL;
 	r = cor_rebuild_release(d->rebuild, err);
 	d->rebuild = NULL;
+	FAULT_POINT("finished", d->control);
 	if (d->control)
 		tell_drained(d);
+	FAULT_POINT("told", d->control);
 	await_released(d);
 	session_move(&d->session, SESSION_RELEASED, NULL);
 	return r;

@@ -14,6 +14,7 @@
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
+#include "daemon/record.h"
 #include "daemon/session_clock.h"
 #include "daemon/session_mechanisms.h"
 #include "daemon/session_source.h"
@@ -56,9 +57,9 @@ static int await_go(struct source *s, struct cor_error *err)
 	bool go = !s->args->wait_for_go;
 
 	while (!go) {
-		struct pollfd p = { .fd = s->session.cord, .events = POLLIN };
+		struct pollfd p = { .fd = session_fd(&s->session), .events = POLLIN };
 
-		if (s->session.cord < 0)
+		if (session_fd(&s->session) < 0)
 			return cor_fail(err, -ENOTCONN, "cord ended while the task was arriving");
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
@@ -218,6 +219,7 @@ static int send_packed(struct source *s, enum control_type type, const Cor__Task
 		p.task = (ProtobufCBinaryData){ ntask, task };
 		p.files = (ProtobufCBinaryData){ nfiles, files };
 		p.prefetch = s->args->prefetch;
+		p.epoch = s->args->epoch;
 		p.hooks = s->have_hooks ? s->hooks.addr : 0;
 		return control_send(s->control, type, &p.base, err);
 	}
@@ -350,7 +352,7 @@ static int prepare(struct source *s, struct cor_error *err)
 		return r;
 	if (s->skeleton->n_threads)
 		json_object_set_new(s->session.figures, "comm",
-				    json_string(s->skeleton->threads[0]->comm));
+				    record_text(s->skeleton->threads[0]->comm));
 	session_report(&s->session);
 	r = source_connect(s, COR_CONN_CONTROL, NULL, NULL, CONNECT_TIMEOUT_MS, &s->control, err);
 	if (r == 0)
@@ -362,10 +364,12 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = note_descriptor_objects(s, s->skeleton, err);
 	if (r == 0)
 		r = ask_prepare(s, err);
+	FAULT_POINT("prepared", s->control);
 	if (r == 0)
 		r = connect_lane(s, COR_CONN_DEMAND, &s->demand, err);
 	if (r == 0)
 		r = connect_lane(s, COR_CONN_BULK, &s->bulk, err);
+	FAULT_POINT("lanes", s->control);
 	/* shared memory may still come and go: then it begins in the freeze */
 	if (r == 0 && !s->skeleton->memory->n_objects)
 		r = start_server(s, s->skeleton, err);
@@ -385,6 +389,7 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	session_hurry(true);
 	s->freeze_from_ns = cor_now_ns();
 	r = cor_tracee_stop(s->tracee, FREEZE_TIMEOUT_MS, err);
+	FAULT_POINT("frozen", s->control);
 	if (r == 0 && s->have_hooks)
 		cor_hooks_arriving(&s->hooks, NULL);
 	if (r == 0)
@@ -503,6 +508,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 	int r;
 
 	s->captured_ns = cor_now_ns();
+	FAULT_POINT("captured", s->control);
 	r = park(s, err);
 	if (r == 0)
 		r = check_server(s, err);
@@ -513,6 +519,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 		r = control_expect_soon(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "%s", s->args->dest);
+	FAULT_POINT("ready", s->control);
 	note_ready(s, &m);
 	control_message_done(&m);
 	s->ready_ns = cor_now_ns();
@@ -564,6 +571,19 @@ static int fail(struct source *s, struct cor_error *err)
 	return 3;
 }
 
+static int keep(struct source *s, struct cor_error *err)
+{
+	const struct worker_source_args *a = s->args;
+
+	int r = session_keep(&s->session, a->config->state_dir, STATE_SOURCE, a->session, a->secret,
+			     json_pack("{s:i, s:s, s:s}", "pid", a->pid, "peer", a->peer,
+				       "dest", a->dest), err);
+
+	if (r == 0)
+		atomic_store(&s->session.page->epoch, a->epoch);
+	return r;
+}
+
 int session_source_run(const struct worker_source_args *a)
 {
 	struct cor_error err = COR_ERROR_INIT;
@@ -580,7 +600,7 @@ int session_source_run(const struct worker_source_args *a)
 	json_object_set_new(s.session.figures, "pid", json_integer(a->pid));
 	json_object_set_new(s.session.figures, "transport", json_string("tcp"));
 	session_report(&s.session);
-	if (migrate(&s, &err) < 0)
+	if (keep(&s, &err) < 0 || migrate(&s, &err) < 0)
 		status = fail(&s, &err);
 	else
 		session_result(&s.session, 0, NULL);

@@ -23,7 +23,6 @@
 #define SETTLE_NS        (SETTLE_MS * UINT64_C(1000000))
 #define AGAIN_TIMEOUT_MS 2000   /* connecting anew, which is tried often */
 #define ANSWER_AGAIN_MS  5000
-#define EPOCH            1
 
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
 		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
@@ -60,7 +59,7 @@ static int exchange_resume(struct source *s, struct cor_stream *c, int *pid,
 	struct control_message m;
 	int r;
 
-	ask.epoch = EPOCH;
+	ask.epoch = s->args->epoch;
 	ask.state = (char *)session_state_name(s->session.state);
 	r = control_send(c, CONTROL_RESUME, &ask.base, err);
 	if (r == 0)
@@ -71,7 +70,7 @@ static int exchange_resume(struct source *s, struct cor_stream *c, int *pid,
 	control_message_done(&m);
 	if (!answer)
 		return -EPROTO;
-	r = answer->epoch == EPOCH ? 0 : cor_fail(err, -ESTALE, "the destination is at another epoch");
+	r = answer->epoch == s->args->epoch ? 0 : cor_fail(err, -ESTALE, "the destination is at another epoch");
 	*pid = answer->pid;
 	cor__control__resume__free_unpacked(answer, NULL);
 	return r;
@@ -103,13 +102,13 @@ static int join_again(struct source *s, int *pid, struct cor_error *err)
 /* Until the next attempt; cord may cancel meanwhile, which is too late. */
 static void pause_attempts(struct source *s)
 {
-	struct pollfd p = { .fd = s->session.cord, .events = POLLIN };
+	struct pollfd p = { .fd = session_fd(&s->session), .events = POLLIN };
 
 	s->mend_ns = cor_now_ns() + RECONNECT_NS;
 	while (cor_now_ns() < s->mend_ns)
 		if (poll(&p, 1, (int)((s->mend_ns - cor_now_ns()) / 1000000 + 1)) > 0) {
 			source_cancelled(s, NULL);
-			p.fd = s->session.cord;
+			p.fd = session_fd(&s->session);
 		}
 }
 
@@ -183,7 +182,7 @@ int source_commit(struct source *s, struct cor_error *err)
 
 	/* the point of no return: from here on this side never thaws by itself */
 	session_move(&s->session, SESSION_COMMIT, NULL);
-	c.epoch = EPOCH;
+	c.epoch = s->args->epoch;
 	FAULT_POINT("commit", s->control);
 	r = control_send(s->control, CONTROL_COMMIT, &c.base, err);
 	FAULT_POINT("commit-sent", s->control);
@@ -193,6 +192,7 @@ int source_commit(struct source *s, struct cor_error *err)
 		r = ask_until_known(s, &pid, err);
 	if (r < 0)
 		return r;
+	FAULT_POINT("resumed", s->control);
 	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
 	session_hurry(false);
 	s->parked = false;
@@ -222,6 +222,17 @@ static bool whole(struct source *s)
 
 	cor_page_server_stats(s->server, &st);
 	return s->control && st.lanes_demand && st.lanes_bulk;
+}
+
+/* What cor status shows: are all connections there? */
+static void show_reach(struct source *s)
+{
+	enum session_state now = whole(s) ? SESSION_PAGING : SESSION_DETACHED;
+
+	if (s->session.state == now)
+		return;
+	session_move(&s->session, now, NULL);
+	session_report(&s->session);
 }
 
 /* Replaces what was lost, the lanes first: faults wait for them. What fails is tried
@@ -305,7 +316,7 @@ int source_page(struct source *s, struct cor_error *err)
 	while (r == 0 && !s->moved) {
 		struct pollfd p[] = {
 			{ .fd = s->control ? s->control->in_fd : -1, .events = POLLIN },
-			{ .fd = s->session.cord, .events = POLLIN },
+			{ .fd = session_fd(&s->session), .events = POLLIN },
 			{ .fd = cor_page_server_event_fd(s->server), .events = POLLIN },
 		};
 		bool more = s->control && cor_stream_pending(s->control);
@@ -323,6 +334,10 @@ int source_page(struct source *s, struct cor_error *err)
 			r = hear_destination(s, err);
 		if (r == 0 && !s->moved && !whole(s) && cor_now_ns() >= s->mend_ns)
 			r = mend(s, err);
+		else if (!whole(s))
+			continue;       /* perhaps it is drained, and about to say so */
+		if (r == 0 && !s->moved)
+			show_reach(s);
 	}
 	return r;
 }
@@ -347,6 +362,7 @@ static void remove_moved_objects(struct source *s)
 
 void source_release(struct source *s)
 {
+	FAULT_POINT("moved", s->control);
 	remove_moved_objects(s);
 	session_move(&s->session, SESSION_DRAINED, NULL);
 	session_report(&s->session);
@@ -355,6 +371,7 @@ void source_release(struct source *s)
 	cor_tracee_kill(s->tracee);
 	s->tracee = NULL;
 	session_move(&s->session, SESSION_RELEASED, NULL);
+	FAULT_POINT("released", s->control);
 	if (s->control)
 		control_send(s->control, CONTROL_RELEASED, NULL, NULL);
 }

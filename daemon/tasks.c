@@ -15,6 +15,8 @@
 #include <utlist.h>
 
 #include "daemon/log.h"
+#include "daemon/record.h"
+#include "daemon/state.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/task/rebuild.h"
 
@@ -28,21 +30,25 @@ struct task {
 	json_t       *json;      /* as shown */
 	long long     pid;
 	bool          ended;
+	uint8_t       session[16];      /* by which it came; zeros: has no page */
+	struct state_page *page;        /* NULL: none */
 };
 
 struct tasks {
 	struct loop *loop;
+	int          state;
 	struct task *list;
 	unsigned     nended;
 };
 
-int tasks_new(struct tasks **out, struct loop *loop)
+int tasks_new(struct tasks **out, struct loop *loop, int state)
 {
 	struct tasks *t = calloc(1, sizeof(*t));
 
 	if (!t)
 		return -ENOMEM;
 	t->loop = loop;
+	t->state = state;
 	*out = t;
 	return 0;
 }
@@ -61,6 +67,7 @@ static void free_task(struct task *k)
 	close_report(k);
 	DL_DELETE(k->tasks->list, k);
 	json_decref(k->json);
+	state_page_unmap(k->page);
 	free(k);
 }
 
@@ -83,6 +90,8 @@ static void forget_oldest(struct tasks *t)
 		if (t->nended <= KEEP_ENDED)
 			return;
 		if (k->ended) {
+			if (k->page)
+				state_remove(t->state, STATE_TASK, k->session);
 			free_task(k);
 			t->nended--;
 		}
@@ -94,6 +103,9 @@ static void set_ended(struct task *k, const struct cor_rebuild_exit *report)
 	struct tasks *t = k->tasks;
 
 	close_report(k);
+	/* the supervisor notes it there before it tells */
+	if (!report && k->page && k->page->exit.pid)
+		report = &k->page->exit;
 	k->ended = true;
 	json_object_set_new(k->json, "ended", json_integer(time(NULL)));
 	if (!report) {
@@ -137,7 +149,37 @@ static json_t *describe(const json_t *message)
 			 "supervisor",
 			 json_integer_value(json_object_get(message, "supervisor")),
 			 "comm", comm ? comm : "?", "from", from ? from : "?",
-			 "state", "running", "since", (json_int_t)time(NULL));
+			 "state", "running", "since",
+			 json_is_integer(json_object_get(message, "since")) ?
+			 json_integer_value(json_object_get(message, "since")) :
+			 (json_int_t)time(NULL));
+}
+
+static void open_page(struct task *k, const json_t *message)
+{
+	const char *id = json_string_value(json_object_get(message, "id"));
+	char name[STATE_NAME_MAX];
+
+	if (!id || hex_decode(k->session, id, sizeof(k->session)) < 0)
+		return;
+	state_name(name, STATE_TASK, k->session);
+	if (state_page_open(k->tasks->state, name, &k->page) < 0)
+		k->page = NULL;
+}
+
+/* From the state directory, before its worker could tell. */
+static bool is_known(const struct tasks *t, const json_t *message)
+{
+	const char *id = json_string_value(json_object_get(message, "id"));
+	uint8_t session[sizeof(((struct task *)0)->session)];
+	const struct task *k;
+
+	if (!id || hex_decode(session, id, sizeof(session)) < 0)
+		return false;
+	DL_FOREACH(t->list, k)
+		if (!memcmp(k->session, session, sizeof(session)))
+			return true;
+	return false;
 }
 
 int tasks_arrived(struct tasks *t, const json_t *message, int report)
@@ -151,6 +193,10 @@ int tasks_arrived(struct tasks *t, const json_t *message, int report)
 		json_decref(json);
 		return -EINVAL;
 	}
+	if (is_known(t, message)) {
+		json_decref(json);
+		return 0;
+	}
 	k = calloc(1, sizeof(*k));
 	if (!k) {
 		json_decref(json);
@@ -161,10 +207,116 @@ int tasks_arrived(struct tasks *t, const json_t *message, int report)
 	k->pid = json_integer_value(json_object_get(json, "pid"));
 	k->report = take_fd(&fd);
 	DL_APPEND(t->list, k);
+	open_page(k, message);
 	r = loop_watch(t->loop, k->report, EPOLLIN, on_report, k, &k->watch);
 	if (r < 0)
 		free_task(k);
 	return r;
+}
+
+/* ---- tasks of an earlier cord -------------------------------------------------------- */
+
+struct finds {
+	struct tasks *tasks;
+	void (*found)(void *arg, const json_t *about);
+	void *arg;
+};
+
+/* One that had not arrived yet, and never will: its session is dead. */
+static void drop_stale(struct tasks *t, const struct state_page *page)
+{
+	struct state_page *session = NULL;
+	char name[STATE_NAME_MAX];
+	int alive = -1;
+
+	state_name(name, STATE_DESTINATION, page->session);
+	if (state_page_open(t->state, name, &session) == 0)
+		alive = state_process_open(&session->keeper);
+	if (alive < 0)
+		state_remove(t->state, STATE_TASK, page->session);
+	cor_closep(&alive);
+	state_page_unmap(session);
+}
+
+/* Takes page. The task may have ended meanwhile. */
+static void adopt(struct finds *f, struct state_page *page)
+{
+	struct tasks *t = f->tasks;
+	json_auto_t *about = state_page_about(page);
+	json_t *json = describe(about);
+	struct task *k = json ? calloc(1, sizeof(*k)) : NULL;
+
+	if (!k) {
+		json_decref(json);
+		state_page_unmap(page);
+		return;
+	}
+	k->tasks = t;
+	k->json = json;
+	k->pid = json_integer_value(json_object_get(json, "pid"));
+	k->page = page;
+	memcpy(k->session, page->session, sizeof(k->session));
+	DL_APPEND(t->list, k);
+	k->report = page->exit.pid ? -1 : state_connect(t->state, STATE_TASK, k->session);
+	if (k->report >= 0 && loop_watch(t->loop, k->report, EPOLLIN, on_report, k, &k->watch) == 0)
+		f->found(f->arg, about);
+	else
+		set_ended(k, NULL);
+}
+
+static void find(void *arg, const char *name)
+{
+	struct finds *f = arg;
+	struct state_page *page;
+	int r = state_page_open(f->tasks->state, name, &page);
+
+	if (r == -ESTALE)
+		unlinkat(f->tasks->state, name, 0);
+	if (r < 0)
+		return;
+	if (atomic_load(&page->state) == SESSION_PAGING) {
+		adopt(f, page);
+		return;
+	}
+	drop_stale(f->tasks, page);
+	state_page_unmap(page);
+}
+
+static int by_age(const struct task *a, const struct task *b)
+{
+	return a->page->made < b->page->made ? -1 : a->page->made > b->page->made;
+}
+
+int tasks_adopt(struct tasks *t, void (*found)(void *arg, const json_t *about), void *arg)
+{
+	struct finds f = { t, found, arg };
+	int r = state_each(t->state, STATE_TASK, find, &f);
+
+	DL_SORT(t->list, by_age);
+	return r;
+}
+
+uint64_t tasks_epoch(const struct tasks *t, pid_t pid)
+{
+	const struct task *k;
+
+	DL_FOREACH(t->list, k)
+		if (!k->ended && k->pid == pid)
+			return k->page ? atomic_load(&k->page->epoch) : 1;
+	return 0;
+}
+
+int tasks_kill(struct tasks *t, const uint8_t session[16])
+{
+	const struct cor_rebuild_exit order = { 0, 0 };
+	struct task *k;
+
+	DL_FOREACH(t->list, k) {
+		if (k->ended || memcmp(k->session, session, sizeof(k->session)))
+			continue;
+		return send(k->report, &order, sizeof(order), MSG_NOSIGNAL) < 0 ? -EPIPE : 0;
+	}
+	return -ENOENT;
 }
 
 json_t *tasks_json(const struct tasks *t)

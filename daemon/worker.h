@@ -68,10 +68,12 @@ struct worker_source_args {
 	uint8_t  secret[32];      /* what a lane of this session must show */
 	pid_t    pid;             /* the task, as cord sees it */
 	char     dest[256];       /* ADDR:PORT of the destination's cord */
+	char     peer[256];       /* the same as it was named */
 	bool     wait_for_go;     /* the task's pages are still arriving: begin at "go" */
 	bool     prefetch;        /* false: only what is referenced moves */
 	char     transport[32];   /* "": the best both sides have */
 	cor_mechanism_set without;/* mechanisms that this migration does not use */
+	uint64_t epoch;           /* of this hand-over of the task: one more than of the last */
 	uint64_t hooks;           /* address of the program's hook words; 0: none */
 	int      cord;            /* socket to cord */
 	const struct cord_config *config;

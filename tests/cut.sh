@@ -23,6 +23,35 @@ comes_back()
 	}
 }
 
+# ---- fault points (daemon/fault.h) ---------------------------------------------------
+
+need_fault_points()
+{
+	grep -qa 'commit-sent' "$COR_BUILD/cord" ||
+		skip "this build has no fault points (--enable-fault-points)"
+}
+
+# lab_hold POINT: before lab_up. The process that comes to POINT first waits there.
+lab_hold()
+{
+	HELD_DIR=$(mktemp -d "${TMPDIR:-/tmp}/cor-held.XXXXXX")
+	export COR_FAULT=$1:hold=$HELD_DIR
+}
+
+# await_held POINT: its PID, as its host numbers it, in HELD.
+await_held()
+{
+	wait_for 30 test -s "$HELD_DIR/$1.reached" || fail "nobody came to the point $1"
+	HELD=$(<"$HELD_DIR/$1.reached")
+}
+
+lab_release()
+{
+	touch "$HELD_DIR/$1.go"
+}
+
+# ---- sessions and the network ----------------------------------------------------------
+
 # session_is HOST ROLE STATE: has it such a session?
 session_is()
 {

@@ -220,7 +220,7 @@ lab_exit()
 		if [ $status -ne 0 ] && [ -n "${COR_KEEP:-}" ]; then
 			echo "kept: $LAB_DIR" >&2
 		else
-			rm -rf "$LAB_DIR"
+			rm -rf "$LAB_DIR" "${HELD_DIR:-$LAB_DIR}"
 		fi
 	fi
 	exit $status
@@ -309,6 +309,8 @@ lab_inventory_main='
 		pid=${p#/proc/}
 		[ "$pid" = $$ ] && continue
 		IFS= read -r comm <"$p/comm" || continue
+		# it may have been started anew
+		[ "$pid" = "$cord" ] && comm= pid=cord
 		echo "process $pid $comm"
 		for n in pid net mnt user time uts ipc; do
 			echo "namespace $(readlink "$p/ns/$n")"

@@ -179,6 +179,54 @@ static void print_done(const json_t *r)
 		       output_us(p99, sizeof(p99), (double)output_number(fault, "p99")));
 }
 
+/* How long a cord that has ended may take to be there again. */
+#define RESTART_MS 10000
+#define RESTART_STEP_MS 100
+
+/* cord ended while we waited, but the migration goes on without it: waits for the cord
+ * that is started in its place. */
+static int attach_again(const struct wish *w, const char *id, struct client **c,
+			struct cor_error *err)
+{
+	int r = -ENODATA;
+
+	for (int ms = 0; ms < RESTART_MS && r < 0; ms += RESTART_STEP_MS) {
+		if (usleep(RESTART_STEP_MS * 1000) < 0)
+			return cor_fail_errno(err, "waiting for cord");
+		r = client_open(c, w->globals->control, err);
+	}
+	if (r == 0)
+		r = client_ask(*c, json_pack("{s:s, s:s, s:s}", "command", "wait", "id", id,
+					     "wait", w->wait), err);
+	return r;
+}
+
+/* cord's farewell, or its sudden end, is not the migration's. */
+static bool cord_has_ended(int r, const json_t *result)
+{
+	return r == -ENODATA || r == -ECONNRESET ||
+	       (r == 0 && output_number(result, "exit") == COR_EXIT_UNKNOWN);
+}
+
+static int await_result(const struct wish *w, struct client **c, json_t **result, char id[33],
+			struct cor_error *err)
+{
+	int r = await(*c, result, id, err);
+
+	while (id[0] && cord_has_ended(r, *result)) {
+		json_decref(*result);
+		*result = NULL;
+		client_close(*c);
+		*c = NULL;
+		r = attach_again(w, id, c, err);
+		if (r == 0)
+			r = await(*c, result, id, err);
+		else
+			return cor_fail_prefix(err, r, "cord ended");
+	}
+	return r;
+}
+
 static int finish(const struct wish *w, json_t *result)
 {
 	bool ok = json_is_true(json_object_get(result, "ok"));
@@ -226,7 +274,7 @@ static int migrate(struct wish *w)
 		return give_up(w, COR_EXIT_FAILED, err.text);
 	}
 	sigaction(SIGINT, &interrupt, NULL);
-	r = await(c, &result, id, &err);
+	r = await_result(w, &c, &result, id, &err);
 	client_close(c);
 	if (r == 0)
 		return finish(w, result);

@@ -64,7 +64,8 @@ static void print_tasks(const json_t *tasks)
 /* The frozen task is kept until its last page has gone. */
 static bool has_ghost(const json_t *s)
 {
-	static const char *const states[] = { "commit", "in-doubt", "paging", "drained" };
+	static const char *const states[] = { "commit", "in-doubt", "paging", "detached",
+					      "drained" };
 	const char *state = output_text(s, "state");
 
 	for (unsigned i = 0; i < sizeof(states) / sizeof(*states); i++)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,6 +244,9 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 		.monotonic_offset_ns = plan->monotonic_offset_ns,
 		.boottime_offset_ns = plan->boottime_offset_ns,
 		.report = plan->report,
+		.listen = plan->listen,
+		.record = plan->record,
+		.record_at = plan->record_at,
 		.max_fd = COR_MAX(plan->max_fd, 2),
 		.stub = cor_stub_main,
 		.arg = (void *)plan,    /* a copy of it is in the stub */
@@ -338,7 +342,7 @@ static void detach(pid_t tid)
 		waitpid(tid, NULL, __WALL);
 }
 
-int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err)
+int cor_rebuild_resume(struct cor_rebuild *rb, _Atomic uint32_t *let_go, struct cor_error *err)
 {
 	int r;
 
@@ -349,6 +353,7 @@ int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err)
 	if (r < 0)
 		return r;
 	rb->stage = COR_REBUILD_RESUMED;
+	atomic_store(let_go, 1);
 	/* the first thread to run finds it, and stops them all */
 	if (rb->stopped)
 		pidfd_send_signal(rb->pidfd, SIGSTOP, NULL, 0);

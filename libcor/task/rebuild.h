@@ -52,9 +52,16 @@ struct cor_rebuild_plan {
 	int     max_fd;                      /* the stub's own descriptors lie above this */
 	int     report;                      /* socket the supervisor keeps to report the exit status
 						(struct cor_rebuild_exit); -1: none */
+	int     listen;                      /* non-blocking listening socket (SEQPACKET): who
+						connects takes the report socket's place; -1: none */
+	int     record;                      /* file in which the exit status is noted as well,
+						at record_at; -1: none */
+	int64_t record_at;
 };
 
-/* What the supervisor writes on plan->report when the task has ended. */
+/* What the supervisor writes on plan->report, and in plan->record, when the task has
+ * ended. Who holds the other end of plan->report can have the task killed by the same
+ * struct, with pid 0, its way: it is the last resort where its pages cannot be had. */
 struct cor_rebuild_exit {
 	int32_t pid;            /* as cord's own PID namespace sees it */
 	int32_t status;         /* as wait(2) gives it */
@@ -93,7 +100,10 @@ int cor_rebuild_memory_update(struct cor_rebuild *rb, const Cor__Task__Image *bu
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 
-int cor_rebuild_resume(struct cor_rebuild *rb, struct cor_error *err);
+/* *let_go becomes 1 before the first thread is let go, and only then: as long as it is
+ * 0 none has run, even if the caller is killed, which kills them all. On failure none
+ * was let go. */
+int cor_rebuild_resume(struct cor_rebuild *rb, _Atomic uint32_t *let_go, struct cor_error *err);
 
 /* Before resume: kills stub and supervisor, waits for them, frees rb. NULL allowed. */
 void cor_rebuild_abort(struct cor_rebuild *rb);

@@ -28,7 +28,7 @@
 
 struct supervisor {
 	const struct cor_supervisor_plan *plan;
-	int     ctl, sig, uffd, report;
+	int     ctl, sig, uffd, report, listen, record;
 	int32_t outer_pid;      /* the task's, as the caller sees it */
 	bool    resumed;
 	bool    over;           /* the task has ended */
@@ -102,6 +102,21 @@ static int own_proc(struct cor_error *err)
 	return 0;
 }
 
+static void drop_report(struct supervisor *s)
+{
+	cor_closep(&s->report);
+	s->report = -1;
+}
+
+/* Noted first: who hears of it may look at once. */
+static void tell_end(struct supervisor *s, const struct cor_rebuild_exit *e)
+{
+	if (s->record >= 0)
+		(void)!pwrite(s->record, e, sizeof(*e), s->plan->record_at);
+	if (s->report >= 0)
+		cor_write_full(s->report, e, sizeof(*e));
+}
+
 /* The task has ended when its process has; its orphans may live on where we
  * are their init. */
 static void reap(struct supervisor *s)
@@ -115,12 +130,11 @@ static void reap(struct supervisor *s)
 		if (pid != s->plan->pid)
 			continue;
 		s->over = true;
-		if (s->resumed && s->report >= 0)
-			cor_write_full(s->report, &e, sizeof(e));
+		if (s->resumed)
+			tell_end(s, &e);
 		cor_closep(&s->uffd);
 		s->uffd = -1;
-		cor_closep(&s->report);
-		s->report = -1;
+		drop_report(s);
 	}
 	if (s->over && (!s->plan->pid_ns || (pid < 0 && errno == ECHILD)))
 		_exit(0);
@@ -184,19 +198,47 @@ static void obey(struct supervisor *s)
 	say(s->ctl, COR_SUPERVISOR_DONE, NULL);
 }
 
+/* Another cord wants to hear of the end. */
+static void take_report(struct supervisor *s)
+{
+	int fd = accept4(s->listen, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	drop_report(s);
+	s->report = fd;
+}
+
+/* cord says that the task's pages cannot be had, or it has gone. */
+static void hear_report(struct supervisor *s)
+{
+	struct cor_rebuild_exit e;
+
+	if (recv(s->report, &e, sizeof(e), 0) != sizeof(e))
+		drop_report(s);
+	else if (s->resumed && have_stub(s))
+		kill(s->plan->pid, SIGKILL);
+}
+
 static void __attribute__((noreturn)) loop(struct supervisor *s)
 {
 	for (;;) {
-		struct pollfd p[2] = {
+		struct pollfd p[] = {
 			{ .fd = s->sig, .events = POLLIN },
 			{ .fd = s->ctl, .events = POLLIN },
+			{ .fd = s->listen, .events = POLLIN },
+			{ .fd = s->report, .events = POLLIN },
 		};
 		struct signalfd_siginfo info;
 
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
 			kill_and_exit(s);
 		if (p[1].revents)
 			obey(s);
+		if (p[3].revents)
+			hear_report(s);
+		if (p[2].revents)
+			take_report(s);
 		if (p[0].revents && read(s->sig, &info, sizeof(info)) > 0)
 			reap(s);
 	}
@@ -204,7 +246,7 @@ static void __attribute__((noreturn)) loop(struct supervisor *s)
 
 static int prepare(struct supervisor *s, int *channel, struct cor_error *err)
 {
-	int *keep[] = { &s->ctl, channel, &s->report };
+	int *keep[] = { &s->ctl, channel, &s->report, &s->listen, &s->record };
 	int r;
 
 	prctl(PR_SET_NAME, "cor-supervisor");
@@ -234,6 +276,7 @@ static int watch_children(struct supervisor *s)
 static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan)
 {
 	struct supervisor s = { .plan = plan, .ctl = plan->ctl, .report = plan->report,
+				.listen = plan->listen, .record = plan->record,
 				.sig = -1, .uffd = -1 };
 	struct cor_error err = COR_ERROR_INIT;
 	int channel = plan->channel;
@@ -247,6 +290,8 @@ static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan
 	if (stub) {
 		close(s.ctl);
 		cor_closep(&s.report);
+		cor_closep(&s.listen);
+		cor_closep(&s.record);
 		plan->stub(plan->arg, channel, plan->max_fd);
 		_exit(1);
 	}

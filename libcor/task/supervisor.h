@@ -24,6 +24,9 @@ struct cor_supervisor_plan {
 	int     ctl;                    /* the supervisor's end, SOCK_SEQPACKET */
 	int     channel;                /* the stub's end, SOCK_STREAM */
 	int     report;                 /* -1: none */
+	int     listen;                 /* -1: none */
+	int     record;                 /* -1: none */
+	int64_t record_at;
 	int     max_fd;                 /* kept descriptors lie above */
 
 	/* The stub's code. Runs in the stub; never returns. */

@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= len + (end != NULL);
 	}
 	show(&r);
-	record_worker_died(&r, 9);
+	record_worker_died(&r, 9, true);
 	FUZZ_CHECK(r.ended);
 	show(&r);
 	record_clear(&r);

@@ -2,8 +2,7 @@
 # the session ends well on both sides.
 . "$(dirname "$0")/../tasks.sh"
 . "$(dirname "$0")/../cut.sh"
-grep -qa 'commit-sent' "$COR_BUILD/cord" ||
-	skip "this build has no fault points (--enable-fault-points)"
+need_fault_points
 export COR_FAULT=drained:cut
 lab_up
 start A pattern 64

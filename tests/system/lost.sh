@@ -14,7 +14,7 @@ await_session B destination lost 30
 wait_for 5 gone B "$TASK_PID" || fail "the task still runs on B"
 on B cor status --json | jq -er '.sessions[0].error' | grep 'out of reach for 2 s: only' ||
 	fail "cor status on B does not say what was missing"
-session_is A source paging || fail "A gave the ghost up without having been told"
+session_is A source detached || fail "A gave the ghost up without having been told"
 on A ip link set eth0 up
 await_session A source lost 30
 wait_for 5 gone A "$TASK_LEFT" || fail "the ghost is still on A"

@@ -54,6 +54,7 @@ int clone_setup(void **state)
 	c->plan.arg = c;
 	c->plan.max_fd = 1023;
 	c->plan.report = c->report[1];
+	c->plan.listen = c->plan.record = -1;
 	c->inline_written_max = 64;
 	c->bulk = true;
 	return 0;
@@ -344,7 +345,7 @@ void clone_move(struct clone *c)
 	OK(cor_rebuild_memory(c->rb, c->image, ok, c->objects, c->nobjects, &regions, &nregions, &err));
 	start_pager(c, regions, nregions);
 	OK(cor_rebuild_threads(c->rb, c->image, &err));
-	OK(cor_rebuild_resume(c->rb, &err));
+	OK(cor_rebuild_resume(c->rb, &c->let_go, &err));
 	c->task = cor_rebuild_pid(c->rb);
 	cor_pager_prefetch(c->pager, c->bulk);
 }

@@ -17,6 +17,7 @@ struct clone {
 	struct cor_ctx *ctx;
 	char  dir[64];
 	pid_t pid;                      /* the source */
+	_Atomic uint32_t let_go;
 	struct cor_rebuild_plan plan;   /* switches may be set before clone_move() */
 	unsigned inline_written_max;
 	bool  without_files;            /* no mapped file is the same on the destination */

@@ -3,6 +3,7 @@ if HAVE_CMOCKA
 daemon_tests = tests/unit/test_config \
 	tests/unit/test_request \
 	tests/unit/test_record \
+	tests/unit/test_state \
 	tests/unit/test_session_clock \
 	tests/unit/test_control \
 	tests/unit/test_cord \
@@ -17,6 +18,8 @@ tests_unit_test_request_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_request_LDADD = daemon/libcord.la $(CMOCKA_LIBS)
 tests_unit_test_record_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_record_LDADD = daemon/libcord.la $(CMOCKA_LIBS)
+tests_unit_test_state_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_unit_test_state_LDADD = daemon/libcord.la $(CMOCKA_LIBS) $(JANSSON_LIBS)
 tests_unit_test_control_SOURCES = tests/unit/test_control.c \
 	daemon/control.c daemon/control.h
 nodist_tests_unit_test_control_SOURCES = daemon/control.pb-c.c

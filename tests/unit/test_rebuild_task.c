@@ -130,6 +130,7 @@ struct task {
 	struct user_regs_struct regs[2];
 	unsigned char xstate[65536];
 	unsigned char content[4096];
+	_Atomic uint32_t let_go;
 	struct cor_rebuild_plan plan;
 	struct cor_rebuild *rb;
 	struct cor_region *regions;
@@ -349,6 +350,7 @@ static int setup(void **state)
 	task->plan.max_fd = 10;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, task->report), 0);
 	task->plan.report = task->report[1];
+	task->plan.listen = task->plan.record = -1;
 	task->file_ok = true;
 	return cor_open(&task->ctx, NULL);
 }
@@ -415,7 +417,7 @@ static int run(struct task *task)
 
 	rebuild(task);
 	pid = cor_rebuild_pid(task->rb);
-	OK(cor_rebuild_resume(task->rb, &err));
+	OK(cor_rebuild_resume(task->rb, &task->let_go, &err));
 	if (poll(&p, 1, 10000) != 1)
 		fail_msg("the task does not end");
 	assert_int_equal(cor_read_full(task->report[0], &e, sizeof(e)), 0);
@@ -550,7 +552,7 @@ static void task_can_be_killed(void **state)
 
 	((struct data *)DATA)->other_runs = 1;  /* the leader waits for a thread that is not there */
 	rebuild(task);
-	OK(cor_rebuild_resume(task->rb, &err));
+	OK(cor_rebuild_resume(task->rb, &task->let_go, &err));
 	cor_rebuild_kill_task(task->rb);
 	assert_int_equal(cor_read_full(task->report[0], &e, sizeof(e)), 0);
 	assert_true(WIFSIGNALED(e.status));
@@ -568,7 +570,7 @@ static void stopped_task_arrives_stopped(void **state)
 
 	task->image.stopped = true;
 	rebuild(task);
-	OK(cor_rebuild_resume(task->rb, &err));
+	OK(cor_rebuild_resume(task->rb, &task->let_go, &err));
 	snprintf(path, sizeof(path), "/proc/%d/stat", cor_rebuild_pid(task->rb));
 	for (int i = 0; i < 500 && !stopped; i++) {
 		assert_int_equal(cor_slurp(AT_FDCWD, path, &text, NULL), 0);

@@ -58,7 +58,7 @@ static void keeps_the_latest_figures(void **state)
 
 	tell(record_status, r, "{\"type\":\"status\",\"state\":\"paging\",\"faults\":3}");
 	tell(record_status, r, "{\"type\":\"status\",\"faults\":5,\"freeze_us\":800}");
-	assert_int_equal(r->state, RECORD_PAGING);
+	assert_int_equal(r->state, SESSION_PAGING);
 	assert_int_equal(number(r, "faults"), 5);
 	assert_int_equal(number(r, "freeze_us"), 800);
 }
@@ -68,7 +68,7 @@ static void refuses_an_unknown_state(void **state)
 	struct record *r = *state;
 
 	assert_int_equal(tell(record_status, r, "{\"state\":\"dreaming\",\"faults\":3}"), -EINVAL);
-	assert_int_equal(r->state, RECORD_PREPARE);
+	assert_int_equal(r->state, SESSION_PREPARE);
 	assert_int_equal(number(r, "faults"), 0);
 }
 
@@ -129,7 +129,7 @@ static void takes_no_lanes_once_it_ended(void **state)
 	tell(record_session, r, "{\"id\":\"" ID "\",\"secret\":\"" SECRET "\"}");
 	assert_int_equal(tell(record_result, r, "{\"ok\":true,\"exit\":0}"), 0);
 	assert_false(r->takes_lanes);
-	assert_int_equal(r->state, RECORD_RELEASED);
+	assert_int_equal(r->state, SESSION_RELEASED);
 }
 
 static void counts_the_first_result_only(void **state)
@@ -139,14 +139,14 @@ static void counts_the_first_result_only(void **state)
 	assert_int_equal(tell(record_result, r, "{\"ok\":false,\"exit\":1,\"error\":\"no\"}"), 0);
 	assert_int_equal(tell(record_result, r, "{\"ok\":true,\"exit\":0}"), -EINVAL);
 	assert_false(r->ok);
-	assert_int_equal(r->state, RECORD_ABORTED);
+	assert_int_equal(r->state, SESSION_ABORTED);
 }
 
 static void a_worker_killed_before_commit_has_failed(void **state)
 {
 	struct record *r = *state;
 
-	record_worker_died(r, SIGSEGV);
+	record_worker_died(r, SIGSEGV, true);
 	assert_true(r->ended);
 	assert_int_equal(r->exit, 1);
 	assert_non_null(strstr(json_string_value(json_object_get(r->figures, "error")),
@@ -158,9 +158,9 @@ static void a_worker_killed_after_commit_has_lost_the_task(void **state)
 	struct record *r = *state;
 
 	tell(record_status, r, "{\"state\":\"commit\"}");
-	record_worker_died(r, SIGKILL);
+	record_worker_died(r, SIGKILL, true);
 	assert_int_equal(r->exit, 3);
-	assert_int_equal(r->state, RECORD_LOST);
+	assert_int_equal(r->state, SESSION_LOST);
 }
 
 static void an_arrival_may_end_well_by_its_exit_status(void **state)
@@ -168,18 +168,18 @@ static void an_arrival_may_end_well_by_its_exit_status(void **state)
 	struct record *r = *state;
 
 	tell(record_status, r, "{\"state\":\"paging\"}");
-	record_worker_died(r, 0);
+	record_worker_died(r, 0, true);
 	assert_true(r->ok);
-	assert_int_equal(r->state, RECORD_RELEASED);
+	assert_int_equal(r->state, SESSION_RELEASED);
 }
 
 static void an_arrival_that_never_ran_has_failed_in_any_case(void **state)
 {
 	struct record *r = *state;
 
-	record_worker_died(r, 0);
+	record_worker_died(r, 0, true);
 	assert_false(r->ok);
-	assert_int_equal(r->state, RECORD_ABORTED);
+	assert_int_equal(r->state, SESSION_ABORTED);
 }
 
 static void answers_nothing_while_it_lives(void **state)
@@ -210,8 +210,8 @@ static void a_dead_worker_does_not_answer_aborted(void **state)
 {
 	struct record *r = *state;
 
-	record_worker_died(r, SIGKILL);
-	assert_int_equal(r->state, RECORD_ABORTED);
+	record_worker_died(r, SIGKILL, true);
+	assert_int_equal(r->state, SESSION_ABORTED);
 	assert_int_equal(record_outcome(r), -EOWNERDEAD);
 }
 
