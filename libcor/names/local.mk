@@ -1,7 +1,16 @@
 # names: what a task's names mean elsewhere: descriptors, pipes, sockets.
-libcor_protos += libcor/names/files.proto
+libcor_protos += libcor/names/files.proto libcor/names/trees.proto
 libcor_sources += \
 	libcor/names/files.h \
+	libcor/names/home_wire.h \
+	libcor/names/home_server.c libcor/names/home_server.h libcor/names/home_private.h \
+	libcor/names/home_nodes.c libcor/names/home_watch.c libcor/names/home_ops.c \
+	libcor/names/home_ops_data.c libcor/names/home_locks.c \
+	libcor/names/home_remote.c libcor/names/home_remote.h libcor/names/home.h \
+	libcor/names/home_fuse.c libcor/names/home_fuse.h libcor/names/home_fuse_private.h \
+	libcor/names/home_fuse_names.c libcor/names/home_fuse_files.c \
+	libcor/names/home_process.c libcor/names/home_process.h \
+	libcor/names/home_mount.c libcor/names/home_mount.h \
 	libcor/names/mechanism.c libcor/names/mechanism.h \
 	libcor/names/file_ops.c libcor/names/file_ops.h \
 	libcor/names/file_regular.c \

@@ -61,7 +61,7 @@ int cor_preamble_parse(const void *bytes, struct cor_preamble *out)
 	memcpy(&p, bytes, sizeof(p));
 	if (memcmp(p.magic, COR_PREAMBLE_MAGIC, sizeof(p.magic)) != 0 ||
 	    p.version != COR_PREAMBLE_VERSION || p.reserved != 0 ||
-	    p.kind < COR_CONN_CONTROL || p.kind > COR_CONN_BULK)
+	    p.kind < COR_CONN_CONTROL || p.kind > COR_CONN_HOME)
 		return -EPROTO;
 	*out = p;
 	return 0;

@@ -19,6 +19,8 @@ enum cor_connection_kind {
 				   but where it replaces the lost one of a committed session */
 	COR_CONN_DEMAND  = 2,   /* a demand lane */
 	COR_CONN_BULK    = 3,   /* a bulk lane */
+	COR_CONN_HOME    = 4,   /* to a file server (names/home_wire.h): session and secret are
+				   the tree's */
 };
 
 struct cor_preamble {

@@ -1,0 +1,351 @@
+/* Mounting a home's tree, and putting a task's view of the files together; see
+ * home_mount.h. The new mount calls (fsopen(2), open_tree(2), move_mount(2)) make it all
+ * ahead, where a failure is but closed descriptors. */
+#include "libcor/names/home_mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/names/home_fuse.h"
+#include "libcor/transport/lane.h"
+
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+
+/* ---- the file system ---------------------------------------------------------------- */
+
+static int set(int context, const char *key, const char *value)
+{
+	return fsconfig(context, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key, value, 0);
+}
+
+/* Nobody has more than the modes allow; programs gain no rights by what they are, and
+ * devices do nothing: the home is another host. */
+static int make_mount(int fuse, const char *host, struct cor_error *err)
+{
+	_cleanup_close_ int context = fsopen("fuse", FSOPEN_CLOEXEC);
+	char number[16], source[80];
+	int fd;
+
+	if (context < 0)
+		return cor_fail_errno(err, "FUSE cannot be used here");
+	snprintf(number, sizeof(number), "%d", fuse);
+	snprintf(source, sizeof(source), "%s", host);
+	if (set(context, "source", source) < 0 || set(context, "subtype", "cor") < 0 ||
+	    set(context, "fd", number) < 0 || set(context, "rootmode", "40755") < 0 ||
+	    set(context, "user_id", "0") < 0 || set(context, "group_id", "0") < 0 ||
+	    set(context, "allow_other", NULL) < 0 ||
+	    set(context, "default_permissions", NULL) < 0 ||
+	    fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return cor_fail_errno(err, "a file system for the files of %s cannot be made", host);
+	fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	return fd < 0 ? cor_fail_errno(err, "the files of %s cannot be mounted", host) : fd;
+}
+
+/* How far ahead of a reader the kernel asks; best effort. */
+static void read_far_ahead(int mount)
+{
+	struct stat st;
+	char path[64];
+
+	if (fstat(mount, &st) < 0)
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb",
+		 major(st.st_dev), minor(st.st_dev));
+	cor_spew(AT_FDCWD, path, "2048");
+}
+
+/* ---- its process ---------------------------------------------------------------------- */
+
+struct client {
+	struct cor_home_info info;
+	unsigned connect_s, silence_s, reconnect_s;
+};
+
+static int dial(void *arg, struct cor_stream **out, struct cor_error *err)
+{
+	const struct client *c = arg;
+	struct cor_lane_options o = {
+		.addrport = c->info.address, .kind = COR_CONN_HOME, .session = c->info.id,
+		.secret = c->info.secret, .timeout_ms = c->connect_s * 1000,
+		.silence_s = c->silence_s,
+	};
+
+	return cor_lane_connect(out, &o, err);
+}
+
+static void begin_process(int *fuse, int *ready)
+{
+	sigset_t none;
+	struct rlimit l;
+
+	prctl(PR_SET_NAME, "cor-home");
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	setsid();
+	/* at 3 and 4 */
+	*fuse = fcntl(*fuse, F_DUPFD_CLOEXEC, 100);
+	*ready = fcntl(*ready, F_DUPFD_CLOEXEC, *fuse + 1);
+	close_range(3, (unsigned)*fuse - 1, 0);
+	close_range((unsigned)*ready + 1, ~0u, 0);
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+	if (chdir("/") < 0)
+		_exit(1);
+}
+
+static void __attribute__((noreturn)) run(struct client *c, int fuse, int ready)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct home_fuse *f = NULL;
+	int r;
+
+	begin_process(&fuse, &ready);
+	r = home_fuse_new(&f, fuse, &c->info, dial, c, c->reconnect_s, &err);
+	err.code = r;
+	cor_write_full(ready, &err, sizeof(err));
+	close(ready);
+	if (r == 0) {
+		home_fuse_run(f);
+		home_fuse_free(f);
+	}
+	_exit(0);
+}
+
+static int start(struct client *c, int fuse, struct cor_error *err)
+{
+	_cleanup_close_ int ours = -1;
+	struct cor_error why = COR_ERROR_INIT;
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return cor_fail_errno(err, "socketpair");
+	ours = pair[0];
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		/* nobody's child */
+		if (fork() == 0)
+			run(c, fuse, pair[1]);
+		_exit(0);
+	}
+	close(pair[1]);
+	if (pid < 0)
+		return cor_fail_errno(err, "the process for the home's files cannot be forked");
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	if (cor_read_full(ours, &why, sizeof(why)) < 0)
+		return cor_fail(err, -ESRCH, "the process for the home's files died at its start");
+	why.text[sizeof(why.text) - 1] = 0;
+	return why.code < 0 ? cor_fail(err, why.code, "the files of %s: %s", c->info.host,
+				       why.text) : 0;
+}
+
+static int fill_client(struct client *c, const struct cor_home_mount_options *o,
+		       struct cor_error *err)
+{
+	const Cor__Names__Home *h = o->home;
+
+	if (h->id.len != sizeof(c->info.id) || h->secret.len != sizeof(c->info.secret) ||
+	    strlen(h->host) >= sizeof(c->info.host) || !h->host[0] ||
+	    strlen(h->address) >= sizeof(c->info.address) ||
+	    strlen(h->boot_id) >= sizeof(c->info.boot_id))
+		return cor_fail(err, -EPROTO, "the home of the task's files is named in a way that "
+				"makes no sense");
+	memcpy(c->info.id, h->id.data, h->id.len);
+	memcpy(c->info.secret, h->secret.data, h->secret.len);
+	strcpy(c->info.host, h->host);
+	strcpy(c->info.address, h->address);
+	strcpy(c->info.boot_id, h->boot_id);
+	c->connect_s = o->connect_s;
+	c->silence_s = o->silence_s;
+	c->reconnect_s = o->reconnect_s;
+	return 0;
+}
+
+int cor_home_mount(const struct cor_home_mount_options *o, struct cor_error *err)
+{
+	_cleanup_close_ int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC), mount = -1;
+	struct client c = { 0 };
+	int r = fill_client(&c, o, err);
+
+	if (r < 0)
+		return r;
+	if (fuse < 0)
+		return cor_fail_errno(err, "/dev/fuse");
+	mount = make_mount(fuse, c.info.host, err);
+	if (mount < 0)
+		return mount;
+	r = start(&c, fuse, err);
+	explicit_bzero(c.info.secret, sizeof(c.info.secret));
+	if (r < 0)
+		return r;
+	read_far_ahead(mount);
+	return take_fd(&mount);
+}
+
+int cor_home_sync(int fd)
+{
+	return ioctl(fd, COR_HOME_SYNC) < 0 ? -errno : 0;
+}
+
+/* ---- a task's view ------------------------------------------------------------------------ */
+
+struct view {
+	const Cor__Names__Plan *plan;
+	const char *staging;
+	int *parts;             /* parts[i] is trees[i], detached; -1: as it is */
+};
+
+static int clone_tree(int at, const char *path)
+{
+	return open_tree(at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
+			 (*path ? AT_RECURSIVE : AT_RECURSIVE | AT_EMPTY_PATH));
+}
+
+/* What is the destination's own, before it is covered. */
+static int take_own(struct view *v, struct cor_error *err)
+{
+	for (size_t i = 0; i < v->plan->n_trees; i++) {
+		const Cor__Names__Tree *t = v->plan->trees[i];
+
+		if (t->mode == COR__NAMES__TREE_MODE__TREE_HOME || strcmp(t->prefix, "/") == 0)
+			continue;
+		v->parts[i] = clone_tree(AT_FDCWD, t->prefix);
+		if (v->parts[i] < 0)
+			return cor_fail_errno(err, "%s of this host", t->prefix);
+	}
+	return 0;
+}
+
+/* Parts of a home's tree, by way of a place where it is mounted for a moment. */
+static int take_home(struct view *v, unsigned home, int mount, struct cor_error *err)
+{
+	_cleanup_close_ int top = -1;
+	int r = 0;
+
+	if (move_mount(mount, "", AT_FDCWD, v->staging, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return cor_fail_errno(err, "the home's files cannot be mounted at %s", v->staging);
+	top = open(v->staging, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < v->plan->n_trees && r == 0; i++) {
+		const Cor__Names__Tree *t = v->plan->trees[i];
+
+		if (t->mode != COR__NAMES__TREE_MODE__TREE_HOME || t->home != home + 1)
+			continue;
+		v->parts[i] = clone_tree(top, t->prefix + strspn(t->prefix, "/"));
+		if (v->parts[i] < 0)
+			r = cor_fail_errno(err, "%s of %s", t->prefix,
+					   v->plan->homes[home]->host);
+	}
+	if (umount2(v->staging, MNT_DETACH) < 0 && r == 0)
+		r = cor_fail_errno(err, "unmounting %s", v->staging);
+	return r;
+}
+
+/* The place of a path below base, links and ".." within it. */
+static int place(int base, const char *path)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+
+	return (int)syscall(SYS_openat2, base, path, &how, sizeof(how));
+}
+
+static int put_parts(struct view *v, int base, struct cor_error *err)
+{
+	for (size_t i = 0; i < v->plan->n_trees; i++) {
+		const Cor__Names__Tree *t = v->plan->trees[i];
+		_cleanup_close_ int at = -1;
+
+		if (v->parts[i] < 0 || strcmp(t->prefix, "/") == 0)
+			continue;
+		at = place(base, t->prefix);
+		/* what the home does not have cannot be covered; nor need it be */
+		if (at < 0 && t->mode != COR__NAMES__TREE_MODE__TREE_HOME)
+			continue;
+		if (at < 0 || move_mount(v->parts[i], "", at, "", MOVE_MOUNT_F_EMPTY_PATH |
+					 MOVE_MOUNT_T_EMPTY_PATH) < 0)
+			return cor_fail_errno(err, "%s cannot be mounted for the task", t->prefix);
+	}
+	return 0;
+}
+
+/* The home's root becomes this process's. */
+static int change_root(struct view *v, int part, struct cor_error *err)
+{
+	_cleanup_close_ int top = -1;
+	int r;
+
+	if (move_mount(part, "", AT_FDCWD, v->staging, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return cor_fail_errno(err, "the home's files cannot be mounted at %s", v->staging);
+	top = open(v->staging, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (top < 0)
+		return cor_fail_errno(err, "%s", v->staging);
+	r = put_parts(v, top, err);
+	if (r < 0)
+		return r;
+	if (fchdir(top) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
+	    umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+		return cor_fail_errno(err, "the home's files cannot become the root");
+	return 0;
+}
+
+static int assemble(struct view *v, const int *mounts, struct cor_error *err)
+{
+	_cleanup_close_ int top = -1;
+	int r;
+
+	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return cor_fail_errno(err, "cannot make the mounts of the new namespace slaves");
+	r = take_own(v, err);
+	for (unsigned i = 0; i < v->plan->n_homes && r == 0; i++)
+		r = take_home(v, i, mounts[i], err);
+	if (r < 0)
+		return r;
+	if (v->plan->n_trees && strcmp(v->plan->trees[0]->prefix, "/") == 0 && v->parts[0] >= 0)
+		return change_root(v, v->parts[0], err);
+	top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return top < 0 ? cor_fail_errno(err, "/") : put_parts(v, top, err);
+}
+
+int cor_home_assemble(const Cor__Names__Plan *plan, const int *mounts, const char *staging,
+		      struct cor_error *err)
+{
+	_cleanup_free_ int *parts = calloc(plan->n_trees + 1, sizeof(*parts));
+	struct view v = { .plan = plan, .staging = staging, .parts = parts };
+	int r;
+
+	if (!parts)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < plan->n_trees; i++)
+		parts[i] = -1;
+	r = assemble(&v, mounts, err);
+	for (size_t i = 0; i < plan->n_trees; i++)
+		cor_closep(&parts[i]);
+	return r;
+}

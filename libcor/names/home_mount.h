@@ -1,0 +1,27 @@
+/* A task's own view of the files where it arrives: the home's tree, and over it what is
+ * the destination's own or common to both hosts. */
+#pragma once
+
+#include <cor/error.h>
+
+#include "libcor/names/trees.pb-c.h"
+
+struct cor_home_mount_options {
+	const Cor__Names__Home *home;
+	unsigned connect_s, silence_s, reconnect_s;
+};
+
+/* Connects to the home and starts the process that serves its tree here, which ends with
+ * the last mount of it (or when it is closed unused). A detached mount's descriptor, or
+ * -errno: -ENOSYS, -EPERM (no FUSE here), the connection's. */
+int cor_home_mount(const struct cor_home_mount_options *o, struct cor_error *err);
+
+/* In a mount namespace of its own, which becomes a slave of what it was copied from: puts
+ * the trees of plan in place; mounts[i] is of plan->homes[i]. staging: a directory to
+ * begin in. Changes the process's root where "/" is the home's. */
+int cor_home_assemble(const Cor__Names__Plan *plan, const int *mounts, const char *staging,
+		      struct cor_error *err);
+
+/* Before anything runs on it: nothing kept from earlier is wrong now. path: any of the
+ * home's tree. */
+int cor_home_sync(int fd);
