@@ -3,6 +3,7 @@
  * file per backend:
  *
  *	stream_tcp.c      straight system calls on a socket
+ *	stream_tls.c      TLS 1.3 over another stream (tls.h)
  *	stream_fault.c    a decorator that loses, changes and cuts (tests)
  *	stream_delay.c    a decorator that delays (tests)
  *
