@@ -21,7 +21,9 @@ EXTRA_DIST += tests/fuzz/fuzz.sh tests/fuzz/replay.sh tests/fuzz/seeds.py \
 TESTS += tests/fuzz/replay.sh
 
 # transport
-fuzz_targets += tests/fuzz/fuzz_preamble tests/fuzz/fuzz_address
+fuzz_targets += tests/fuzz/fuzz_preamble tests/fuzz/fuzz_address tests/fuzz/fuzz_psk
+tests_fuzz_fuzz_psk_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_psk_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_preamble_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_preamble_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_address_LDFLAGS = $(fuzz_ldflags)

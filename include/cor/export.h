@@ -15,8 +15,9 @@
  *
  * Pages are read when they are asked for. An exporter that goes on writing is
  * seen half-way; who wants a consistent picture writes no more, or makes the
- * pages read-only first. The bytes and the ticket travel in the clear: over a
- * network that is not trusted, export to the loopback address and tunnel.
+ * pages read-only first. Beyond the loopback address connections are encrypted by
+ * TLS 1.3, and the ticket's secret proves who has it without being sent. The ticket
+ * itself you give away: do that where nobody listens.
  *
  * Memory that is itself lazy (imported and not complete yet) must not be
  * exported: the pages that are missing there would be missing here.
@@ -36,6 +37,13 @@ extern "C" {
 
 struct cor_export;
 
+enum cor_export_flags {
+	/* Without either: encrypted unless listening on loopback addresses only. */
+	COR_EXPORT_ENCRYPT = 1 << 0,     /* always */
+	COR_EXPORT_CLEAR   = 1 << 1,     /* never: whoever sees the packets sees the memory, and
+					    the ticket's secret too */
+};
+
 /* All zero (or NULL in place of the structure): the defaults. */
 struct cor_export_options {
 	const char *listen;      /* "ADDR:PORT", "[IPv6]:PORT"; NULL: "127.0.0.1:0", a free port */
@@ -43,7 +51,8 @@ struct cor_export_options {
 				    then must not be "any address" */
 	unsigned    expire_s;    /* seconds after which the ticket admits no new connection
 				    (those made before go on); 0: never */
-	uint32_t    reserved[8]; /* zero */
+	unsigned    flags;       /* enum cor_export_flags */
+	uint32_t    reserved[7]; /* zero */
 };
 
 struct cor_export_stats {
@@ -74,8 +83,15 @@ COR_PUBLIC int cor_export_process(struct cor_export **out, pid_t pid, uint64_t a
 COR_PUBLIC int cor_export_file(struct cor_export **out, int fd, off_t off, size_t len,
 			       const struct cor_export_options *options, struct cor_error *err);
 
-/* The ticket; valid until cor_export_close(). Never NULL. Keep it secret. */
+/* The ticket; valid until cor_export_close() or cor_export_revoke(). Never NULL. Keep it
+ * secret. */
 COR_PUBLIC const char *cor_export_ticket(const struct cor_export *e);
+
+/* Revokes the ticket: it is worth nothing any more, and the connections that it made end
+ * (who imports waits for missing pages then, and in the end must be closed). The memory
+ * stays exported, under a new ticket, which expires as the first did. By one thread, that
+ * of cor_export_ticket(). -errno: no random bytes; the old ticket is then good still. */
+COR_PUBLIC int cor_export_revoke(struct cor_export *e, struct cor_error *err);
 
 /* What has happened so far. Any thread. */
 COR_PUBLIC void cor_export_stats(struct cor_export *e, struct cor_export_stats *out);

@@ -40,6 +40,8 @@ struct cor_import;
 
 enum cor_import_flags {
 	COR_IMPORT_PREFETCH = 1 << 0,    /* bring everything over, from the beginning */
+	COR_IMPORT_CHECK    = 1 << 1,    /* check what comes (XXH3), and fetch again what was
+					    spoiled on its way; encrypted connections do without */
 };
 
 /* All zero (or NULL in place of the structure): the defaults. */

@@ -18,6 +18,7 @@
 struct cor_export {
 	struct cor_page_server *server;
 	struct cor_gate *gate;
+	struct cor_ticket parts;
 	char ticket[COR_TICKET_TEXT];
 };
 
@@ -48,35 +49,45 @@ static int make_addrport(const struct cor_export_options *o, int port, char *out
 	return 0;
 }
 
-/* Identity and secret, gate and ticket of e, whose server exists. */
+/* A new identity and secret, and the ticket's text. */
+static int make_ticket(struct cor_ticket *t, char text[COR_TICKET_TEXT], struct cor_error *err)
+{
+	int r = cor_secret_make(t->id, sizeof(t->id), err);
+
+	if (r == 0)
+		r = cor_secret_make(t->secret, sizeof(t->secret), err);
+	return r < 0 ? r : cor_ticket_format(t, text, err);
+}
+
+static const struct cor_transport_ops *choose_transport(const struct cor_export_options *o)
+{
+	if (o->flags & COR_EXPORT_ENCRYPT)
+		return &cor_transport_tls;
+	if (o->flags & COR_EXPORT_CLEAR || cor_addrport_is_loopback(o->listen) == 1)
+		return &cor_transport_tcp;
+	return &cor_transport_tls;
+}
+
+/* Gate and ticket of e, whose server exists. */
 static int set_up(struct cor_export *e, uint64_t size, const struct cor_export_options *o,
 		  struct cor_error *err)
 {
 	struct cor_gate_options gate = {
-		.transport = &cor_transport_tcp, .listen = o->listen, .expire_s = o->expire_s,
+		.transport = choose_transport(o), .listen = o->listen, .expire_s = o->expire_s,
 		.admit = admit, .arg = e,
 	};
-	struct cor_ticket t = { .size = (size + PAGE - 1) & ~(PAGE - 1) };
-	int r = cor_secret_make(t.id, sizeof(t.id), err);
+	int r = cor_gate_new(&e->gate, &gate, err);
 
+	e->parts.size = (size + PAGE - 1) & ~(PAGE - 1);
+	strcpy(e->parts.transport, gate.transport->name);
+	if (r > 0)
+		r = make_addrport(o, r, e->parts.addrport, sizeof(e->parts.addrport), err);
 	if (r == 0)
-		r = cor_secret_make(t.secret, sizeof(t.secret), err);
+		r = make_ticket(&e->parts, e->ticket, err);
 	if (r < 0)
 		return r;
-	memcpy(gate.session, t.id, sizeof(t.id));
-	memcpy(gate.secret, t.secret, sizeof(t.secret));
-	r = cor_gate_new(&e->gate, &gate, err);
-	if (r > 0)
-		r = make_addrport(o, r, t.addrport, sizeof(t.addrport), err);
-	if (r == 0) {
-		strcpy(t.transport, gate.transport->name);
-		r = cor_ticket_format(&t, e->ticket, err);
-	}
-	if (r == 0)
-		r = cor_gate_open(e->gate, err);
-	explicit_bzero(&gate, sizeof(gate));
-	explicit_bzero(&t, sizeof(t));
-	return r;
+	cor_gate_renew(e->gate, e->parts.id, e->parts.secret);
+	return cor_gate_open(e->gate, err);
 }
 
 static int check_options(const struct cor_export_options *o, struct cor_error *err)
@@ -84,6 +95,11 @@ static int check_options(const struct cor_export_options *o, struct cor_error *e
 	for (unsigned i = 0; i < ARRAY_SIZE(o->reserved); i++)
 		if (o->reserved[i])
 			return cor_fail(err, -EINVAL, "an export option is not known to this version");
+	if (o->flags & ~(unsigned)(COR_EXPORT_ENCRYPT | COR_EXPORT_CLEAR))
+		return cor_fail(err, -EINVAL, "export flags 0x%x are not known to this version",
+				o->flags);
+	if (o->flags == (COR_EXPORT_ENCRYPT | COR_EXPORT_CLEAR))
+		return cor_fail(err, -EINVAL, "an export is encrypted or in the clear, not both");
 	return 0;
 }
 
@@ -158,6 +174,24 @@ const char *cor_export_ticket(const struct cor_export *e)
 	return e->ticket;
 }
 
+int cor_export_revoke(struct cor_export *e, struct cor_error *err)
+{
+	struct cor_ticket next = e->parts;
+	char text[COR_TICKET_TEXT];
+	int r = make_ticket(&next, text, err);
+
+	if (r == 0) {
+		cor_gate_renew(e->gate, next.id, next.secret);
+		/* those that were admitted before; nothing admits them any more */
+		cor_page_server_drop_lanes(e->server);
+		e->parts = next;
+		memcpy(e->ticket, text, sizeof(text));
+	}
+	explicit_bzero(&next, sizeof(next));
+	explicit_bzero(text, sizeof(text));
+	return r;
+}
+
 void cor_export_stats(struct cor_export *e, struct cor_export_stats *out)
 {
 	struct cor_page_server_stats s;
@@ -179,6 +213,6 @@ void cor_export_close(struct cor_export *e)
 		return;
 	cor_gate_free(e->gate);
 	cor_page_server_free(e->server);
-	explicit_bzero(e->ticket, sizeof(e->ticket));
+	explicit_bzero(e, sizeof(*e));
 	free(e);
 }

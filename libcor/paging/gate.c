@@ -28,6 +28,11 @@ struct waiting {
 	int sock;
 	uint64_t deadline;
 	struct cor_preamble_reader reader;
+	/* behind the preamble, with TLS */
+	struct cor_stream *handshake;
+	struct cor_tls *keys;
+	enum cor_connection_kind kind;
+	unsigned renewals;              /* the gate's, when the preamble came */
 };
 
 struct cor_gate {
@@ -37,6 +42,8 @@ struct cor_gate {
 	pthread_t thread;
 	bool open;
 	_Atomic uint64_t refused;
+	pthread_mutex_t lock;           /* o.session, o.secret, renewals; held while admitting */
+	unsigned renewals;
 	unsigned nwaiting;
 	struct waiting waiting[WAITING_MAX];    /* oldest first */
 };
@@ -48,6 +55,7 @@ int cor_gate_new(struct cor_gate **out, const struct cor_gate_options *o, struct
 
 	if (!g)
 		return cor_fail(err, -ENOMEM, "listening on %s: out of memory", o->listen);
+	pthread_mutex_init(&g->lock, NULL);
 	g->o = *o;
 	g->o.listen = NULL;             /* the caller's, and not needed any more */
 	g->listener = -1;
@@ -63,34 +71,69 @@ int cor_gate_new(struct cor_gate **out, const struct cor_gate_options *o, struct
 	return r;
 }
 
+/* Its socket or stream is somebody else's, or closed. */
 static void forget(struct cor_gate *g, unsigned i)
 {
+	cor_tls_free(g->waiting[i].keys);
 	g->nwaiting--;
 	memmove(&g->waiting[i], &g->waiting[i + 1], (g->nwaiting - i) * sizeof(g->waiting[0]));
+}
+
+static void close_waiting(struct waiting *w)
+{
+	if (w->handshake)
+		cor_stream_close(w->handshake);
+	else
+		close(w->sock);
 }
 
 static void turn_away(struct cor_gate *g, unsigned i, int status)
 {
 	/* the socket's buffer is empty: eight bytes always fit */
-	if (status != -ECONNRESET)
+	if (status != -ECONNRESET && !g->waiting[i].handshake)
 		cor_preamble_answer(g->waiting[i].sock, status);
-	close(g->waiting[i].sock);
+	close_waiting(&g->waiting[i]);
 	forget(g, i);
 	g->refused++;
 }
 
+static bool encrypted(const struct cor_gate *g)
+{
+	return g->o.transport->caps & COR_TRANSPORT_ENCRYPTED;
+}
+
+/* Under the lock. */
 static int judge(const struct cor_gate *g, const struct cor_preamble *p)
 {
 	int r = cor_preamble_check(p, g->o.session, g->o.secret);
 
 	if (r == 0 && p->kind != COR_CONN_DEMAND && p->kind != COR_CONN_BULK)
 		r = -EPROTO;
+	if (r == 0 && (p->security == COR_SECURITY_TLS) != encrypted(g))
+		r = encrypted(g) ? -ENOKEY : -EOPNOTSUPP;
 	if (r == 0 && g->expires && cor_now_ns() >= g->expires)
 		r = -ETIME;
 	return r;
 }
 
-/* Takes sock. The peer may speak its own protocol as soon as it is answered. */
+/* Under the lock. The preamble was good: the secret has to be proved still. */
+static int begin_handshake(struct cor_gate *g, struct waiting *w, const struct cor_preamble *p)
+{
+	int r = cor_tls_from_secret(&w->keys, g->o.session, g->o.secret, p->kind, p->index, NULL);
+
+	if (r == 0)
+		r = cor_preamble_answer(w->sock, 0);
+	if (r < 0)
+		return r;
+	w->kind = p->kind;
+	w->renewals = g->renewals;
+	r = cor_lane_accept_tls(&w->handshake, w->sock, p->kind, w->keys, NULL);
+	w->sock = r < 0 ? -1 : w->handshake->in_fd;
+	return r;
+}
+
+/* Under the lock. Takes the socket. The peer may speak its own protocol as soon as it is
+ * answered. */
 static void admit(struct cor_gate *g, int sock, enum cor_connection_kind kind)
 {
 	struct cor_stream *lane;
@@ -101,8 +144,7 @@ static void admit(struct cor_gate *g, int sock, enum cor_connection_kind kind)
 		g->o.admit(g->o.arg, lane, kind);
 }
 
-/* What has come on a waiting connection; true when it waits no longer. */
-static bool hear(struct cor_gate *g, unsigned i)
+static void hear_preamble(struct cor_gate *g, unsigned i)
 {
 	struct waiting *w = &g->waiting[i];
 	struct cor_preamble p;
@@ -110,16 +152,65 @@ static bool hear(struct cor_gate *g, unsigned i)
 	int sock = w->sock;
 
 	if (r == 0)
-		return false;
+		return;
+	COR_LOCK(&g->lock);
 	if (r > 0)
 		r = judge(g, &p);
 	if (r < 0) {
 		turn_away(g, i, r);
-		return true;
+		return;
+	}
+	if (encrypted(g)) {
+		r = begin_handshake(g, w, &p);
+		if (r < 0) {
+			cor_closep(&w->sock);
+			forget(g, i);
+		}
+		return;
 	}
 	forget(g, i);
 	admit(g, sock, p.kind);
-	return true;
+}
+
+static void shake_hands(struct cor_gate *g, unsigned i)
+{
+	struct waiting *w = &g->waiting[i];
+	struct cor_stream *lane = w->handshake;
+	int r = cor_stream_tls_step(lane, NULL);
+
+	if (r == -EAGAIN)
+		return;
+	if (r < 0) {
+		turn_away(g, i, r);
+		return;
+	}
+	COR_LOCK(&g->lock);
+	if (w->renewals != g->renewals) {
+		turn_away(g, i, -ENOENT);
+		return;
+	}
+	if (cor_lane_admit(&lane, w->kind, 0, NULL) == 0)
+		g->o.admit(g->o.arg, lane, w->kind);
+	forget(g, i);
+}
+
+/* What has come on a waiting connection. */
+static void hear(struct cor_gate *g, unsigned i)
+{
+	if (g->waiting[i].handshake)
+		shake_hands(g, i);
+	else
+		hear_preamble(g, i);
+}
+
+void cor_gate_renew(struct cor_gate *g, const uint8_t session[COR_SESSION_ID],
+		    const uint8_t secret[COR_SECRET])
+{
+	COR_LOCK(&g->lock);
+	memcpy(g->o.session, session, sizeof(g->o.session));
+	memcpy(g->o.secret, secret, sizeof(g->o.secret));
+	g->renewals++;
+	g->expires = g->o.expire_s ? cor_now_ns() + g->o.expire_s * UINT64_C(1000000000) : 0;
 }
 
 /* Takes every connection that waits; false when there is no descriptor for one. */
@@ -210,11 +301,12 @@ void cor_gate_free(struct cor_gate *g)
 		pthread_join(g->thread, NULL);
 	}
 	while (g->nwaiting) {
-		close(g->waiting[0].sock);
+		close_waiting(&g->waiting[0]);
 		forget(g, 0);
 	}
 	cor_closep(&g->listener);
 	cor_closep(&g->stop_fd);
+	pthread_mutex_destroy(&g->lock);
 	explicit_bzero(&g->o, sizeof(g->o));
 	free(g);
 }

@@ -22,6 +22,7 @@
 #include "libcor/paging/ticket.h"
 #include "libcor/paging/uffd.h"
 #include "libcor/transport/lane.h"
+#include "libcor/transport/transport.h"
 
 #define DEFAULT_TIMEOUT_MS 5000u
 #define RECONNECT_MS       1000u     /* for one attempt to connect again */
@@ -49,6 +50,7 @@ static int connect_lane(struct cor_import *i, enum cor_connection_kind kind, uns
 	struct cor_lane_options o = {
 		.addrport = i->ticket.addrport, .kind = kind, .session = i->ticket.id,
 		.secret = i->ticket.secret, .timeout_ms = timeout_ms,
+		.encrypted = cor_transport_find(i->ticket.transport)->caps & COR_TRANSPORT_ENCRYPTED,
 	};
 	struct cor_stream *lane;
 	int r = cor_lane_connect(&lane, &o, err);
@@ -122,7 +124,7 @@ static int check_options(const struct cor_import_options *o, struct cor_error *e
 	for (unsigned k = 0; k < ARRAY_SIZE(o->reserved); k++)
 		if (o->reserved[k])
 			return cor_fail(err, -EINVAL, "an import option is not known to this version");
-	if (o->flags & ~(unsigned)COR_IMPORT_PREFETCH)
+	if (o->flags & ~(unsigned)(COR_IMPORT_PREFETCH | COR_IMPORT_CHECK))
 		return cor_fail(err, -EINVAL, "import flags 0x%x are not known to this version",
 				o->flags);
 	if ((uintptr_t)o->address % COR_PAGE_SIZE)
@@ -185,6 +187,8 @@ static int begin(struct cor_import *i, const struct cor_ctx *ctx, int uffd,
 
 	if (r == 0)
 		r = cor_pager_new(&i->pager, ctx, err);
+	if (r == 0)
+		cor_pager_check(i->pager, o->flags & COR_IMPORT_CHECK);
 	if (r == 0)
 		r = cor_pager_add_region(i->pager, &region, err);
 	if (r == 0)

@@ -251,15 +251,19 @@ void cor_page_server_stats(struct cor_page_server *ps, struct cor_page_server_st
 	*out = s;
 }
 
+void cor_page_server_drop_lanes(struct cor_page_server *ps)
+{
+	COR_LOCK(&ps->lock);
+	for (struct lane *l = ps->lanes; l; l = l->next)
+		if (l->stream)
+			cor_stream_shutdown(l->stream);
+}
+
 void cor_page_server_free(struct cor_page_server *ps)
 {
 	if (!ps)
 		return;
-	pthread_mutex_lock(&ps->lock);
-	for (struct lane *l = ps->lanes; l; l = l->next)
-		if (l->stream)
-			cor_stream_shutdown(l->stream);
-	pthread_mutex_unlock(&ps->lock);
+	cor_page_server_drop_lanes(ps);
 	while (ps->lanes) {
 		struct lane *l = ps->lanes;
 

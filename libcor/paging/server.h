@@ -33,6 +33,9 @@ int cor_page_server_new(struct cor_page_server **out, struct cor_source *source,
 int cor_page_server_add_lane(struct cor_page_server *ps, struct cor_stream *lane,
 			     enum cor_connection_kind kind, struct cor_error *err);
 
+/* Shuts all lanes down; those that come later are served. */
+void cor_page_server_drop_lanes(struct cor_page_server *ps);
+
 /* An eventfd that becomes readable when a lane has ended; owned by the server. */
 int cor_page_server_event_fd(const struct cor_page_server *ps);
 

@@ -54,14 +54,20 @@ void cor_preamble_make(struct cor_preamble *out, enum cor_connection_kind kind, 
 		memcpy(out->secret, secret, COR_SECRET);
 }
 
+static const uint8_t no_secret[COR_SECRET];
+
 int cor_preamble_parse(const void *bytes, struct cor_preamble *out)
 {
 	struct cor_preamble p;
 
 	memcpy(&p, bytes, sizeof(p));
 	if (memcmp(p.magic, COR_PREAMBLE_MAGIC, sizeof(p.magic)) != 0 ||
-	    p.version != COR_PREAMBLE_VERSION || p.reserved != 0 ||
+	    p.version != COR_PREAMBLE_VERSION || p.security > COR_SECURITY_TLS ||
+	    p.reserved[0] || p.reserved[1] || p.reserved[2] ||
 	    p.kind < COR_CONN_CONTROL || p.kind > COR_CONN_HOME)
+		return -EPROTO;
+	/* told in the clear it would be one no more */
+	if (p.security == COR_SECURITY_TLS && !cor_secret_equal(p.secret, no_secret, COR_SECRET))
 		return -EPROTO;
 	*out = p;
 	return 0;
@@ -72,9 +78,15 @@ int cor_preamble_check(const struct cor_preamble *p, const uint8_t session[COR_S
 {
 	if (!cor_secret_equal(p->session, session, COR_SESSION_ID))
 		return -ENOENT;
-	if (!cor_secret_equal(p->secret, secret, COR_SECRET))
+	if (p->security == COR_SECURITY_CLEAR && !cor_secret_equal(p->secret, secret, COR_SECRET))
 		return -EPERM;
 	return 0;
+}
+
+bool cor_preamble_status_ends(int status)
+{
+	return status == -ECANCELED || status == -EALREADY || status == -ENOTRECOVERABLE ||
+	       status == -EOWNERDEAD;
 }
 
 /* Waits until fd is readable; 0, -ETIMEDOUT or -errno. */
@@ -153,15 +165,40 @@ int cor_preamble_read(int fd, unsigned timeout_ms, struct cor_preamble *out,
 	return 0;
 }
 
-int cor_preamble_answer(int fd, int status)
+void cor_preamble_reply_make(struct cor_preamble_reply *out, int status)
 {
-	struct cor_preamble_reply reply = {
+	*out = (struct cor_preamble_reply){
 		.version = COR_PREAMBLE_VERSION,
 		.status = (int16_t)status,
 	};
+	memcpy(out->magic, REPLY_MAGIC, sizeof(out->magic));
+}
 
-	memcpy(reply.magic, REPLY_MAGIC, sizeof(reply.magic));
+int cor_preamble_answer(int fd, int status)
+{
+	struct cor_preamble_reply reply;
+
+	cor_preamble_reply_make(&reply, status);
 	return cor_write_full(fd, &reply, sizeof(reply));
+}
+
+int cor_preamble_reply_check(const struct cor_preamble_reply *reply, struct cor_error *err)
+{
+	if (memcmp(reply->magic, REPLY_MAGIC, sizeof(reply->magic)) != 0 || reply->status > 0)
+		return cor_fail(err, -EPROTO, "the peer is not cor");
+	switch (reply->status) {
+	case 0:
+		return 0;
+	case -ENOKEY:
+		return cor_fail(err, -ENOKEY, "the peer demands keys, and none are set here");
+	case -EOPNOTSUPP:
+		return cor_fail(err, -EOPNOTSUPP, "the peer has no keys, which are demanded here");
+	case -EKEYREJECTED:
+		return cor_fail(err, -EKEYREJECTED, "the peer does not take our key");
+	default:
+		return cor_fail_code(err, reply->status, "the peer, which speaks version %u, refused",
+				     reply->version);
+	}
 }
 
 int cor_preamble_exchange(int fd, const struct cor_preamble *p, unsigned timeout_ms,
@@ -176,10 +213,5 @@ int cor_preamble_exchange(int fd, const struct cor_preamble *p, unsigned timeout
 	r = read_by(fd, &reply, sizeof(reply), deadline);
 	if (r < 0)
 		return cor_fail_code(err, r, "waiting for the peer's answer on descriptor %d", fd);
-	if (memcmp(reply.magic, REPLY_MAGIC, sizeof(reply.magic)) != 0 || reply.status > 0)
-		return cor_fail(err, -EPROTO, "the peer on descriptor %d is not cor", fd);
-	if (reply.status < 0)
-		return cor_fail_code(err, reply.status, "the peer, which speaks version %u, refused",
-				     reply.version);
-	return 0;
+	return cor_preamble_reply_check(&reply, err);
 }

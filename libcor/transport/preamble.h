@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <cor/error.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,14 +24,23 @@ enum cor_connection_kind {
 				   the tree's */
 };
 
+enum cor_security {
+	COR_SECURITY_CLEAR = 0,
+	/* Behind the answer follows a handshake, the accepting side being the server, and
+	 * inside it the answer once more: that one is to be believed. */
+	COR_SECURITY_TLS   = 1,
+};
+
 struct cor_preamble {
 	char     magic[8];
 	uint16_t version;
 	uint8_t  kind;          /* enum cor_connection_kind */
 	uint8_t  index;         /* which of several bulk lanes */
-	uint32_t reserved;      /* zero */
+	uint8_t  security;      /* enum cor_security */
+	uint8_t  reserved[3];   /* zero */
 	uint8_t  session[16];   /* the session's (or export's) identity */
-	uint8_t  secret[32];    /* made per session, told only inside the control channel or the ticket */
+	uint8_t  secret[32];    /* made per session, told only inside the control channel or the
+				   ticket; zero where TLS follows, which proves it unsaid */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_preamble) == 64, "preamble is 64 bytes");
 static_assert(offsetof(struct cor_preamble, session) == 16, "session at 16");
@@ -39,7 +49,9 @@ struct cor_preamble_reply {
 	char     magic[4];      /* "corp" */
 	uint16_t version;       /* what the accepting side speaks */
 	int16_t  status;        /* 0, or a negative errno: -EPROTO, -EPERM (wrong secret), -ENOENT,
-				   -ETIME (the ticket has expired), -ETIMEDOUT, -EBUSY; how the
+				   -ETIME (the ticket has expired), -ETIMEDOUT, -EBUSY, -ENOKEY
+				   (only TLS is served here), -EOPNOTSUPP (there are no keys here),
+				   -EKEYREJECTED (inside TLS: not this key's); how the
 				   session has ended, where a lost control channel is to be
 				   replaced: -ECANCELED (aborted), -EALREADY (drained),
 				   -ENOTRECOVERABLE (lost), -EOWNERDEAD (nobody knows) */
@@ -64,7 +76,12 @@ void cor_preamble_make(struct cor_preamble *out, enum cor_connection_kind kind, 
  * outside. -EPROTO. */
 int cor_preamble_parse(const void *bytes, struct cor_preamble *out);
 
-/* Does p belong to this session? 0; -ENOENT: another session; -EPERM: wrong secret. */
+/* Is this status one that says how a session has ended? Where there is TLS such a word
+ * counts only inside it: a task may be thawed for it, or killed. */
+bool cor_preamble_status_ends(int status);
+
+/* Does p belong to this session? 0; -ENOENT: another session; -EPERM: wrong secret,
+ * which with TLS is not looked at here. */
 int cor_preamble_check(const struct cor_preamble *p, const uint8_t session[COR_SESSION_ID],
 		       const uint8_t secret[COR_SECRET]);
 
@@ -85,7 +102,11 @@ struct cor_preamble_reader {
 int cor_preamble_reader_feed(struct cor_preamble_reader *r, int fd, struct cor_preamble *out);
 
 /* The accepting side's answer: status 0 or a negative errno. */
+void cor_preamble_reply_make(struct cor_preamble_reply *out, int status);
 int cor_preamble_answer(int fd, int status);
+
+/* What an answer says: 0, the refusal, or -EPROTO. */
+int cor_preamble_reply_check(const struct cor_preamble_reply *reply, struct cor_error *err);
 
 /* The connecting side: sends p and awaits the answer, within timeout_ms. The
  * peer's refusal is the return value. */

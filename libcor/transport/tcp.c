@@ -76,6 +76,34 @@ int cor_addrport_parse(const char *text, struct cor_addrport *out, struct cor_er
 	return 0;
 }
 
+static bool is_loopback(const struct sockaddr *sa)
+{
+	if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+		return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+	}
+	if (sa->sa_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)sa)->sin6_addr);
+	return false;
+}
+
+int cor_addrport_is_loopback(const char *addrport)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
+	struct cor_addrport parts;
+	int all = 1;
+
+	if (cor_addrport_parse(addrport, &parts, NULL) < 0)
+		return -EINVAL;
+	if (getaddrinfo(parts.host[0] ? parts.host : NULL, parts.port, &hints, &list) != 0)
+		return -EADDRNOTAVAIL;
+	for (struct addrinfo *a = list; a; a = a->ai_next)
+		all &= is_loopback(a->ai_addr);
+	freeaddrinfo(list);
+	return all;
+}
+
 static int resolve(const char *addrport, int flags, struct addrinfo **list, struct cor_error *err)
 {
 	struct addrinfo hints = {
@@ -269,6 +297,15 @@ void cor_tcp_tune(int fd, enum cor_connection_kind kind)
 const struct cor_transport_ops cor_transport_tcp = {
 	.name = "tcp",
 	.caps = COR_TRANSPORT_STREAM,
+	.listen = cor_tcp_listen,
+	.accept = cor_tcp_accept,
+	.connect = cor_tcp_connect,
+	.tune = cor_tcp_tune,
+};
+
+const struct cor_transport_ops cor_transport_tls = {
+	.name = "tls",
+	.caps = COR_TRANSPORT_STREAM | COR_TRANSPORT_ENCRYPTED,
 	.listen = cor_tcp_listen,
 	.accept = cor_tcp_accept,
 	.connect = cor_tcp_connect,

@@ -23,6 +23,10 @@ struct cor_addrport {
  * any address. The port is decimal. -EINVAL. */
 int cor_addrport_parse(const char *text, struct cor_addrport *out, struct cor_error *err);
 
+/* Whether every address that addrport resolves to is a loopback one: 1, 0, or -EINVAL,
+ * -EADDRNOTAVAIL (it resolves to none). */
+int cor_addrport_is_loopback(const char *addrport);
+
 /* Listens on addrport with SO_REUSEADDR; port 0 lets the kernel choose. Stores a
  * non-blocking, close-on-exec socket in *fd and returns the bound port (> 0), or
  * -EINVAL (address text), -ENXIO (the name does not resolve), -errno of bind(2). */

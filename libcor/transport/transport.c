@@ -7,6 +7,7 @@
 
 static const struct cor_transport_ops *const backends[] = {
 	&cor_transport_tcp,
+	&cor_transport_tls,
 };
 
 const struct cor_transport_ops *cor_transport_find(const char *name)

@@ -13,6 +13,7 @@
 enum cor_transport_caps {
 	COR_TRANSPORT_STREAM    = 1 << 0,  /* connected byte streams: every backend */
 	COR_TRANSPORT_ONE_SIDED = 1 << 1,  /* reads registered remote memory without its CPU */
+	COR_TRANSPORT_ENCRYPTED = 1 << 2,  /* lanes are encrypted by their session's secret */
 };
 
 struct cor_transport_ops {
@@ -41,5 +42,6 @@ struct cor_transport_ops {
 /* The backend of that name, or NULL. */
 const struct cor_transport_ops *cor_transport_find(const char *name);
 
-/* The backend that is always there. */
+/* The backend that is always there, and the same with TLS over it (lane.h). */
 extern const struct cor_transport_ops cor_transport_tcp;
+extern const struct cor_transport_ops cor_transport_tls;

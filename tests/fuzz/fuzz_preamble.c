@@ -19,6 +19,7 @@ static int parse(const uint8_t *data, size_t size)
 	FUZZ_CHECK(r == 0 || r == -EPROTO);
 	if (r == 0) {
 		cor_preamble_make(&again, p.kind, p.index, p.session, p.secret);
+		again.security = p.security;
 		FUZZ_CHECK(memcmp(bytes, &again, sizeof(again)) == 0);
 		FUZZ_CHECK(cor_preamble_check(&p, again.session, again.secret) == 0);
 	}

@@ -122,6 +122,18 @@ def reply(status, flags, obj, npages, offset, error=0, payload=b""):
     return struct.pack("<BBHIQIIQ", status, flags, obj, npages, offset, error, 0, 0) + payload
 
 
+def keys():
+    def psk(identity, text):
+        return bytes([len(identity)]) + identity + text
+
+    key = "00112233445566778899aabbccddeeff"
+    seed("psk", "plain", psk(b"alpha", f"alpha:{key}\nbeta:{key}{key}\n".encode()))
+    seed("psk", "hex", psk(b"be ta", f"#6265207461:{key}\r\n".encode()))
+    seed("psk", "none", psk(b"gamma", f"alpha:{key}\n\n".encode()))
+    seed("psk", "short", psk(b"alpha", b"alpha:0011\n"))
+    seed("psk", "fingerprint", psk(b"", ":".join(["ab"] * 32).encode()))
+
+
 def lanes():
     READ, PRESENCE = 1, 2
     requests = (request(READ, 0, 0, 1, 0x7F0000000000), request(READ, 2, 0, 70, 0x1000),
@@ -324,6 +336,7 @@ kernel_texts()
 image_parts()
 descriptors()
 connections()
+keys()
 lanes()
 pager_replies()
 control_frames()

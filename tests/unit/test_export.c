@@ -44,7 +44,7 @@ static int connect_with(const struct cor_ticket *t, enum cor_connection_kind kin
 {
 	struct cor_lane_options o = {
 		.addrport = t->addrport, .kind = kind, .session = t->id, .secret = t->secret,
-		.timeout_ms = TIMEOUT_MS,
+		.timeout_ms = TIMEOUT_MS, .encrypted = strcmp(t->transport, "tls") == 0,
 	};
 
 	return cor_lane_connect(lane, &o, NULL);
@@ -236,6 +236,136 @@ static void expired_ticket_admits_no_new_connection(void **state)
 	munmap(memory, 4 * P);
 }
 
+static const struct cor_export_options in_tls = { .flags = COR_EXPORT_ENCRYPT };
+
+static void encrypted_export_is_read_with_its_ticket(void **state)
+{
+	_cleanup_export_ struct cor_export *e = NULL;
+	char *memory = four_pages();
+	struct cor_ticket t;
+	struct pages got;
+
+	assert_int_equal(cor_export_memory(&e, memory, 4 * P, &in_tls, NULL), 0);
+	t = ticket_of(e);
+	assert_string_equal(t.transport, "tls");
+	assert_int_equal(fetch(&t, 4, &got), 0);
+	assert_memory_equal(got.byte, "a0c0", 4);
+	munmap(memory, 4 * P);
+}
+
+static void encrypted_export_turns_strangers_away(void **state)
+{
+	_cleanup_export_ struct cor_export *e = NULL;
+	struct cor_export_stats stats;
+	char *memory = four_pages();
+	struct cor_stream *lane = NULL;
+	struct cor_ticket t;
+
+	assert_int_equal(cor_export_memory(&e, memory, P, &in_tls, NULL), 0);
+	t = ticket_of(e);
+	t.secret[31] ^= 1;
+	assert_int_equal(connect_with(&t, COR_CONN_BULK, &lane), -EKEYREJECTED);
+	t = ticket_of(e);
+	t.id[0] ^= 1;
+	assert_int_equal(connect_with(&t, COR_CONN_BULK, &lane), -ENOENT);
+	t = ticket_of(e);
+	strcpy(t.transport, "tcp");     /* in the clear, the secret is not even looked at */
+	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &lane), -ENOKEY);
+	assert_null(lane);
+	do
+		cor_export_stats(e, &stats);
+	while (stats.refused < 3);
+	assert_int_equal(stats.requests, 0);
+	munmap(memory, 4 * P);
+}
+
+static void clear_export_has_no_keys(void **state)
+{
+	_cleanup_export_ struct cor_export *e = NULL;
+	char *memory = four_pages();
+	struct cor_stream *lane;
+	struct cor_ticket t;
+
+	assert_int_equal(cor_export_memory(&e, memory, P, NULL, NULL), 0);
+	t = ticket_of(e);
+	assert_string_equal(t.transport, "tcp");        /* loopback */
+	strcpy(t.transport, "tls");
+	assert_int_equal(connect_with(&t, COR_CONN_DEMAND, &lane), -EOPNOTSUPP);
+	munmap(memory, 4 * P);
+}
+
+static void export_beyond_loopback_is_encrypted_unless_told_otherwise(void **state)
+{
+	struct cor_export_options o = { .listen = "0.0.0.0:0", .advertise = "127.0.0.1" };
+	char *memory = four_pages();
+	struct cor_export *e;
+	struct cor_ticket t;
+
+	assert_int_equal(cor_export_memory(&e, memory, P, &o, NULL), 0);
+	t = ticket_of(e);
+	assert_string_equal(t.transport, "tls");
+	cor_export_close(e);
+	o.flags = COR_EXPORT_CLEAR;
+	assert_int_equal(cor_export_memory(&e, memory, P, &o, NULL), 0);
+	t = ticket_of(e);
+	assert_string_equal(t.transport, "tcp");
+	cor_export_close(e);
+	o.flags = COR_EXPORT_CLEAR | COR_EXPORT_ENCRYPT;
+	assert_int_equal(cor_export_memory(&e, memory, P, &o, NULL), -EINVAL);
+	munmap(memory, 4 * P);
+}
+
+/* Somebody who never finishes his handshake holds up nobody. */
+static void silent_handshake_holds_up_nobody(void **state)
+{
+	_cleanup_export_ struct cor_export *e = NULL;
+	_cleanup_close_ int sock = -1;
+	struct cor_preamble p;
+	char *memory = four_pages();
+	struct cor_ticket t;
+	struct pages got;
+
+	assert_int_equal(cor_export_memory(&e, memory, 4 * P, &in_tls, NULL), 0);
+	t = ticket_of(e);
+	assert_int_equal(cor_tcp_connect(t.addrport, TIMEOUT_MS, &sock, NULL), 0);
+	cor_preamble_make(&p, COR_CONN_DEMAND, 0, t.id, NULL);
+	p.security = COR_SECURITY_TLS;
+	assert_int_equal(cor_preamble_exchange(sock, &p, TIMEOUT_MS, NULL), 0);
+	assert_int_equal(write(sock, "\x16\x03\x01\x02", 4), 4);
+	assert_int_equal(fetch(&t, 4, &got), 0);
+	assert_memory_equal(got.byte, "a0c0", 4);
+	munmap(memory, 4 * P);
+}
+
+static void revoke_and_look(const struct cor_export_options *o, int refusal)
+{
+	_cleanup_export_ struct cor_export *e = NULL;
+	_cleanup_stream_ struct cor_stream *lane = NULL;
+	struct cor_stream *other = NULL;
+	char *memory = four_pages(), c;
+	struct cor_ticket old, fresh;
+	struct pages got;
+
+	assert_int_equal(cor_export_memory(&e, memory, 4 * P, o, NULL), 0);
+	old = ticket_of(e);
+	assert_int_equal(connect_with(&old, COR_CONN_DEMAND, &lane), 0);
+	assert_int_equal(cor_export_revoke(e, NULL), 0);
+	assert_true(cor_stream_read(lane, &c, 1) < 0);
+	assert_int_equal(connect_with(&old, COR_CONN_DEMAND, &other), refusal);
+	fresh = ticket_of(e);
+	assert_memory_not_equal(&fresh.secret, &old.secret, sizeof(old.secret));
+	assert_string_equal(fresh.addrport, old.addrport);
+	assert_int_equal(fetch(&fresh, 4, &got), 0);
+	assert_memory_equal(got.byte, "a0c0", 4);
+	munmap(memory, 4 * P);
+}
+
+static void revoked_ticket_is_worth_nothing(void **state)
+{
+	revoke_and_look(NULL, -ENOENT);
+	revoke_and_look(&in_tls, -ENOENT);
+}
+
 static void any_address_needs_a_host_to_advertise(void **state)
 {
 	struct cor_export_options options = { .listen = "*:0" };
@@ -308,6 +438,12 @@ int main(void)
 		cmocka_unit_test(silent_peers_hold_nobody_up),
 		cmocka_unit_test(closed_export_is_worth_nothing),
 		cmocka_unit_test(expired_ticket_admits_no_new_connection),
+		cmocka_unit_test(encrypted_export_is_read_with_its_ticket),
+		cmocka_unit_test(encrypted_export_turns_strangers_away),
+		cmocka_unit_test(clear_export_has_no_keys),
+		cmocka_unit_test(export_beyond_loopback_is_encrypted_unless_told_otherwise),
+		cmocka_unit_test(silent_handshake_holds_up_nobody),
+		cmocka_unit_test(revoked_ticket_is_worth_nothing),
 		cmocka_unit_test(any_address_needs_a_host_to_advertise),
 		cmocka_unit_test(bad_arguments_are_refused_and_named),
 		cmocka_unit_test(what_was_served_is_counted),

@@ -100,6 +100,39 @@ static void everything_comes_over(void **state)
 	assert_memory_equal(cor_import_address(f->imp), f->truth, NPAGES * P);
 }
 
+static void export_encrypted(struct fixture *f)
+{
+	const struct cor_export_options o = { .flags = COR_EXPORT_ENCRYPT };
+
+	cor_export_close(f->exp);
+	f->exp = NULL;
+	assert_int_equal(cor_export_memory(&f->exp, f->truth, NPAGES * P, &o, NULL), 0);
+}
+
+static void everything_comes_over_encrypted(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char *mem;
+
+	export_encrypted(f);
+	open_import(f, 0);
+	mem = cor_import_address(f->imp);
+	for (uint64_t i = 7; i < NPAGES; i += 97)
+		assert_memory_equal(mem + i * P, f->truth + i * P, P);
+	cor_import_prefetch(f->imp, 1);
+	assert_int_equal(cor_import_wait(f->imp, 10000, NULL), 0);
+	assert_memory_equal(mem, f->truth, NPAGES * P);
+}
+
+static void everything_comes_over_checked(void **state)
+{
+	struct fixture *f = *state;
+
+	open_import(f, COR_IMPORT_PREFETCH | COR_IMPORT_CHECK);
+	assert_int_equal(cor_import_wait(f->imp, 10000, NULL), 0);
+	assert_memory_equal(cor_import_address(f->imp), f->truth, NPAGES * P);
+}
+
 static void touching_everything_is_having_everything(void **state)
 {
 	struct fixture *f = *state;
@@ -217,6 +250,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(touched_pages_come_over), T(everything_comes_over),
+		T(everything_comes_over_encrypted), T(everything_comes_over_checked),
 		T(touching_everything_is_having_everything), T(wait_ends_in_time),
 		T(the_caller_chooses_the_address), T(wrong_tickets_are_refused),
 		T(unknown_options_are_refused), T(another_process_can_be_the_importer),

@@ -209,6 +209,50 @@ static void *accept_one(void *arg)
 	return NULL;
 }
 
+static void secret_in_the_clear_before_tls_is_refused(void **state)
+{
+	struct cor_preamble p, out;
+
+	cor_preamble_make(&p, COR_CONN_BULK, 0, session, NULL);
+	p.security = COR_SECURITY_TLS;
+	assert_int_equal(cor_preamble_parse(&p, &out), 0);
+	/* the secret is proved later */
+	assert_int_equal(cor_preamble_check(&out, session, secret), 0);
+	cor_preamble_make(&p, COR_CONN_BULK, 0, session, secret);
+	p.security = COR_SECURITY_TLS;
+	assert_int_equal(cor_preamble_parse(&p, &out), -EPROTO);
+	p.security = COR_SECURITY_TLS + 1;
+	assert_int_equal(cor_preamble_parse(&p, &out), -EPROTO);
+}
+
+/* A refusal in the clear must not end a session that is told to be encrypted. */
+static void word_of_the_end_in_the_clear_is_not_believed(void **state)
+{
+	static const int words[] = { -ECANCELED, -EALREADY, -ENOTRECOVERABLE, -EOWNERDEAD };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+		struct acceptor a = { .listener = -1, .status = words[i] };
+		int port = cor_tcp_listen("127.0.0.1:0", &a.listener, NULL);
+		struct cor_lane_options o = {
+			.kind = COR_CONN_CONTROL, .session = session, .secret = secret,
+			.timeout_ms = 5000, .encrypted = true,
+		};
+		struct cor_stream *lane = NULL;
+		struct cor_error err;
+		char where[64];
+		pthread_t th;
+
+		snprintf(where, sizeof(where), "127.0.0.1:%d", port);
+		o.addrport = where;
+		assert_int_equal(pthread_create(&th, NULL, accept_one, &a), 0);
+		assert_int_equal(cor_lane_connect(&lane, &o, &err), -EPROTO);
+		pthread_join(th, NULL);
+		assert_non_null(strstr(err.text, "not believed"));
+		assert_null(lane);
+		close(a.listener);
+	}
+}
+
 static void lane_connects_over_tcp(void **state)
 {
 	struct acceptor a = { .listener = -1 };
@@ -324,6 +368,8 @@ int main(void)
 		cmocka_unit_test(silent_peer_times_out),
 		cmocka_unit_test(refusal_reaches_the_connecting_side),
 		cmocka_unit_test(garbage_instead_of_an_answer_is_a_protocol_error),
+		cmocka_unit_test(secret_in_the_clear_before_tls_is_refused),
+		cmocka_unit_test(word_of_the_end_in_the_clear_is_not_believed),
 		cmocka_unit_test(lane_connects_over_tcp),
 		cmocka_unit_test(refused_lane_leaves_nothing_behind),
 		cmocka_unit_test(closed_port_is_refused_by_name),
