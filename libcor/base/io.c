@@ -131,25 +131,14 @@ ssize_t cor_recv_fds(int sock, void *buf, size_t len, int *fds, unsigned *nfds)
 	return n;
 }
 
-int cor_slurp(int dirfd, const char *path, char **out, size_t *len)
+/* Fills buf from fd as far as it goes; bytes, less than len at the file's end. */
+static ssize_t read_some(int fd, char *buf, size_t len)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-	_cleanup_free_ char *buf = NULL;
-	size_t used = 0, room = 0;
+	size_t used = 0;
 
-	if (fd < 0)
-		return -errno;
-	for (;;) {
-		ssize_t n;
+	while (used < len) {
+		ssize_t n = read(fd, buf + used, len - used);
 
-		if (room - used < 4096) {
-			char *bigger = realloc(buf, room = room ? room * 2 : 16384);
-
-			if (!bigger)
-				return -ENOMEM;
-			buf = bigger;
-		}
-		n = read(fd, buf + used, room - used - 1);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -157,6 +146,42 @@ int cor_slurp(int dirfd, const char *path, char **out, size_t *len)
 		if (n == 0)
 			break;
 		used += (size_t)n;
+	}
+	return (ssize_t)used;
+}
+
+int cor_slurp(int dirfd, const char *path, char **out, size_t *len)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *buf = NULL;
+	char first[4096];               /* most files of /proc are shorter */
+	size_t used, room;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read_some(fd, first, sizeof(first));
+	if (n < 0)
+		return (int)n;
+	used = (size_t)n;
+	room = used < sizeof(first) ? used : 4 * sizeof(first);
+	buf = malloc(room + 1);
+	if (!buf)
+		return -ENOMEM;
+	memcpy(buf, first, used);
+	while (room > sizeof(first)) {
+		char *bigger;
+
+		n = read_some(fd, buf + used, room - used);
+		if (n < 0)
+			return (int)n;
+		used += (size_t)n;
+		if (used < room)
+			break;
+		bigger = realloc(buf, (room *= 2) + 1);
+		if (!bigger)
+			return -ENOMEM;
+		buf = bigger;
 	}
 	buf[used] = 0;
 	if (len)
