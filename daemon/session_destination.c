@@ -376,7 +376,7 @@ static int build_ahead(struct destination *d, struct cor_error *err)
 {
 	if (d->image->memory->n_objects || !cor_files_early(d->files))
 		return 0;
-	if (build(d, NULL) < 0)
+	if (build(d, NULL) < 0 || cor_rebuild_threads_ahead(d->rebuild, d->image, NULL) < 0)
 		return begin_again(d, err);
 	d->ahead = true;
 	return 0;

@@ -16,9 +16,14 @@ struct note {
 	char what[120];
 };
 
+/* Lists of as many threads in one flush. */
+#define JOBS_MAX 128u
+
 struct cor_batch {
 	struct cor_runner *runner;
 	pid_t tid;
+	struct cor_runner_job jobs[JOBS_MAX];
+	unsigned njobs;
 	struct cor_call *calls;         /* in the room */
 	struct note *notes;
 	unsigned n, max;
@@ -64,11 +69,22 @@ void cor_batch_thread(struct cor_batch *b, pid_t tid)
 	b->tid = tid;
 }
 
+/* Does the next call begin the list of another thread? */
+static bool begins_job(const struct cor_batch *b)
+{
+	return !b->njobs || b->jobs[b->njobs - 1].tid != b->tid;
+}
+
+static bool no_job_left(const struct cor_batch *b)
+{
+	return b->njobs == JOBS_MAX && begins_job(b);
+}
+
 int cor_batch_reserve(struct cor_batch *b, unsigned ncalls, size_t len, struct cor_error *err)
 {
 	if (ncalls > b->max || len + 16 > b->size)
 		return cor_fail(err, -E2BIG, "%zu bytes are too much for one injected call", len);
-	if (b->n + ncalls > b->max || b->used + len + 16 > b->size)
+	if (b->n + ncalls > b->max || b->used + len + 16 > b->size || no_job_left(b))
 		return cor_batch_flush(b, err);
 	return 0;
 }
@@ -94,12 +110,16 @@ int cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr
 	struct note *note;
 	va_list ap;
 
-	if (b->n == b->max) {
+	if (b->n == b->max || no_job_left(b)) {
 		int r = cor_batch_flush(b, err);
 
 		if (r < 0)
 			return r;
 	}
+	if (begins_job(b))
+		b->jobs[b->njobs++] = (struct cor_runner_job){ .tid = b->tid,
+							       .calls = &b->calls[b->n] };
+	b->jobs[b->njobs - 1].n++;
 	note = &b->notes[b->n];
 	note->expect = expect;
 	va_start(ap, what);
@@ -123,17 +143,19 @@ static int judge(const struct note *note, const struct cor_call *c, struct cor_e
 
 int cor_batch_flush(struct cor_batch *b, struct cor_error *err)
 {
-	unsigned done = 0, n = b->n;
+	unsigned njobs = b->njobs;
 	int r = 0;
 
-	b->n = 0;
+	b->n = b->njobs = 0;
 	b->used = 0;
-	if (n)
-		r = cor_runner_run(b->runner, b->tid, b->calls, n, 0, &done, err);
-	if (r < 0)
-		return r;
-	for (unsigned i = 0; i < done && r == 0; i++)
-		r = judge(&b->notes[i], &b->calls[i], err);
+	if (njobs)
+		r = cor_runner_run_many(b->runner, b->jobs, njobs, 0, err);
+	for (unsigned k = 0; k < njobs && r == 0; k++) {
+		const struct cor_runner_job *job = &b->jobs[k];
+
+		for (unsigned i = 0; i < job->done && r == 0; i++)
+			r = judge(&b->notes[job->calls - b->calls + i], &job->calls[i], err);
+	}
 	return r;
 }
 

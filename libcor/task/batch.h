@@ -1,6 +1,7 @@
 /* Lists of injected calls, put together step by step: each with a sentence of
  * what it does, for when it fails, and with its data in the runner's room. A
- * list that is full is run by itself. */
+ * list that is full is run by itself. A batch may hold lists of several threads,
+ * which then run at the same time. */
 #pragma once
 
 #include <cor/error.h>
@@ -24,7 +25,8 @@ int cor_batch_new(struct cor_batch **out, struct cor_runner *runner, struct cor_
 void cor_batch_free(struct cor_batch *b);
 void cor_batch_freep(struct cor_batch **b);
 
-/* The thread that makes the calls from here on. Flushed before. */
+/* The thread that makes the calls from here on. One that has calls in the batch
+ * already must be flushed before it is turned to again from another. */
 void cor_batch_thread(struct cor_batch *b, pid_t tid);
 
 /* Copies data into the room; its address in the tracee in *remote. May flush. It
@@ -44,7 +46,7 @@ int cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr
 
 #define COR_ARGS(...) ((const uint64_t[6]){ __VA_ARGS__ })
 
-/* Runs what has been added. */
+/* Runs what has been added, the threads' lists side by side. */
 int cor_batch_flush(struct cor_batch *b, struct cor_error *err);
 
 /* One call, at once; *ret (may be NULL) is the kernel's return value, which is not judged. */

@@ -278,6 +278,11 @@ uint64_t cor_runner_remote(const struct cor_runner *r, const void *in_room)
 	return r->remote + (uint64_t)((const char *)in_room - r->local);
 }
 
+uint64_t cor_runner_insn(const struct cor_runner *r)
+{
+	return r->remote + (uint64_t)(cor_inject_code_syscall - cor_inject_code);
+}
+
 size_t cor_runner_size(const struct cor_runner *r)
 {
 	return r->len - PAGE;
@@ -289,12 +294,13 @@ void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end
 	*end = r->remote + r->len;
 }
 
-/* ---- running a list ------------------------------------------------------- */
-
-static uint64_t remote_syscall_insn(const struct cor_runner *r)
+void cor_runner_know_sigtrap(struct cor_runner *r, bool ignored)
 {
-	return r->remote + (uint64_t)(cor_inject_code_syscall - cor_inject_code);
+	r->trap_known = true;
+	r->trap_ignored = ignored;
 }
+
+/* ---- running a list ------------------------------------------------------- */
 
 /* Does the process ignore SIGTRAP? Unreadable counts as yes: stepping is safe. */
 static bool ignores_sigtrap(pid_t pid)
@@ -356,7 +362,7 @@ static int run_stepped(struct cor_runner *r, struct cor_runner_job *job, int sto
 	for (job->done = 0; job->done < job->n; job->done++) {
 		struct cor_call *c = &job->calls[job->done];
 		int64_t ret;
-		int rc = cor_step_call(job->tid, remote_syscall_insn(r), c, &ret, err);
+		int rc = cor_step_call(job->tid, cor_runner_insn(r), c, &ret, err);
 
 		if (rc < 0)
 			return rc;
@@ -451,23 +457,30 @@ int cor_runner_run(struct cor_runner *r, pid_t tid, struct cor_call *calls, unsi
 	return rc;
 }
 
-int cor_runner_unmap(struct cor_runner *r, pid_t tid, struct cor_error *err)
+int cor_runner_leave(struct cor_runner *r, pid_t tid, struct cor_error *err)
 {
-	struct cor_call call = { .nr = SYS_munmap };
+	struct cor_call call = { .nr = SYS_munmap, .arg = { r->remote, r->len } };
 	int64_t ret;
-	int rc = 0;
+	/* The step ends inside the kernel: the instruction may unmap itself. */
+	int rc = cor_step_call(tid, cor_runner_insn(r), &call, &ret, err);
 
+	if (!rc && ret < 0)
+		rc = cor_fail_code(err, (int)ret, "thread %d cannot unmap the runner", tid);
+	return rc;
+}
+
+void cor_runner_free(struct cor_runner *r)
+{
 	if (!r)
-		return 0;
-	call.arg[0] = r->remote;
-	call.arg[1] = r->len;
-	if (tid) {
-		/* The step ends inside the kernel: the instruction may unmap itself. */
-		rc = cor_step_call(tid, remote_syscall_insn(r), &call, &ret, err);
-		if (!rc && ret < 0)
-			rc = cor_fail_code(err, (int)ret, "thread %d cannot unmap the runner", tid);
-	}
+		return;
 	munmap(r->local, r->len);
 	free(r);
+}
+
+int cor_runner_unmap(struct cor_runner *r, pid_t tid, struct cor_error *err)
+{
+	int rc = r ? cor_runner_leave(r, tid, err) : 0;
+
+	cor_runner_free(r);
 	return rc;
 }

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cor/error.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -49,8 +50,13 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 void *cor_runner_room(struct cor_runner *r);
 uint64_t cor_runner_remote(const struct cor_runner *r, const void *in_room);
 size_t cor_runner_size(const struct cor_runner *r);
+/* The runner's own syscall instruction, in the tracee. */
+uint64_t cor_runner_insn(const struct cor_runner *r);
 /* Where the runner lies in the tracee, code and room: it must not be unmapped. */
 void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end);
+
+/* Says whether the tracee ignores SIGTRAP, to one who knows: it is then not read. */
+void cor_runner_know_sigtrap(struct cor_runner *r, bool ignored);
 
 /* Runs n calls that lie in the room, in thread tid; results in calls[i].ret.
  * stop_on_error: the first negative return ends the list. 0, or -errno when the
@@ -63,6 +69,12 @@ struct cor_runner_job { pid_t tid; struct cor_call *calls; unsigned n; unsigned 
 int cor_runner_run_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
 			int stop_on_error, struct cor_error *err);
 
-/* Unmaps it in the tracee (a stepped munmap by thread tid; tid 0: the tracee is
- * gone or its mapping is left) and frees it. */
+/* Unmaps it in the tracee, by a stepped munmap of thread tid. */
+int cor_runner_leave(struct cor_runner *r, pid_t tid, struct cor_error *err);
+
+/* Frees what there is of it here: the tracee is gone, has been left, or keeps its
+ * mapping. NULL allowed. */
+void cor_runner_free(struct cor_runner *r);
+
+/* Both. NULL allowed. */
 int cor_runner_unmap(struct cor_runner *r, pid_t tid, struct cor_error *err);

@@ -33,9 +33,9 @@ static void free_rebuild(struct cor_rebuild *rb)
 	cor_closep(&rb->pidfd);
 	cor_closep(&rb->supervisor_pidfd);
 	cor_batch_free(rb->batch);
-	if (rb->runner)
-		cor_runner_unmap(rb->runner, 0, NULL);
+	cor_runner_free(rb->runner);
 	free(rb->threads);
+	free(rb->status);
 	free(rb->detours);
 	free(rb);
 }

@@ -97,6 +97,13 @@ int cor_rebuild_memory_update(struct cor_rebuild *rb, const Cor__Task__Image *bu
 			      struct cor_region **regions, unsigned *nregions,
 			      struct cor_error *err);
 
+/* Ahead of the freeze, after cor_rebuild_memory() with the skeleton: makes its threads,
+ * and what else of cor_rebuild_threads() need not wait for the image. Whether it was
+ * called or not, and which threads have come or gone since, makes no difference to the
+ * outcome. */
+int cor_rebuild_threads_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton,
+			      struct cor_error *err);
+
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 

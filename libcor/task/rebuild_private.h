@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/user.h>
 
 #include "libcor/task/batch.h"
 #include "libcor/task/channel.h"
@@ -22,8 +23,9 @@ enum cor_rebuild_stage {
 
 /* A thread made here. */
 struct cor_rebuild_thread {
-	pid_t outer;            /* TID as we see it */
-	pid_t inner;            /* as the task sees it */
+	pid_t inner;            /* its TID as the task sees it */
+	pid_t outer;            /* as we see it */
+	bool  born;
 };
 
 /* A thread that was stopped at from goes on at to. */
@@ -44,9 +46,13 @@ struct cor_rebuild {
 	bool  stopped;          /* the task arrives in a group-stop */
 	struct cor_runner *runner;
 	struct cor_batch *batch;
-	uint64_t insn;          /* a syscall instruction in the vDSO, once asked for */
 	struct cor_detour *detours;
 	unsigned ndetours;
+	char *status;           /* the stub's /proc/PID/status as it was before; NULL: not read */
+	size_t xstate_len;      /* of this kernel's extended state; 0: not known yet */
+	int32_t oom_score_adj;  /* what has been set, if */
+	uint32_t coredump_filter;
+	bool outside_set;
 	unsigned nthreads;      /* the leader included, which is the first */
 	struct cor_rebuild_thread *threads;
 };
@@ -93,6 +99,11 @@ int cor_rebuild_map_vma(struct cor_memory_job *job, const Cor__Task__Vma *v,
 int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err);
 int cor_rebuild_write_pages(struct cor_memory_job *job, struct cor_error *err);
 
+/* rebuild_clone.c: rb->threads becomes the image's, in its order: what is there
+ * already is kept, what is missing is made, what is there for nothing ends. */
+int cor_rebuild_clone(struct cor_rebuild *rb, const Cor__Task__Image *image,
+		      struct cor_error *err);
+
 /* rebuild_process.c: what all threads share. Calls are added to the batch, whose
  * thread is the leader. */
 int cor_rebuild_actions(struct cor_rebuild *rb, const Cor__Task__Image *image,
@@ -104,7 +115,8 @@ int cor_rebuild_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
 /* Before the task's credentials are set: prlimit(2) of another user's process needs
  * CAP_SYS_RESOURCE. */
 void cor_rebuild_limits(struct cor_rebuild *rb, const Cor__Task__Image *image);
-/* From outside: OOM score, scheduling. */
+/* From outside: OOM score, scheduling; ahead, what the skeleton knows of it. */
+void cor_rebuild_outside_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton);
 int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 
@@ -112,10 +124,13 @@ int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 int cor_rebuild_timers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 		       struct cor_error *err);
 
-/* rebuild_restart.c: begins the call that the thread is to go on with, if it is
- * such a one, with the help of the runner's room; *regs are then the registers
- * for cor_rebuild_registers(), the thread's last call. */
-int cor_rebuild_begin_call(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
-			   struct user_regs_struct *regs, struct cor_error *err);
-int cor_rebuild_registers(pid_t tid, const Cor__Task__Thread *t, struct user_regs_struct *regs,
-			  struct cor_error *err);
+/* rebuild_threads.c: reads rb->status unless it is there. */
+int cor_rebuild_look(struct cor_rebuild *rb, struct cor_error *err);
+
+/* rebuild_restart.c: the threads that are to go on with such calls begin them, with the
+ * help of the runner's room; regs[i] are then thread i's registers for
+ * cor_rebuild_registers(), the last call for each. */
+int cor_rebuild_begin_calls(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct user_regs_struct *regs, struct cor_error *err);
+int cor_rebuild_registers(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
+			  const struct user_regs_struct *regs, struct cor_error *err);

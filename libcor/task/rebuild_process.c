@@ -172,15 +172,29 @@ void cor_rebuild_limits(struct cor_rebuild *rb, const Cor__Task__Image *image)
 		set_limit(rb->pid, (int)i, id->limits[i]);
 }
 
+/* Again only if they are others. */
+static void set_numbers(struct cor_rebuild *rb, const Cor__Task__Identity *id)
+{
+	if (!rb->outside_set || rb->oom_score_adj != id->oom_score_adj)
+		write_number(rb->pid, "oom_score_adj", "d", id->oom_score_adj);
+	if (id->coredump_filter && (!rb->outside_set || rb->coredump_filter != id->coredump_filter))
+		write_number(rb->pid, "coredump_filter", "x", id->coredump_filter);
+	rb->oom_score_adj = id->oom_score_adj;
+	rb->coredump_filter = id->coredump_filter;
+	rb->outside_set = true;
+}
+
+void cor_rebuild_outside_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton)
+{
+	set_numbers(rb, skeleton->identity);
+}
+
 int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err)
 {
-	const Cor__Task__Identity *id = image->identity;
 	int r = 0;
 
-	write_number(rb->pid, "oom_score_adj", "d", id->oom_score_adj);
-	if (id->coredump_filter)
-		write_number(rb->pid, "coredump_filter", "x", id->coredump_filter);
+	set_numbers(rb, image->identity);
 	for (unsigned i = 0; i < rb->nthreads && r == 0; i++) {
 		const Cor__Task__Thread *t = image->threads[i];
 

@@ -31,20 +31,33 @@
 #define XSTATE_HEADER_END 576u
 #define XSTATE_MOST 32768u      /* with AMX there are some 11 KiB */
 
-/* The kernel takes the area in its own size only. Another's size is no harm as
- * long as what does not fit is in its initial state. */
-static int set_xstate(pid_t tid, const Cor__Task__Thread *t, struct cor_error *err)
+/* How large the kernel's area is: it takes it in that size only. */
+static int learn_xstate_len(struct cor_rebuild *rb, pid_t tid, void *area, struct cor_error *err)
 {
-	_cleanup_free_ unsigned char *area = malloc(XSTATE_MOST);
 	struct iovec v = { area, XSTATE_MOST };
 
-	if (!area)
-		return cor_fail(err, -ENOMEM, "out of memory");
+	if (rb->xstate_len)
+		return 0;
 	if (ptrace(PTRACE_GETREGSET, tid, (void *)(uintptr_t)NT_X86_XSTATE, &v) < 0)
-		return cor_fail_errno(err, "cannot read the extended state of thread %d", t->tid);
+		return cor_fail_errno(err, "cannot read the extended state of thread %d", tid);
+	rb->xstate_len = v.iov_len;
+	return 0;
+}
+
+/* Another's size is no harm as long as what does not fit is in its initial state. */
+static int set_xstate(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
+		      struct cor_error *err)
+{
+	unsigned char area[XSTATE_MOST];
+	struct iovec v = { area, 0 };
+	int r = learn_xstate_len(rb, tid, area, err);
+
+	if (r < 0)
+		return r;
 	if (t->xstate.len < XSTATE_HEADER_END)
 		return cor_fail(err, -EPROTO, "thread %d's extended state has %zu bytes", t->tid,
 				t->xstate.len);
+	v.iov_len = rb->xstate_len;
 	memset(area, 0, v.iov_len);
 	memcpy(area, t->xstate.data, COR_MIN(v.iov_len, t->xstate.len));
 	if (ptrace(PTRACE_SETREGSET, tid, (void *)(uintptr_t)NT_X86_XSTATE, &v) < 0)
@@ -58,11 +71,13 @@ static int set_xstate(pid_t tid, const Cor__Task__Thread *t, struct cor_error *e
 struct timespec64 { int64_t sec, nsec; };
 
 /* The call's arguments with the time that is left; the timespec lies in the
- * runner's room only while the call begins. false: no call that we know. */
-static bool call_of(struct cor_rebuild *rb, const struct user_regs_struct *was, uint64_t left,
-		    struct user_regs_struct *regs)
+ * runner's room only while the call begins, one for each thread. false: no call
+ * that we know. */
+static bool call_of(struct cor_rebuild *rb, unsigned thread, const struct user_regs_struct *was,
+		    uint64_t left, struct user_regs_struct *regs)
 {
-	struct timespec64 *ts = cor_runner_room(rb->runner);
+	struct timespec64 *ts = (struct timespec64 *)cor_runner_room(rb->runner) +
+				thread % (cor_runner_size(rb->runner) / sizeof(*ts));
 	uint64_t at = cor_runner_remote(rb->runner, ts);
 
 	*regs = *was;
@@ -87,45 +102,67 @@ static bool call_of(struct cor_rebuild *rb, const struct user_regs_struct *was, 
 	}
 }
 
-static int go_to_stop(pid_t tid, int request, int32_t outer, struct cor_error *err)
+static int let_go(pid_t tid, int request, int32_t inner, struct cor_error *err)
 {
-	int status, r;
-
 	if (ptrace(request, tid, NULL, NULL) < 0)
-		return cor_fail_errno(err, "cannot let thread %d begin its call", outer);
-	r = cor_ptrace_wait(tid, WAIT_NS, &status);
-	if (r < 0)
-		return cor_fail_code(err, r, "thread %d does not stop in the call it begins again",
-				     outer);
+		return cor_fail_errno(err, "cannot let thread %d begin its call", inner);
 	return 0;
 }
 
-/* regs: in, the image's registers; out, what they shall be. */
-static int begin_call(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
-		      struct user_regs_struct *regs, struct cor_error *err)
+static int await_stop(pid_t tid, int32_t inner, struct cor_error *err)
 {
+	int status, r = cor_ptrace_wait(tid, WAIT_NS, &status);
+
+	if (r < 0)
+		return cor_fail_code(err, r, "thread %d does not stop in the call it begins again",
+				     inner);
+	return 0;
+}
+
+static bool begins_call(const Cor__Task__Thread *t)
+{
+	return t->restart == COR__TASK__RESTART_KIND__RESTART_BLOCK;
+}
+
+/* Sends the thread to the entry of its call. */
+static int go_to_entry(struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t,
+		       const struct user_regs_struct *regs, struct cor_error *err)
+{
+	const pid_t tid = rb->threads[i].outer;
 	const uint64_t none = ~0ull;
 	struct user_regs_struct call;
-	int r;
 
-	if (!rb->insn)
-		rb->insn = cor_find_syscall_insn(rb->pid);
-	if (!rb->insn || !call_of(rb, regs, t->remaining_ns, &call))
+	if (!call_of(rb, i, regs, t->remaining_ns, &call))
 		return cor_fail(err, -EOPNOTSUPP, "thread %d was interrupted in system call %lld, which "
 				"cannot be begun again", t->tid, regs->orig_rax);
-	call.rip = rb->insn;
+	call.rip = cor_runner_insn(rb->runner);
 	call.rax = regs->orig_rax;
 	call.orig_rax = (uint64_t)-1;   /* nothing to restart now */
 	if (ptrace(PTRACE_SETREGS, tid, NULL, &call) < 0 ||
 	    ptrace(PTRACE_SETSIGMASK, tid, sizeof(none), &none) < 0)
 		return cor_fail_errno(err, "cannot set the registers of thread %d", t->tid);
-	r = go_to_stop(tid, PTRACE_SYSCALL, t->tid, err);       /* at its entry */
+	return let_go(tid, PTRACE_SYSCALL, t->tid, err);
+}
+
+/* At its entry: the wait will find itself interrupted as soon as it is set up. */
+static int enter(pid_t tid, const Cor__Task__Thread *t, struct cor_error *err)
+{
+	int r = await_stop(tid, t->tid, err);
+
 	if (r < 0)
 		return r;
-	/* now the wait will find itself interrupted as soon as it is set up */
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
 		return cor_fail_errno(err, "cannot interrupt thread %d", t->tid);
-	r = go_to_stop(tid, PTRACE_CONT, t->tid, err);
+	return let_go(tid, PTRACE_CONT, t->tid, err);
+}
+
+/* regs: in, the image's registers; out, what they shall be. */
+static int take_result(pid_t tid, const Cor__Task__Thread *t, struct user_regs_struct *regs,
+		       struct cor_error *err)
+{
+	struct user_regs_struct call;
+	int r = await_stop(tid, t->tid, err);
+
 	if (r < 0)
 		return r;
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &call) < 0)
@@ -137,24 +174,41 @@ static int begin_call(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread
 	return 0;
 }
 
-int cor_rebuild_begin_call(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
-			   struct user_regs_struct *regs, struct cor_error *err)
+static void image_registers(const struct cor_rebuild *rb, const Cor__Task__Thread *t,
+			    struct user_regs_struct *regs)
 {
 	memcpy(regs, t->regs.data, sizeof(*regs));
 	for (unsigned i = 0; i < rb->ndetours; i++)
 		if (regs->rip == rb->detours[i].from) {
 			regs->rip = rb->detours[i].to;
-			break;
+			return;
 		}
-	if (t->restart != COR__TASK__RESTART_KIND__RESTART_BLOCK)
-		return 0;
-	return begin_call(rb, tid, t, regs, err);
 }
 
-int cor_rebuild_registers(pid_t tid, const Cor__Task__Thread *t, struct user_regs_struct *regs,
-			  struct cor_error *err)
+int cor_rebuild_begin_calls(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct user_regs_struct *regs, struct cor_error *err)
 {
-	int r = set_xstate(tid, t, err);
+	int r = 0;
+
+	/* each step for all threads, so that they take it at the same time */
+	for (unsigned i = 0; i < rb->nthreads && r == 0; i++) {
+		image_registers(rb, image->threads[i], &regs[i]);
+		if (begins_call(image->threads[i]))
+			r = go_to_entry(rb, i, image->threads[i], &regs[i], err);
+	}
+	for (unsigned i = 0; i < rb->nthreads && r == 0; i++)
+		if (begins_call(image->threads[i]))
+			r = enter(rb->threads[i].outer, image->threads[i], err);
+	for (unsigned i = 0; i < rb->nthreads && r == 0; i++)
+		if (begins_call(image->threads[i]))
+			r = take_result(rb->threads[i].outer, image->threads[i], &regs[i], err);
+	return r;
+}
+
+int cor_rebuild_registers(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
+			  const struct user_regs_struct *regs, struct cor_error *err)
+{
+	int r = set_xstate(rb, tid, t, err);
 
 	if (r < 0)
 		return r;

@@ -1,9 +1,7 @@
-/* rebuild's thread phase: threads with their TIDs, and all that belongs to a
- * thread or its process besides memory. */
-#include <dirent.h>
+/* rebuild's thread phase: all that belongs to a thread or its process besides memory.
+ * The threads themselves are made in rebuild_clone.c. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,115 +16,6 @@
 #include "libcor/task/ptrace_wait.h"
 #include "libcor/task/rebuild_creds.h"
 #include "libcor/task/rebuild_private.h"
-
-#define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | \
-		      CLONE_SYSVSEM | CLONE_PTRACE)
-#define STOP_NS 10000000000ull
-
-/* --- threads -------------------------------------------------------------------- */
-
-/* CLONE_PTRACE: they are ours from birth and stop before their first instruction. */
-static int clone_all(struct cor_rebuild *rb, const Cor__Task__Image *image,
-		     struct cor_error *err)
-{
-	int r = 0;
-
-	for (size_t i = 1; i < image->n_threads && r >= 0; i++) {
-		struct { struct clone_args a; uint64_t tid; } c = {
-			.a = { .flags = THREAD_FLAGS, .set_tid_size = 1 },
-			.tid = (uint64_t)image->threads[i]->tid,
-		};
-		uint64_t at;
-
-		r = cor_batch_reserve(rb->batch, 1, sizeof(c) + 64, err);
-		if (r == 0)
-			r = cor_batch_data(rb->batch, &c.tid, sizeof(c.tid), &at, err);
-		if (r < 0)
-			return r;
-		c.a.set_tid = at;
-		r = cor_batch_data(rb->batch, &c.a, sizeof(c.a), &at, err);
-		if (r == 0)
-			r = cor_batch_add(rb->batch, COR_BATCH_OK, SYS_clone3,
-					  COR_ARGS(at, sizeof(c.a)), err, "make the thread %d",
-					  image->threads[i]->tid);
-	}
-	return r < 0 ? r : cor_batch_flush(rb->batch, err);
-}
-
-/* The thread's number in its innermost PID namespace. */
-static pid_t inner_tid(pid_t pid, const char *outer)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[64], *p, *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/status", pid, outer);
-	if (cor_slurp(AT_FDCWD, path, &text, NULL) < 0)
-		return -1;
-	p = strstr(text, "\nNSpid:");
-	if (!p)
-		return -1;
-	end = strchrnul(p + 1, '\n');
-	*end = 0;
-	p = strrchr(p, '\t');
-	return p ? (pid_t)atoi(p + 1) : -1;
-}
-
-static int learn_outer(struct cor_rebuild *rb, struct cor_error *err)
-{
-	_cleanup_closedir_ DIR *dir = NULL;
-	unsigned found = 0;
-	struct dirent *e;
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/task", rb->pid);
-	dir = opendir(path);
-	if (!dir)
-		return cor_fail_errno(err, "cannot read %s", path);
-	while ((e = readdir(dir))) {
-		pid_t outer = (pid_t)atoi(e->d_name), inner;
-
-		if (outer <= 0)
-			continue;
-		inner = rb->pid_ns ? inner_tid(rb->pid, e->d_name) : outer;
-		for (unsigned i = 0; i < rb->nthreads; i++)
-			if (rb->threads[i].inner == inner) {
-				rb->threads[i].outer = outer;
-				found++;
-			}
-	}
-	if (found != rb->nthreads)
-		return cor_fail(err, -EIO, "process %d has %u threads instead of %u", rb->inner_pid,
-				found, rb->nthreads);
-	return 0;
-}
-
-static int make_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
-			struct cor_error *err)
-{
-	int r = 0;
-
-	rb->threads = calloc(image->n_threads, sizeof(*rb->threads));
-	if (!rb->threads)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	rb->nthreads = (unsigned)image->n_threads;
-	for (unsigned i = 0; i < rb->nthreads; i++)
-		rb->threads[i].inner = image->threads[i]->tid;
-	rb->threads[0].outer = rb->pid;
-	if (rb->nthreads > 1) {
-		r = clone_all(rb, image, err);
-		if (r == 0)
-			r = learn_outer(rb, err);
-	}
-	for (unsigned i = 1; i < rb->nthreads && r == 0; i++) {
-		int status;
-
-		r = cor_ptrace_wait(rb->threads[i].outer, STOP_NS, &status);
-		if (r < 0)
-			cor_fail_code(err, r, "the new thread %d does not stop",
-				      rb->threads[i].inner);
-	}
-	return r;
-}
 
 /* --- what each thread does for itself --------------------------------------------- */
 
@@ -226,7 +115,7 @@ static int add_last(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	return r < 0 ? r : 0;
 }
 
-static int run_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, unsigned i,
+static int add_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, unsigned i,
 		      const struct cor_creds_now *now, struct cor_error *err)
 {
 	const Cor__Task__Thread *t = image->threads[i];
@@ -242,9 +131,7 @@ static int run_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, uns
 		r = add_pending(rb->batch, image, t, true, err);
 	if (r == 0 && t->creds)
 		r = cor_creds_add(rb->batch, now, t->creds, err);
-	if (r == 0)
-		r = add_last(rb, image, t, i == 0, err);
-	return r < 0 ? r : cor_batch_flush(rb->batch, err);
+	return r ? r : add_last(rb, image, t, i == 0, err);
 }
 
 /* What concerns the whole process; the leader's, in one list with its own. */
@@ -263,51 +150,47 @@ static int add_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
 static int run_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 		       struct cor_error *err)
 {
-	_cleanup_free_ char *status = NULL;
 	struct cor_creds_now now;
-	char path[32];
-	int r;
+	int r = cor_rebuild_look(rb, err);
 
-	snprintf(path, sizeof(path), "/proc/%d/status", rb->pid);
-	r = cor_slurp(AT_FDCWD, path, &status, NULL);
 	if (r < 0)
-		return cor_fail_code(err, r, "cannot read %s", path);
-	cor_creds_read(&now, status);
-	/* the leader last: it gives up privileges that process-wide settings want */
-	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;) {
-		if (i == 0)
-			r = add_process(rb, image, err);
-		if (r == 0)
-			r = run_thread(rb, image, i, &now, err);
-	}
-	return r;
+		return r;
+	cor_creds_read(&now, rb->status);
+	/* all at once, but the leader last: it gives up privileges that process-wide
+	 * settings want, and a change of credentials undoes some of them */
+	for (unsigned i = 1; i < rb->nthreads && r == 0; i++)
+		r = add_thread(rb, image, i, &now, err);
+	if (r == 0 && rb->nthreads > 1)
+		r = cor_batch_flush(rb->batch, err);
+	if (r == 0)
+		r = add_process(rb, image, err);
+	if (r == 0)
+		r = add_thread(rb, image, 0, &now, err);
+	return r < 0 ? r : cor_batch_flush(rb->batch, err);
 }
 
 /* --- registers ------------------------------------------------------------------ */
 
-static int remove_runner(struct cor_rebuild *rb, struct cor_error *err)
+/* It is unmapped there; what is left of it here can wait. */
+static int leave_runner(struct cor_rebuild *rb, struct cor_error *err)
 {
-	struct cor_runner *runner = take_ptr(rb->runner);
-
 	cor_batch_free(take_ptr(rb->batch));
-	return cor_runner_unmap(runner, rb->pid, err);
+	return cor_runner_leave(rb->runner, rb->pid, err);
 }
 
 static int set_registers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			 struct cor_error *err)
 {
-	struct user_regs_struct regs;
-	int r = 0;
+	_cleanup_free_ struct user_regs_struct *regs = calloc(rb->nthreads, sizeof(*regs));
+	int r;
 
-	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;) {
-		const Cor__Task__Thread *t = image->threads[i];
-
-		r = cor_rebuild_begin_call(rb, rb->threads[i].outer, t, &regs, err);
-		if (r == 0 && i == 0)
-			r = remove_runner(rb, err);
-		if (r == 0)
-			r = cor_rebuild_registers(rb->threads[i].outer, t, &regs, err);
-	}
+	if (!regs)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	r = cor_rebuild_begin_calls(rb, image, regs, err);
+	if (r == 0)
+		r = leave_runner(rb, err);
+	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;)
+		r = cor_rebuild_registers(rb, rb->threads[i].outer, image->threads[i], &regs[i], err);
 	return r;
 }
 
@@ -327,13 +210,41 @@ static int check(const struct cor_rebuild *rb, const Cor__Task__Image *image,
 	return 0;
 }
 
+/* The stub as it is, before any of its credentials change. */
+int cor_rebuild_look(struct cor_rebuild *rb, struct cor_error *err)
+{
+	char path[32];
+	int r;
+
+	if (rb->status)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/status", rb->pid);
+	r = cor_slurp(AT_FDCWD, path, &rb->status, NULL);
+	return r < 0 ? cor_fail_code(err, r, "cannot read %s", path) : 0;
+}
+
+int cor_rebuild_threads_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton,
+			      struct cor_error *err)
+{
+	int r = rb->stage == COR_REBUILD_MEMORY ? 0 :
+		cor_fail(err, -EINVAL, "process %d has no memory yet", rb->inner_pid);
+
+	if (r == 0)
+		r = cor_rebuild_clone(rb, skeleton, err);
+	if (r == 0)
+		r = cor_rebuild_look(rb, err);
+	if (r == 0)
+		cor_rebuild_outside_ahead(rb, skeleton);
+	return r;
+}
+
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err)
 {
 	int r = check(rb, image, err);
 
 	if (r == 0)
-		r = make_threads(rb, image, err);
+		r = cor_rebuild_clone(rb, image, err);
 	if (r == 0)
 		cor_rebuild_limits(rb, image);
 	if (r == 0)

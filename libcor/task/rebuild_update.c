@@ -182,7 +182,9 @@ static int apply(struct update *u, const Cor__Task__Memory *built)
 			return r;
 	}
 	r = same_bounds(built, job->memory) ? 0 : cor_rebuild_set_mm(job, u->err);
-	return r < 0 ? r : cor_batch_flush(job->rb->batch, u->err);
+	if (r < 0 || !u->changed)
+		return r;       /* the bounds can wait for the threads' calls */
+	return cor_batch_flush(job->rb->batch, u->err);
 }
 
 int cor_rebuild_memory_update(struct cor_rebuild *rb, const Cor__Task__Image *built,

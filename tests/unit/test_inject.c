@@ -379,7 +379,7 @@ static void death_in_the_middle_is_reported(void **state)
 	c[1].nr = SYS_getpid;
 	assert_int_equal(cor_runner_run(r, v.pid, c, 2, 0, NULL, &err), -ESRCH);
 	assert_non_null(strstr(err.text, "thread"));
-	cor_runner_unmap(r, 0, NULL);
+	cor_runner_free(r);
 }
 
 static void *thread_waits(void *arg)

@@ -311,7 +311,7 @@ static void death_of_many_threads_is_reported(void **state)
 	kill(v.pid, SIGKILL);
 	/* the leader's end is not reported while the others wait for us */
 	assert_int_equal(cor_runner_run(r, v.pid, c, 1, 0, NULL, &err), -ESRCH);
-	cor_runner_unmap(r, 0, NULL);
+	cor_runner_free(r);
 	cor_tracee_kill(t);
 }
 
