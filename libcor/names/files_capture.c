@@ -79,7 +79,7 @@ static int by_inode(const void *a, const void *b, void *arg)
 	return i < j ? -1 : i > j;
 }
 
-/* Fills c->seen out of the rows: one for each file. Links stay the rows'. */
+/* Fills c->seen out of the rows: one for each file. Links and infos stay the rows'. */
 static int see(struct cor_file_capture *c, const struct cor_files_table *t)
 {
 	unsigned n = t->nfiles;
@@ -94,7 +94,7 @@ static int see(struct cor_file_capture *c, const struct cor_files_table *t)
 		if (row->file != c->nseen)
 			continue;       /* a duplicate of an earlier one */
 		c->seen[c->nseen] = (struct cor_file_seen){
-			.fd = row->fd, .dup = -1, .link = row->link, .st = row->st,
+			.fd = row->fd, .dup = -1, .link = row->link, .info = row->info, .st = row->st,
 			.flags = row->flags,
 		};
 		c->by_inode[c->nseen] = c->nseen;
@@ -184,26 +184,18 @@ static int capture_one(struct cor_file_capture *c, int pidfd, struct cor_file_se
 		       struct cor_error *err)
 {
 	_cleanup_close_ int dup = duplicate(pidfd, c->pid, seen->fd, err);
-	_cleanup_free_ char *info = NULL;
 	struct stat st;
-	char path[48];
 	int rc;
 
 	if (dup < 0)
 		return dup == -EBADF ? -EAGAIN : dup;
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)c->pid, seen->fd);
-	rc = cor_slurp(AT_FDCWD, path, &info, NULL);
-	if (rc < 0)
-		return cor_fail_code(err, rc == -ENOENT ? -EAGAIN : rc, "%s", path);
 	if (fstat(dup, &st) < 0 || st.st_ino != seen->st.st_ino || st.st_dev != seen->st.st_dev)
 		return cor_fail(err, -EAGAIN, "descriptor %d of process %d changed", seen->fd,
 				(int)c->pid);
 	seen->st = st;
 	seen->dup = dup;
-	seen->info = info;
 	rc = capture_file(c, seen, err);
 	seen->dup = -1;
-	seen->info = NULL;
 	return rc;
 }
 
@@ -219,7 +211,7 @@ static int relate_all(struct cor_file_capture *c, struct cor_error *err)
 	return 0;
 }
 
-static int start_table(struct cor_file_capture *c)
+static int start_table(struct cor_file_capture *c, const Cor__Names__FileTable *before)
 {
 	struct stat ours = { 0 }, theirs = { 0 };
 	char path[40];
@@ -235,6 +227,10 @@ static int start_table(struct cor_file_capture *c)
 	c->table->pid = c->pid;
 	c->table->netns = theirs.st_ino;
 	c->table->last_pid = cor_files_last_pid();
+	if (before) {
+		c->table->boot_id = strdup(before->boot_id);
+		return c->table->boot_id ? 0 : -ENOMEM;
+	}
 	return cor_slurp(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &c->table->boot_id, NULL);
 }
 
@@ -271,7 +267,7 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 		       const Cor__Names__FileTable *before, struct cor_error *err)
 {
 	_cleanup_close_ int pidfd = -1;
-	int rc = start_table(c);
+	int rc = start_table(c, before);
 
 	if (rc == 0)
 		rc = see(c, t);

@@ -14,11 +14,14 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 
 void cor_files_table_free(struct cor_files_table *t)
 {
-	for (unsigned i = 0; i < t->nrows; i++)
+	for (unsigned i = 0; i < t->nrows; i++) {
 		free(t->rows[i].link);
+		free(t->rows[i].info);
+	}
 	free(t->rows);
 	*t = (struct cor_files_table){ 0 };
 }
@@ -53,21 +56,15 @@ static int list(pid_t pid, DIR *dir, struct cor_files_table *t, struct cor_error
 	return 0;
 }
 
-/* The flags line is the second of fdinfo; cloexec is a flag of the descriptor there. */
-static int read_flags(int infos, const char *name, struct cor_files_row *row)
+/* cloexec is a flag of the descriptor there. */
+static int read_info(int infos, const char *name, struct cor_files_row *row)
 {
-	_cleanup_close_ int fd = openat(infos, name, O_RDONLY | O_CLOEXEC);
-	char text[128];
 	uint64_t flags;
-	ssize_t len;
+	int rc = cor_slurp(infos, name, &row->info, NULL);
 
-	if (fd < 0)
-		return -errno;
-	len = read(fd, text, sizeof(text) - 1);
-	if (len < 0)
-		return -errno;
-	text[len] = 0;
-	if (cor_fdinfo_u64(text, "flags:", 8, &flags) < 0)
+	if (rc < 0)
+		return rc;
+	if (cor_fdinfo_u64(row->info, "flags:", 8, &flags) < 0)
 		return -EINVAL;
 	row->cloexec = (flags & O_CLOEXEC) != 0;
 	row->flags = (unsigned)flags & ~(unsigned)O_CLOEXEC;
@@ -85,7 +82,7 @@ static int read_row(int fds, int infos, struct cor_files_row *row)
 		return -errno;
 	link[len] = 0;
 	row->link = strdup(link);
-	return row->link ? read_flags(infos, name, row) : -ENOMEM;
+	return row->link ? read_info(infos, name, row) : -ENOMEM;
 }
 
 static int read_rows(pid_t pid, int fds, struct cor_files_table *t, struct cor_error *err)

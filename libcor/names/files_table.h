@@ -11,6 +11,7 @@ struct cor_files_row {
 	unsigned file;          /* equal for descriptors that share a description: dense, in the
 				   order of the lowest descriptor */
 	char    *link;
+	char    *info;          /* the text of /proc/PID/fdinfo/FD */
 	struct stat st;
 };
 
