@@ -37,6 +37,26 @@ static void release(struct cor_pager *p)
 	munmap(p->held_pages, PAGER_HELD * PAGE + sizeof(*p));
 }
 
+/* The thread, which waits for start: making one takes too long inside a freeze. */
+static void *parked(void *arg)
+{
+	struct cor_pager *p = arg;
+
+	while (sem_wait(&p->begin) < 0)
+		;
+	return p->running ? pager_thread(p) : NULL;
+}
+
+static int park_thread(struct cor_pager *p, struct cor_error *err)
+{
+	int r = -pthread_create(&p->thread, NULL, parked, p);
+
+	if (r < 0)
+		return cor_fail_code(err, r, "starting the pager's thread");
+	p->threaded = true;
+	return 0;
+}
+
 int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_error *err)
 {
 	struct cor_pager *p = allocate();
@@ -46,6 +66,7 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 		return cor_fail(err, -ENOMEM, "out of memory for a pager");
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->answered, NULL);
+	sem_init(&p->begin, 0, 0);
 	STAILQ_INIT(&p->commands);
 	TAILQ_INIT(&p->mms);
 	pager_slots_init(p);
@@ -67,6 +88,8 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 	pager_mm_ref(p->root);
 	/* now, since start may lie inside a freeze */
 	r = pager_ring_init(p, err);
+	if (r == 0)
+		r = park_thread(p, err);
 	if (r < 0) {
 		cor_pager_free(p);
 		return r;
@@ -187,11 +210,7 @@ int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err)
 	p->started_at = cor_now_ns();
 	atomic_store(&p->state, COR_PAGER_PAGING);
 	p->running = true;
-	r = -pthread_create(&p->thread, NULL, pager_thread, p);
-	if (r < 0) {
-		p->running = false;
-		return cor_fail_code(err, r, "starting the pager's thread");
-	}
+	sem_post(&p->begin);
 	return 0;
 }
 
@@ -265,10 +284,14 @@ void cor_pager_stats(struct cor_pager *p, struct cor_paging_stats *out)
 
 static void end_thread(struct cor_pager *p)
 {
-	if (!p->running)
+	if (!p->threaded)
 		return;
+	if (!p->running) {
+		p->leave = true;
+		sem_post(&p->begin);
+	}
 	pthread_join(p->thread, NULL);
-	p->running = false;
+	p->running = p->threaded = false;
 }
 
 /* Lanes and address spaces are closed where their polls can still be ended. */
@@ -311,10 +334,9 @@ void cor_pager_free(struct cor_pager *p)
 
 	if (!p)
 		return;
-	if (p->running) {
+	if (p->running)
 		pager_command(p, &leave);
-		end_thread(p);
-	}
+	end_thread(p);
 	if (p->ring.ring_fd >= 0)
 		io_uring_queue_exit(&p->ring);
 	while (!TAILQ_EMPTY(&p->mms))
@@ -334,5 +356,6 @@ void cor_pager_free(struct cor_pager *p)
 		close(p->event_fd);
 	pthread_mutex_destroy(&p->lock);
 	pthread_cond_destroy(&p->answered);
+	sem_destroy(&p->begin);
 	release(p);
 }

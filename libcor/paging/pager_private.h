@@ -15,6 +15,7 @@
 
 #include <liburing.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
@@ -197,6 +198,8 @@ struct cor_pager {
 	int control_fd;                  /* commands wait, or the prefetcher was switched */
 	int event_fd;
 	bool running;
+	bool threaded;                   /* the thread is there, parked until start */
+	sem_t begin;
 	pthread_t thread;
 	pthread_mutex_t lock;            /* of what follows */
 	pthread_cond_t answered;

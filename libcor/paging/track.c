@@ -58,6 +58,8 @@ static void account(struct cor_track *t, uint64_t first, uint64_t n, bool in)
 {
 	uint64_t missing, want;
 
+	if (!t->presence->counted)
+		return;         /* nothing is known to hold data, so nothing is missing */
 	count(t, first, n, &missing, &want);
 	t->want += in ? want : -want;
 	t->space->want += in ? want : -want;
