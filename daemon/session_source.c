@@ -378,18 +378,33 @@ static int prepare(struct source *s, struct cor_error *err)
 
 /* ---- freeze ------------------------------------------------------------------- */
 
+/* What the freeze will do, as far as that can be done to a running task. */
+static void rehearse(struct source *s)
+{
+	Cor__Names__FileTable *table = NULL;
+	struct cor_files_object *extra = NULL;
+	unsigned nextra;
+
+	cor_capture_rehearse(s->args->pid, &s->options, s->skeleton);
+	if (cor_files_capture_again(s->args->pid, true, s->files, NULL, 0, &extra, &nextra, &table,
+				    NULL) == 0)
+		cor__names__file_table__free_unpacked(table, NULL);
+	free(extra);
+}
+
 /* Stops the task and reads it. -EAGAIN: something short-lived was in the way. */
 static int freeze_once(struct source *s, struct cor_error *err)
 {
 	int r;
 
+	rehearse(s);
 	r = cor_tracee_seize(&s->tracee, s->args->pid, err);
 	if (r < 0)
 		return r;
 	session_hurry(true);
-	s->freeze_from_ns = cor_now_ns();
 	r = cor_tracee_stop(s->tracee, FREEZE_TIMEOUT_MS, err);
 	FAULT_POINT("frozen", s->control);
+	s->freeze_from_ns = s->tracee->stopping_ns;
 	if (r == 0 && s->have_hooks)
 		cor_hooks_arriving(&s->hooks, NULL);
 	if (r == 0)
@@ -515,6 +530,9 @@ static int hand_over(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
 	FAULT_POINT("image-sent", s->control);
+	/* while the destination works */
+	if (r == 0)
+		r = cor_capture_recheck(s->tracee, err);
 	if (r == 0)
 		r = control_expect_soon(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
 	if (r < 0)

@@ -112,6 +112,26 @@ int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o, Cor__Ta
 	return r;
 }
 
+void cor_capture_rehearse(pid_t pid, const struct cor_capture_options *o,
+			  const Cor__Task__Image *skeleton)
+{
+	_cleanup_(end) struct cor_capture c = { .skeleton = skeleton };
+
+	if (begin(&c, pid, o, NULL) < 0 || cor_refuse_process(&c, NULL) < 0 ||
+	    cor_capture_memory(&c, NULL) < 0 || cor_capture_threads(&c, NULL) < 0 ||
+	    cor_capture_identity(&c, NULL) < 0)
+		return;
+	cor_capture_written(&c, NULL);
+}
+
+int cor_capture_recheck(struct cor_tracee *t, struct cor_error *err)
+{
+	_cleanup_(end) struct cor_capture c = { .t = t };
+	int r = begin(&c, t->pid, NULL, err);
+
+	return r ? r : cor_refuse_place(&c, err);
+}
+
 int cor_capture_image(struct cor_tracee *t, const struct cor_capture_options *o,
 		      const Cor__Task__Image *skeleton, Cor__Task__Image **out,
 		      struct cor_error *err)

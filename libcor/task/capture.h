@@ -35,19 +35,30 @@ int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o,
  * memory and process. */
 int cor_capture_owns_memory(pid_t pid, const Cor__Task__Image *skeleton, struct cor_error *err);
 
-/* On the destination, which has the skeleton: gives the image those written pages
- * back that it left out, as the skeleton has them already. */
+/* On the destination, which has the skeleton: gives the image what it left out since
+ * the skeleton has it already: written pages that are the same, and the vDSO. */
 int cor_capture_complete(Cor__Task__Image *image, const Cor__Task__Image *skeleton,
 			 struct cor_error *err);
 
 /* Reads the stopped task t completely. With a skeleton, Image.pages holds only what
- * differs from the skeleton's. skeleton (may be NULL) lends what cannot
+ * differs from the skeleton's, and the vDSO is left out. skeleton (may be NULL) lends what cannot
  * have changed. The task can be thawed or made a ghost afterwards. The refusals
- * are checked again. -EAGAIN: children were there which may soon be gone: thaw
+ * are checked again, but for those of cor_capture_recheck(). -EAGAIN: children were there which may soon be gone: thaw
  * and try again. */
 int cor_capture_image(struct cor_tracee *t, const struct cor_capture_options *o,
 		      const Cor__Task__Image *skeleton, Cor__Task__Image **out,
 		      struct cor_error *err);
+
+/* Goes through cor_capture_image() as far as that can be done from outside while pid
+ * runs, and forgets all of it: what is then read in the freeze is warm, in this
+ * process and in the kernel. Failures are of no interest: the image will have them. */
+void cor_capture_rehearse(pid_t pid, const struct cor_capture_options *o,
+			  const Cor__Task__Image *skeleton);
+
+/* After cor_capture_image() with a skeleton: the refusals that can wait until the image is
+ * on its way, but not for the commit: another root directory or namespace since the
+ * skeleton. -EOPNOTSUPP. */
+int cor_capture_recheck(struct cor_tracee *t, struct cor_error *err);
 
 /* Opens the shared memory object on the source, for the page server: a
  * descriptor (O_RDONLY) by /proc/PID/map_files or /proc/PID/fd. */

@@ -255,28 +255,30 @@ static int take_all(struct batch *b, struct cor_error *err)
 static uint64_t find_insn(const struct cor_capture *c)
 {
 	const Cor__Task__Memory *m = c->image->memory;
-	const uint8_t *p = m->vdso.len ? memmem(m->vdso.data, m->vdso.len, "\x0f\x05", 2) : NULL;
+	const ProtobufCBinaryData *vdso = c->skeleton ? &c->skeleton->memory->vdso : &m->vdso;
+	const uint8_t *p = vdso->len ? memmem(vdso->data, vdso->len, "\x0f\x05", 2) : NULL;
 
 	for (size_t i = 0; p && i < m->n_vmas; i++)
 		if (m->vmas[i]->kind == COR__TASK__VMA_KIND__VDSO)
-			return m->vmas[i]->start + (uint64_t)(p - m->vdso.data);
+			return m->vmas[i]->start + (uint64_t)(p - vdso->data);
 	return cor_find_syscall_insn(c->pid);
 }
 
+/* The runner stays: the ghost is better off without the calls that would take it away. */
 static int run(struct batch *b, struct cor_error *err)
 {
 	struct cor_tracee *t = b->c->t;
-	uint64_t insn = find_insn(b->c);
-	int r = cor_runner_map(&b->r, t->pid, insn, 0, room_needed(b), err), back;
+	int r = cor_runner_unmap(take_ptr(t->runner), t->pid, err);
 
+	if (!r)
+		r = cor_runner_map(&t->runner, t->pid, find_insn(b->c), 0, room_needed(b), err);
 	if (r < 0)
 		return r;
+	b->r = t->runner;
+	cor_runner_know_sigtrap(b->r, b->c->status.sig_ignored >> (SIGTRAP - 1) & 1);
 	ask_all(b);
 	r = cor_runner_run_many(b->r, b->jobs, t->nthreads, 0, err);
-	if (!r)
-		r = take_all(b, err);
-	back = cor_runner_unmap(b->r, t->pid, r ? NULL : err);
-	return r ? r : back;
+	return r ? r : take_all(b, err);
 }
 
 int cor_capture_calls(struct cor_capture *c, struct cor_error *err)

@@ -206,11 +206,8 @@ static int read_vdso(struct cor_capture *c, struct cor_error *err)
 	Cor__Task__Vma *v = NULL;
 	int r;
 
-	if (c->skeleton) {
-		const ProtobufCBinaryData *s = &c->skeleton->memory->vdso;
-
-		return pb_bytes(&m->vdso, s->data, s->len) < 0 ? cor_capture_no_memory(c, err) : 0;
-	}
+	if (c->skeleton)
+		return 0;       /* its reader has it: see cor_capture_complete() */
 	for (size_t i = 0; i < m->n_vmas; i++)
 		if (m->vmas[i]->kind == COR__TASK__VMA_KIND__VDSO)
 			v = m->vmas[i];

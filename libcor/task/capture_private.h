@@ -65,6 +65,8 @@ void cor_capture_credentials(Cor__Task__Credentials *out, const struct cor_proc_
 
 /* refuse.c: -EOPNOTSUPP, or -EAGAIN for children of a stopped task */
 int cor_refuse_process(struct cor_capture *c, struct cor_error *err);
+/* Of it, what a captured task may be asked later: cor_capture_recheck(). */
+int cor_refuse_place(struct cor_capture *c, struct cor_error *err);
 int cor_refuse_mapping(struct cor_capture *c, const struct cor_map_line *m, struct cor_error *err);
 int cor_refuse_smap(struct cor_capture *c, const struct cor_smap *s, struct cor_error *err);
 int cor_refuse_thread(struct cor_capture *c, const struct cor_tracee_thread *th,

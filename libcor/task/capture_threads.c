@@ -149,20 +149,24 @@ static int read_credentials(struct cor_capture *c, Cor__Task__Thread *th,
 static int read_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
 		       struct cor_error *err)
 {
-	struct cor_proc_status st;
+	const struct cor_proc_status *st = &c->status;
+	struct cor_proc_status own;
 	Cor__Task__Thread *th;
 	char tid[16];
 	size_t len = 0;
 	void *head = NULL;
 	int r;
 
-	snprintf(tid, sizeof(tid), "%d", t->tid);
-	if (thread_status(c, tid, &st) < 0)
-		return cor_fail(err, -ESRCH, "thread %d of process %d is gone", t->tid, c->pid);
-	r = cor_refuse_thread(c, t, &st, err);
+	if (t->tid != c->pid) {
+		snprintf(tid, sizeof(tid), "%d", t->tid);
+		if (thread_status(c, tid, &own) < 0)
+			return cor_fail(err, -ESRCH, "thread %d of process %d is gone", t->tid, c->pid);
+		st = &own;
+	}
+	r = cor_refuse_thread(c, t, st, err);
 	if (r < 0)
 		return r;
-	th = add_thread(c, &st);
+	th = add_thread(c, st);
 	if (!th)
 		return cor_capture_no_memory(c, err);
 	th->sigmask = t->sigmask;
@@ -176,7 +180,7 @@ static int read_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
 	r = read_xstate(c, th, t->tid, err);
 	if (!r)
 		r = read_scheduling(c, th, t->tid, err);
-	return r ? r : read_credentials(c, th, &st, err);
+	return r ? r : read_credentials(c, th, st, err);
 }
 
 int cor_capture_threads(struct cor_capture *c, struct cor_error *err)

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -37,12 +40,28 @@ static int add_run(Cor__Task__Vma *v, uint64_t start, uint64_t end)
 	return 0;
 }
 
-/* PAGEMAP_SCAN (6.7): present or swapped, and not the file's. */
-static int scan(int pagemap, Cor__Task__Vma *v)
+/* Runs of [start, end) belong to the mappings from first on, which lie without a gap. */
+static int add_region(Cor__Task__Vma **v, uint64_t start, uint64_t end)
+{
+	for (; start < end; v++) {
+		uint64_t to = COR_MIN(end, (*v)->end);
+
+		if (start >= to)
+			continue;
+		if (add_run(*v, start, to) < 0)
+			return -ENOMEM;
+		start = to;
+	}
+	return 0;
+}
+
+/* PAGEMAP_SCAN (6.7): present or swapped, and not the file's. The n mappings lie
+ * without a gap: a program's or a library's segments cost one call. */
+static int scan(int pagemap, Cor__Task__Vma **v, size_t n)
 {
 	struct page_region got[REGIONS];
 	struct pm_scan_arg a = {
-		.size = sizeof(a), .start = v->start, .end = v->end,
+		.size = sizeof(a), .start = v[0]->start, .end = v[n - 1]->end,
 		.vec = (uintptr_t)got, .vec_len = REGIONS,
 		.category_inverted = PAGE_IS_FILE, .category_mask = PAGE_IS_FILE,
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
@@ -50,12 +69,12 @@ static int scan(int pagemap, Cor__Task__Vma *v)
 	};
 
 	while (a.start < a.end) {
-		int n = ioctl(pagemap, PAGEMAP_SCAN, &a);
+		int found = ioctl(pagemap, PAGEMAP_SCAN, &a);
 
-		if (n < 0)
+		if (found < 0)
 			return -errno;
-		for (int i = 0; i < n; i++)
-			if (add_run(v, got[i].start, got[i].end) < 0)
+		for (int i = 0; i < found; i++)
+			if (add_region(v, got[i].start, got[i].end) < 0)
 				return -ENOMEM;
 		if (a.walk_end <= a.start)
 			break;
@@ -83,11 +102,32 @@ static int read_entries(int pagemap, Cor__Task__Vma *v)
 	return 0;
 }
 
-static int find_written(struct cor_capture *c, Cor__Task__Vma *v)
+static bool may_be_written(const Cor__Task__Vma *v)
 {
-	int r = scan(c->pagemap, v);
+	return v->kind == COR__TASK__VMA_KIND__FILE_PRIVATE ||
+	       v->kind == COR__TASK__VMA_KIND__SHMEM_PRIVATE;
+}
 
-	return r == -ENOTTY || r == -EINVAL ? read_entries(c->pagemap, v) : r;
+/* How many of the mappings from v on are to be looked at and lie without a gap. */
+static size_t without_gap(Cor__Task__Vma **v, size_t n)
+{
+	size_t k = 0;
+
+	while (k < n && may_be_written(v[k]) && (!k || v[k]->start == v[k - 1]->end))
+		k++;
+	return k;
+}
+
+static int find_written(struct cor_capture *c, Cor__Task__Vma **v, size_t n)
+{
+	int r = scan(c->pagemap, v, n);
+
+	if (r != -ENOTTY && r != -EINVAL)
+		return r;
+	r = 0;
+	for (size_t i = 0; i < n && !r; i++)
+		r = read_entries(c->pagemap, v[i]);
+	return r;
 }
 
 static uint64_t count_pages(const Cor__Task__Vma *v)
@@ -128,67 +168,131 @@ static const void *known_page(const Cor__Task__Image *skeleton, uint64_t addr, s
 }
 
 /* The pages of a run that differ from what the skeleton had. */
-static int add_changed(struct cor_capture *c, const Cor__Task__Run *run, const uint8_t *data,
+static int add_changed(struct cor_capture *c, uint64_t start, uint32_t npages, const uint8_t *data,
 		       size_t *at, struct cor_error *err)
 {
 	uint32_t from = 0;
 	int r = 0;
 
-	for (uint32_t i = 0; i <= run->npages && r == 0; i++) {
-		const void *known = i < run->npages ?
-			known_page(c->skeleton, run->start + i * PAGE, at) : NULL;
+	for (uint32_t i = 0; i <= npages && r == 0; i++) {
+		const void *known = i < npages ? known_page(c->skeleton, start + i * PAGE, at) : NULL;
 
-		if (i < run->npages && (!known || memcmp(known, data + i * PAGE, PAGE)))
+		if (i < npages && (!known || memcmp(known, data + i * PAGE, PAGE)))
 			continue;
 		if (i > from)
-			r = add_pages(c, run->start + from * PAGE, data + from * PAGE,
-				      (i - from) * PAGE, err);
+			r = add_pages(c, start + from * PAGE, data + from * PAGE, (i - from) * PAGE,
+				      err);
 		from = i + 1;
 	}
 	return r;
 }
 
-static int copy_run(struct cor_capture *c, const Cor__Task__Run *run, size_t *at,
-		    struct cor_error *err)
-{
-	size_t len = run->npages * PAGE;
-	_cleanup_free_ uint8_t *data = malloc(len);
-	int r;
+/* Runs that are read together: short enough to stay in the processor's cache until
+ * they have been compared. */
+#define GATHER_PAGES 64u
+#define GATHER_RUNS  64u
 
-	if (!data)
-		return cor_capture_no_memory(c, err);
-	r = cor_capture_read(c, run->start, data, len);
-	if (r < 0 && !c->t)
-		return 0;       /* a running task may have unmapped it just now */
-	if (r < 0)
-		return cor_fail_code(err, r, "process %d: cannot read %u written pages at %#lx", c->pid,
-				     run->npages, (unsigned long)run->start);
-	return add_changed(c, run, data, at, err);
+struct gathering {
+	struct cor_capture *c;
+	size_t at;                      /* of the skeleton's pages, ascending */
+	struct { uint64_t start; uint32_t npages; bool gone; } runs[GATHER_RUNS];
+	unsigned n, npages;
+	uint8_t *data;                  /* GATHER_PAGES pages */
+};
+
+/* One call for all; where it fails (PROT_NONE), one for each. */
+static int read_runs(struct gathering *g, struct cor_error *err)
+{
+	struct iovec here = { g->data, g->npages * PAGE }, there[GATHER_RUNS];
+	uint8_t *to = g->data;
+
+	for (unsigned i = 0; i < g->n; i++)
+		there[i] = (struct iovec){ (void *)(uintptr_t)g->runs[i].start,
+					   g->runs[i].npages * PAGE };
+	if (process_vm_readv(g->c->pid, &here, 1, there, g->n, 0) == (ssize_t)here.iov_len)
+		return 0;
+	for (unsigned i = 0; i < g->n; i++) {
+		int r = cor_capture_read(g->c, g->runs[i].start, to, there[i].iov_len);
+
+		if (r < 0 && g->c->t)
+			return cor_fail_code(err, r, "process %d: cannot read %u written pages at %#lx",
+					     g->c->pid, g->runs[i].npages,
+					     (unsigned long)g->runs[i].start);
+		/* a running task may have unmapped it just now */
+		g->runs[i].gone = r < 0;
+		to += there[i].iov_len;
+	}
+	return 0;
+}
+
+static int put_down(struct gathering *g, struct cor_error *err)
+{
+	const uint8_t *data = g->data;
+	int r = g->n ? read_runs(g, err) : 0;
+
+	for (unsigned i = 0; i < g->n && !r; i++) {
+		if (!g->runs[i].gone)
+			r = add_changed(g->c, g->runs[i].start, g->runs[i].npages, data, &g->at, err);
+		data += g->runs[i].npages * PAGE;
+	}
+	g->n = g->npages = 0;
+	return r;
+}
+
+static int gather(struct gathering *g, const Cor__Task__Run *run, struct cor_error *err)
+{
+	for (uint32_t done = 0; done < run->npages;) {
+		uint32_t n = COR_MIN(run->npages - done, GATHER_PAGES - g->npages);
+
+		g->runs[g->n].start = run->start + done * PAGE;
+		g->runs[g->n].npages = n;
+		g->runs[g->n++].gone = false;
+		g->npages += n;
+		done += n;
+		if (g->n == GATHER_RUNS || g->npages == GATHER_PAGES) {
+			int r = put_down(g, err);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int copy_written(struct cor_capture *c, struct cor_error *err)
+{
+	Cor__Task__Memory *m = c->image->memory;
+	struct gathering g = { .c = c, .data = malloc(GATHER_PAGES * PAGE) };
+	int r = g.data ? 0 : cor_capture_no_memory(c, err);
+
+	for (size_t i = 0; i < m->n_vmas && !r; i++) {
+		Cor__Task__Vma *v = m->vmas[i];
+
+		v->written_lazy = count_pages(v) > c->o.inline_written_max;
+		for (size_t k = 0; k < v->n_written && !v->written_lazy && !r; k++)
+			r = gather(&g, v->written[k], err);
+	}
+	if (!r)
+		r = put_down(&g, err);
+	free(g.data);
+	return r;
 }
 
 int cor_capture_written(struct cor_capture *c, struct cor_error *err)
 {
 	Cor__Task__Memory *m = c->image->memory;
-	size_t at = 0;
-	int r = 0;
+	int r;
 
 	if (c->pagemap < 0)
 		c->pagemap = openat(c->proc, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (c->pagemap < 0)
 		return cor_fail_errno(err, "cannot open /proc/%d/pagemap", c->pid);
-	for (size_t i = 0; i < m->n_vmas && !r; i++) {
-		Cor__Task__Vma *v = m->vmas[i];
-
-		if (v->kind != COR__TASK__VMA_KIND__FILE_PRIVATE &&
-		    v->kind != COR__TASK__VMA_KIND__SHMEM_PRIVATE)
-			continue;
-		r = find_written(c, v);
+	for (size_t i = 0, n; i < m->n_vmas; i += n ? n : 1) {
+		n = without_gap(m->vmas + i, m->n_vmas - i);
+		r = n ? find_written(c, m->vmas + i, n) : 0;
 		if (r < 0)
 			return cor_fail_code(err, r, "process %d: cannot find the written pages of %#lx",
-					     c->pid, (unsigned long)v->start);
-		v->written_lazy = count_pages(v) > c->o.inline_written_max;
-		for (size_t k = 0; k < v->n_written && !v->written_lazy && !r; k++)
-			r = copy_run(c, v->written[k], &at, err);
+					     c->pid, (unsigned long)m->vmas[i]->start);
 	}
-	return r;
+	return copy_written(c, err);
 }

@@ -46,10 +46,11 @@ static int add(Cor__Task__PageData ***list, size_t *n, uint64_t addr, const void
 int cor_capture_complete(Cor__Task__Image *image, const Cor__Task__Image *skeleton,
 			 struct cor_error *err)
 {
+	const ProtobufCBinaryData *vdso = &skeleton->memory->vdso;
 	Cor__Task__PageData **list = NULL;
 	struct place at = { 0, 0 };
 	size_t n = 0;
-	int r = 0;
+	int r = pb_bytes(&image->memory->vdso, vdso->data, vdso->len);
 
 	for (size_t i = 0; i < skeleton->n_pages && r == 0; i++) {
 		const Cor__Task__PageData *p = skeleton->pages[i];

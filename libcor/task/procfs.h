@@ -96,6 +96,11 @@ int cor_parse_pid_list(const char **cursor, pid_t *out);
 /* /proc/PID/timens_offsets, in nanoseconds. */
 int cor_parse_timens(const char *text, int64_t *monotonic, int64_t *boottime);
 
-/* /proc/PID/task/TID/sched: when it last ran, on its CPU's own clock (ns), and
- * how often it has been switched. */
-int cor_parse_sched(const char *text, uint64_t *exec_start_ns, uint64_t *switches);
+/* /proc/PID/task/TID/sched. migrations: how often it changed CPUs; as long as
+ * that stays the same, ran_at_ns is on one clock. -EINVAL. */
+struct cor_proc_sched {
+	uint64_t ran_at_ns;     /* when it last ran, on its CPU's own clock */
+	uint64_t switches;      /* context switches */
+	uint64_t migrations;
+};
+int cor_parse_sched(const char *text, struct cor_proc_sched *out);

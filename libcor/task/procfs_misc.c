@@ -108,15 +108,15 @@ static bool sched_value(const char *text, const char *name, uint64_t *out)
 	return true;
 }
 
-int cor_parse_sched(const char *text, uint64_t *exec_start_ns, uint64_t *switches)
+int cor_parse_sched(const char *text, struct cor_proc_sched *out)
 {
 	const char *body = strchr(text, '\n');  /* the first line holds the thread's name */
-	uint64_t start, n;
+	struct cor_proc_sched s;
 
-	if (!body || !sched_value(body, "\nse.exec_start ", &start) ||
-	    !sched_value(body, "\nnr_switches ", &n))
+	if (!body || !sched_value(body, "\nse.exec_start ", &s.ran_at_ns) ||
+	    !sched_value(body, "\nse.nr_migrations ", &s.migrations) ||
+	    !sched_value(body, "\nnr_switches ", &s.switches))
 		return -EINVAL;
-	*exec_start_ns = start;
-	*switches = n;
+	*out = s;
 	return 0;
 }

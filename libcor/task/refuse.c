@@ -235,14 +235,20 @@ int cor_refuse_process(struct cor_capture *c, struct cor_error *err)
 
 	if (!r)
 		r = refuse_children(c, err);
-	/* none of these changes behind a skeleton's back but by setns and chroot */
-	if (!r)
-		r = refuse_root(c, err);
+	/* none of these changes behind a skeleton's back but by setns and chroot: see
+	 * cor_refuse_place() */
+	if (!r && !c->skeleton)
+		r = cor_refuse_place(c, err);
 	if (!r && !c->skeleton)
 		r = refuse_32_bit(c, err);
-	if (!r)
-		r = refuse_namespaces(c, err);
 	return r;
+}
+
+int cor_refuse_place(struct cor_capture *c, struct cor_error *err)
+{
+	int r = refuse_root(c, err);
+
+	return r ? r : refuse_namespaces(c, err);
 }
 
 int cor_refuse_thread(struct cor_capture *c, const struct cor_tracee_thread *th,

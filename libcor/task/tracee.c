@@ -272,6 +272,7 @@ static int stop_all(struct cor_tracee *t, struct cor_pace *pace, struct cor_erro
 
 	for (unsigned i = 0; i < t->nthreads; i++)
 		cor_thread_note_sleep(t, &t->threads[i]);
+	t->stopping_ns = cor_now_ns();
 	for (unsigned i = 0; i < t->nthreads; i++)
 		if (!t->threads[i].is_stopped)
 			ptrace(PTRACE_INTERRUPT, t->threads[i].tid, NULL, NULL);
@@ -335,6 +336,10 @@ void cor_tracee_thaw(struct cor_tracee *t)
 		return;
 	if (!t->stopped)
 		cor_tracee_stop(t, THAW_STOP_MS, NULL);
+	if (t->stopped)
+		cor_runner_unmap(t->runner, t->pid, NULL);
+	else
+		cor_runner_free(t->runner);
 	/* the leader last: its end, if it was killed, is reported behind the others' */
 	for (unsigned i = t->nthreads; i-- > 0;) {
 		struct cor_tracee_thread *th = &t->threads[i];
@@ -366,6 +371,7 @@ void cor_tracee_kill(struct cor_tracee *t)
 	if (!t)
 		return;
 	kill(t->pid, SIGKILL);
+	cor_runner_free(t->runner);
 	cor_pace_begin(&pace, 5000000000ull);
 	/* the leader's end is reported last, once the others have been waited for */
 	while (t->nthreads) {

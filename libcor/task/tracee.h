@@ -14,6 +14,9 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include "libcor/task/inject.h"
+#include "libcor/task/procfs.h"
+
 struct cor_tracee_thread {
 	pid_t    tid;           /* as we see it */
 	pid_t    inner_tid;     /* in its innermost PID namespace */
@@ -25,9 +28,7 @@ struct cor_tracee_thread {
 	uint32_t rseq_sig;
 	uint64_t rseq_abort_ip; /* where it must go on, being in a critical section; 0: it is in none */
 	uint64_t slept_ns;      /* how long it had been blocked when it was stopped; 0: unknown */
-	uint64_t blocked_at;    /* of seize and stop: when it last ran, on its CPU's clock; 0: unknown */
-	uint64_t switches;      /* of seize and stop: context switches until then */
-	int      cpu;           /* of seize and stop: where it last ran */
+	struct cor_proc_sched before;   /* of stop: as it was just before; ran_at_ns 0: unknown */
 	bool     group_stop;    /* it was in a group-stop */
 	bool     is_stopped;    /* in a ptrace-stop that we may use */
 };
@@ -39,7 +40,11 @@ struct cor_tracee {
 	struct cor_tracee_thread *threads;   /* the leader first */
 	bool     stopped;       /* every thread is */
 	bool     ghost;
+	uint64_t stopping_ns;   /* when the last stop began, just before the first thread was
+				   interrupted (cor_now_ns()) */
 	int      task_dir;      /* descriptor of /proc/PID/task */
+	struct cor_runner *runner;      /* of a capture, kept: a ghost needs no tidying, and
+					   thawing unmaps it; NULL: none */
 };
 
 /* Attaches to every thread. -ESRCH; -EPERM with who traces it already. The task

@@ -2,8 +2,8 @@
  *
  * How long a call had blocked follows from /proc/PID/task/TID/sched: when the
  * thread last ran before the interrupt, and when it ran because of it, provided
- * that it was switched just once in between, on one CPU: the CPUs' scheduler
- * clocks need not agree.
+ * that it was switched just once in between and did not change CPUs, whose
+ * scheduler clocks need not agree.
  */
 #include "libcor/task/tracee_state.h"
 
@@ -35,47 +35,34 @@ struct critical_section {       /* struct rseq_cs */
 	uint64_t start_ip, post_commit_offset, abort_ip;
 };
 
-static int read_sched(const struct cor_tracee *t, pid_t tid, uint64_t *ran_at, uint64_t *switches,
-		      int *cpu)
+static int read_sched(const struct cor_tracee *t, pid_t tid, struct cor_proc_sched *out)
 {
-	_cleanup_free_ char *sched = NULL, *stat = NULL;
-	struct cor_proc_stat st;
+	_cleanup_free_ char *text = NULL;
 	char path[32];
 	int r;
 
 	snprintf(path, sizeof(path), "%d/sched", tid);
-	r = cor_slurp(t->task_dir, path, &sched, NULL);
-	if (!r)
-		r = cor_parse_sched(sched, ran_at, switches);
-	if (r)
-		return r;
-	snprintf(path, sizeof(path), "%d/stat", tid);
-	r = cor_slurp(t->task_dir, path, &stat, NULL);
-	if (!r)
-		r = cor_parse_stat(stat, &st);
-	if (!r)
-		*cpu = st.processor;
-	return r;
+	r = cor_slurp(t->task_dir, path, &text, NULL);
+	return r < 0 ? r : cor_parse_sched(text, out);
 }
 
 void cor_thread_note_sleep(const struct cor_tracee *t, struct cor_tracee_thread *th)
 {
-	if (read_sched(t, th->tid, &th->blocked_at, &th->switches, &th->cpu) < 0)
-		th->blocked_at = 0;
+	if (read_sched(t, th->tid, &th->before) < 0)
+		th->before.ran_at_ns = 0;
 }
 
 static void work_out_sleep(const struct cor_tracee *t, struct cor_tracee_thread *th)
 {
-	uint64_t ran_at, switches;
-	int cpu;
+	struct cor_proc_sched now;
 
 	th->slept_ns = 0;
-	if (!th->blocked_at || !cor_restart_wants_slept(&th->regs))
+	if (!th->before.ran_at_ns || !cor_restart_wants_slept(&th->regs) ||
+	    read_sched(t, th->tid, &now) < 0)
 		return;
-	if (read_sched(t, th->tid, &ran_at, &switches, &cpu) < 0)
-		return;
-	if (cpu == th->cpu && switches == th->switches + 1 && ran_at > th->blocked_at)
-		th->slept_ns = ran_at - th->blocked_at;
+	if (now.migrations == th->before.migrations && now.switches == th->before.switches + 1 &&
+	    now.ran_at_ns > th->before.ran_at_ns)
+		th->slept_ns = now.ran_at_ns - th->before.ran_at_ns;
 }
 
 static bool peek(pid_t tid, uint64_t addr, void *buf, size_t len)

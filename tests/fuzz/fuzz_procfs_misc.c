@@ -28,11 +28,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = fuzz_text(data, size);
 	int64_t monotonic, boottime;
-	uint64_t start, switches;
+	struct cor_proc_sched sched;
 	int r = cor_parse_timens(text, &monotonic, &boottime);
 
 	FUZZ_CHECK(r == 0 || r == -EINVAL);
-	r = cor_parse_sched(text, &start, &switches);
+	r = cor_parse_sched(text, &sched);
 	FUZZ_CHECK(r == 0 || r == -EINVAL);
 	lists(text);
 	free(text);

@@ -232,12 +232,12 @@ static void time_namespace_offsets_are_read(void **state)
 static void own_sched_is_read(void **state)
 {
 	_cleanup_free_ char *text = NULL;
-	uint64_t at, switches;
+	struct cor_proc_sched s;
 
 	assert_int_equal(cor_slurp(AT_FDCWD, "/proc/self/sched", &text, NULL), 0);
-	assert_int_equal(cor_parse_sched(text, &at, &switches), 0);
-	assert_true(at > 0);
-	assert_int_equal(cor_parse_sched("nr_switches : 1", &at, &switches), -EINVAL);
+	assert_int_equal(cor_parse_sched(text, &s), 0);
+	assert_true(s.ran_at_ns > 0);
+	assert_int_equal(cor_parse_sched("nr_switches : 1", &s), -EINVAL);
 }
 
 int main(void)
