@@ -386,8 +386,8 @@ static void rehearse(struct source *s)
 	unsigned nextra;
 
 	cor_capture_rehearse(s->args->pid, &s->options, s->skeleton);
-	if (cor_files_capture_again(s->args->pid, true, s->files, NULL, 0, &extra, &nextra, &table,
-				    NULL) == 0)
+	if (cor_files_capture_again(s->args->pid, true, s->files, &s->mechanisms, NULL, 0, &extra,
+				    &nextra, &table, NULL) == 0)
 		cor__names__file_table__free_unpacked(table, NULL);
 	free(extra);
 }
@@ -403,8 +403,8 @@ static int freeze_once(struct source *s, struct cor_error *err)
 		return r;
 	session_hurry(true);
 	r = cor_tracee_stop(s->tracee, FREEZE_TIMEOUT_MS, err);
-	FAULT_POINT("frozen", s->control);
 	s->freeze_from_ns = s->tracee->stopping_ns;
+	FAULT_POINT("frozen", s->control);
 	if (r == 0 && s->have_hooks)
 		cor_hooks_arriving(&s->hooks, NULL);
 	if (r == 0)
