@@ -51,10 +51,11 @@ need()
 }
 
 # wait_for SECONDS CMD...: until CMD succeeds. Only for conditions that offer
-# nothing to block on (another process's state, a port).
+# nothing to block on (another process's state, a port). COR_TIME_SCALE is how many
+# times slower than usual this machine may be, as in an emulated one.
 wait_for()
 {
-	local end=$(($(date +%s%N) + $1 * 1000000000))
+	local end=$(($(date +%s%N) + $1 * ${COR_TIME_SCALE:-1} * 1000000000))
 
 	shift
 	until "$@"; do

@@ -5,7 +5,8 @@
 #	tests/run.sh [--build DIR] [-j N] [--short] [--log DIR] [--repeat N] [NAME...]
 #
 # NAME is a test's file name without .sh, or NAME/CASE; the default is all of
-# them. --short: only the ones that have a line "# short".
+# them. --short: only the ones that have a line "# short". COR_TIME_SCALE is how
+# many times slower than usual this machine may be: time-outs are that much longer.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +19,7 @@ names=()
 
 usage()
 {
-	sed -n '2,9s/^# \{0,1\}//p' "$0"
+	sed -n '2,10s/^# \{0,1\}//p' "$0"
 	exit "$1"
 }
 
@@ -30,8 +31,9 @@ run_one()
 	[ "$name" != "${name#*/}" ] && case=${name#*/}
 	log=$logs/${name//\//-}.log
 	limit=$(sed -n 's/^# timeout: \([0-9]*\)$/\1/p' "$file")
+	limit=$((${limit:-120} * ${COR_TIME_SCALE:-1}))
 	begin=$(date +%s%N)
-	COR_BUILD=$build timeout -k 10 "${limit:-120}" bash "$file" ${case:+"$case"} \
+	COR_BUILD=$build timeout -k 10 "$limit" bash "$file" ${case:+"$case"} \
 		</dev/null >"$log" 2>&1
 	status=$?
 	seconds=$((($(date +%s%N) - begin) / 100000000))
@@ -48,7 +50,7 @@ run_one()
 		echo skipped >"$log.verdict"
 		;;
 	*)
-		[ $status -eq 124 ] && echo "FAIL: timed out after ${limit:-120} s" >>"$log"
+		[ $status -eq 124 ] && echo "FAIL: timed out after $limit s" >>"$log"
 		printf 'FAIL  %6s s  %s: %s\n' "$seconds" "$name" \
 			"$(grep -m 1 '^FAIL' "$log" | sed 's/^FAIL:\{0,1\} *//')"
 		sed 's/^/            /' "$log" | tail -n 15
