@@ -112,6 +112,14 @@ static int read_maps(struct cor_capture *c, struct cor_error *err)
 
 /* ---- flags of mappings -------------------------------------------------------- */
 
+/* Maps were read before, and meanwhile the mapping may have grown at one end. */
+static Cor__Task__Vma *vma_of_smap(const Cor__Task__Image *image, const struct cor_smap *s)
+{
+	Cor__Task__Vma *v = cor_capture_find_vma(image, s->end - 1);
+
+	return v ? v : cor_capture_find_vma(image, s->start);
+}
+
 static int read_smaps(struct cor_capture *c, struct cor_error *err)
 {
 	_cleanup_free_ char *text = NULL;
@@ -123,7 +131,7 @@ static int read_smaps(struct cor_capture *c, struct cor_error *err)
 		return r;
 	p = text;
 	while ((r = cor_parse_smap(&p, &s)) == 1) {
-		Cor__Task__Vma *v = cor_capture_find_vma(c->image, s.start);
+		Cor__Task__Vma *v = vma_of_smap(c->image, &s);
 
 		if (!v)
 			continue;

@@ -446,6 +446,54 @@ static void credentials_and_identity(void **state)
 	assert_true(skeleton->cpu->n_words > 5);
 }
 
+#define GROWN 1500u
+
+/* Touches one page more all the while, below a mapping that grows down. */
+static int grow(struct victim *self, void *arg)
+{
+	struct facts *f = self->shared;
+	char *top = mmap((void *)0x100000000000, PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE, -1, 0);
+	char c;
+
+	if (top == MAP_FAILED)
+		return 1;
+	f->anon = (uintptr_t)top;
+	victim_ready(self);
+	for (unsigned i = 0; i < GROWN; i++) {
+		top[-(long)(i * PAGE)] = 1;
+		__atomic_store_n(&f->magic, i + 1, __ATOMIC_RELEASE);
+		usleep(10);
+	}
+	return read(self->to, &c, 1) == 1 ? 0 : 1;
+}
+
+static void a_mapping_that_grows_keeps_its_flags(void **state)
+{
+	const struct cor_capture_options o = { .inline_written_max = 64 };
+	struct cor_error err = COR_ERROR_INIT;
+	const struct facts *f;
+	unsigned n = 0;
+
+	victim_start(&v, grow, NULL);
+	f = v.shared;
+	for (; __atomic_load_n(&f->magic, __ATOMIC_ACQUIRE) < GROWN; n++) {
+		const Cor__Task__Vma *grows = NULL;
+
+		if (cor_capture_skeleton(v.pid, &o, &skeleton, &err))
+			fail_msg("%s", err.text);
+		for (size_t i = 0; i < skeleton->memory->n_vmas; i++)
+			if (skeleton->memory->vmas[i]->start <= f->anon &&
+			    f->anon < skeleton->memory->vmas[i]->end)
+				grows = skeleton->memory->vmas[i];
+		assert_non_null(grows);
+		assert_true(grows->flags & COR__TASK__VMA_FLAG__GROWSDOWN);
+		cor__task__image__free_unpacked(skeleton, NULL);
+		skeleton = NULL;
+	}
+	assert_true(n > 0);
+}
+
 static void eager_pages_hold_stack_and_tls(void **state)
 {
 	capture_it(64);
@@ -616,6 +664,7 @@ int main(void)
 		T(timers_are_running),
 		T(threads_are_described),
 		T(credentials_and_identity),
+		T(a_mapping_that_grows_keeps_its_flags),
 		T(eager_pages_hold_stack_and_tls),
 		T(the_image_survives_packing),
 		T(the_task_goes_on_afterwards),
