@@ -265,8 +265,10 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 		sp.pid_ns = true;
 		r = begin_once(out, &sp, err);
 	}
-	if (r == 0)
+	if (r == 0) {
 		(*out)->foreign_vdso = plan->force_foreign_vdso;
+		(*out)->timers_in_turn = plan->force_timers_in_turn;
+	}
 	return r;
 }
 

@@ -39,6 +39,7 @@ struct cor_rebuild_plan {
 	int64_t boottime_offset_ns;
 	bool    force_pid_ns;                /* for tests: a new PID namespace in any case */
 	bool    force_foreign_vdso;          /* for tests: as if the kernels' vDSOs differed */
+	bool    force_timers_in_turn;        /* for tests: as on a kernel before 6.15 */
 
 	/* Runs in the stub (one thread, our code, the task's descriptor table
 	 * growing): acts on a request of the daemon. fds came along with the

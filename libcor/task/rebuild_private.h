@@ -43,6 +43,7 @@ struct cor_rebuild {
 	int   max_fd;
 	bool  pid_ns;
 	bool  foreign_vdso;     /* forced, for tests */
+	bool  timers_in_turn;   /* likewise */
 	bool  stopped;          /* the task arrives in a group-stop */
 	struct cor_runner *runner;
 	struct cor_batch *batch;

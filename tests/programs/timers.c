@@ -55,19 +55,27 @@ static struct timespec from_ms(long ms)
 	return (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
 }
 
-/* A hole in the IDs: one timer is deleted. */
-static void make_timers(void)
+/* Holes in the IDs: a timer is deleted here and there. */
+static void make_holes(unsigned n)
 {
 	struct sigevent sev;
 	timer_t hole;
 
 	memset(&sev, 0, sizeof(sev));
 	sev.sigev_notify = SIGEV_NONE;
-	need(!timer_create(CLOCK_MONOTONIC, &sev, &hole));
+	while (n--)
+		need(!timer_create(CLOCK_MONOTONIC, &sev, &hole) && !timer_delete(hole));
+}
+
+static void make_timers(void)
+{
+	struct sigevent sev;
+
 	for (size_t i = 0; i < NTIMERS; i++) {
 		struct posix *t = &g_timers[i];
 		struct itimerspec its = { from_ms(t->interval_ms), from_ms(t->first_ms) };
 
+		make_holes(i == 3 ? 500 : i % 2);
 		memset(&sev, 0, sizeof(sev));
 		sev.sigev_notify = t->notify;
 		sev.sigev_signo = SIGRTMIN + 7;
@@ -78,7 +86,6 @@ static void make_timers(void)
 		t->id_at_start = t->id;
 		need(!timer_settime(t->id, 0, &its, NULL));
 	}
-	need(!timer_delete(hole));
 }
 
 static void set_up(void)

@@ -114,6 +114,14 @@ static void timers(void **state)
 	move_and_check(*state, "timers", NULL);
 }
 
+static void timers_of_a_kernel_that_numbers_them(void **state)
+{
+	struct clone *c = *state;
+
+	c->plan.force_timers_in_turn = true;
+	move_and_check(c, "timers", NULL);
+}
+
 static void clocks(void **state)
 {
 	move_and_check(*state, "clock", NULL);
@@ -179,6 +187,7 @@ int main(int argc, char **argv)
 		T(memory_on_demand_only),
 		T(signals),
 		T(timers),
+		T(timers_of_a_kernel_that_numbers_them),
 		T(clocks),
 		T(clocks_with_another_vdso),
 		T(clocks_in_a_time_namespace),
