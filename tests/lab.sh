@@ -7,6 +7,11 @@
 # The hosts' network reaches nothing outside the lab, so any number of labs can
 # be up at once with the same addresses.
 #
+# With COR_LAB_THERE, a command that runs another on a second machine (as ssh would,
+# with this lab's directory there too), all hosts but the first are on that one, and
+# COR_LAB_CABLE is the network device that joins the two. So the tests cross from one
+# kernel to another: see tests/vm.
+#
 #	lab_up [NAME...]           the hosts (default: A B), each with a cord
 #	lab_down                   ends all that lab_up started (trapped on exit)
 #	on HOST CMD...             runs CMD there, in the foreground
@@ -21,7 +26,7 @@ COR_BUILD=${COR_BUILD:-$LAB_TOP/build}
 LAB_PORT=7474
 LAB_DIR=
 LAB_HOSTS=()
-declare -A LAB_INIT=() LAB_HOLDER=() LAB_ADDR=() LAB_CORD=()
+declare -A LAB_VIA=() LAB_INIT=() LAB_HOLDER=() LAB_ADDR=() LAB_CORD=()
 SPAWNED=
 MOVED=
 
@@ -88,7 +93,8 @@ lab_host()
 	mkdir "$dir"
 	[ -n "${LAB_CLOCK_SHIFT:-}" ] && [ "$name" != A ] &&
 		clock=(--time --monotonic "$LAB_CLOCK_SHIFT" --boottime "$LAB_CLOCK_SHIFT")
-	unshare --net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
+	# shellcheck disable=SC2086 # a command, or nothing
+	${LAB_VIA[$name]} unshare --net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
 		--propagation private -- \
 		bash -c "$lab_host_main" "host-$name" "$name" "$dir/init" \
 		</dev/null >"$dir/init.log" 2>&1 &
@@ -109,7 +115,12 @@ lab_network()
 	for i in "${!names[@]}"; do
 		LAB_ADDR[${names[i]}]=10.123.0.$((i + 1))
 	done
-	if [ ${#names[@]} -eq 2 ]; then
+	if [ -n "${COR_LAB_CABLE:-}" ]; then
+		for name in "${names[@]}"; do
+			${LAB_VIA[$name]} ip link add eth0 link "$COR_LAB_CABLE" \
+				netns "${LAB_INIT[$name]}" type macvlan mode bridge
+		done
+	elif [ ${#names[@]} -eq 2 ]; then
 		ip link add eth0 netns "${LAB_INIT[$1]}" type veth \
 			peer name eth0 netns "${LAB_INIT[$2]}"
 	else
@@ -177,6 +188,8 @@ lab_up()
 	LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/cor-lab.XXXXXX")
 	chmod 755 "$LAB_DIR"
 	for name in "${names[@]}"; do
+		LAB_VIA[$name]=
+		[ "$name" = "${names[0]}" ] || LAB_VIA[$name]=${COR_LAB_THERE:-}
 		lab_host "$name"
 	done
 	lab_network "${names[@]}"
@@ -195,7 +208,8 @@ lab_down()
 	local name
 
 	for name in "${!LAB_HOLDER[@]}"; do
-		kill -KILL "${LAB_INIT[$name]:-${LAB_HOLDER[$name]}}" 2>/dev/null || :
+		${LAB_VIA[$name]} kill -KILL "${LAB_INIT[$name]:-${LAB_HOLDER[$name]}}" \
+			2>/dev/null || :
 		wait "${LAB_HOLDER[$name]}" 2>/dev/null || :
 	done
 	LAB_HOSTS=()
@@ -234,7 +248,9 @@ on()
 	local host=$1
 
 	shift
-	nsenter -t "${LAB_INIT[$host]}" --net --pid --mount --uts --ipc ${LAB_CLOCK_SHIFT:+--time} -- "$@"
+	# shellcheck disable=SC2086 # a command, or nothing
+	${LAB_VIA[$host]} nsenter -t "${LAB_INIT[$host]}" --net --pid --mount --uts --ipc \
+		${LAB_CLOCK_SHIFT:+--time} -- "$@"
 }
 
 # The files are opened on the host, so that they belong to its mounts.

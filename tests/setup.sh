@@ -10,7 +10,7 @@ SETUP_BUILD_PACKAGES=(gcc libc6-dev make autoconf automake libtool pkg-config
 SETUP_LAB_PACKAGES=(iproute2 util-linux procps jq)
 SETUP_TASK_PACKAGES=(redis-server redis-tools memcached python3 sqlite3 nodejs)
 # Without these the tests in virtual machines are skipped.
-SETUP_VM_PACKAGES=(qemu-system-x86 busybox-static cpio kmod zstd xz-utils binutils)
+SETUP_VM_PACKAGES=(qemu-system-x86 busybox-static cpio kmod zstd xz-utils binutils e2fsprogs socat)
 
 setup_missing()
 {

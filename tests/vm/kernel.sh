@@ -10,15 +10,17 @@
 #
 #	release         the kernel's name; written last
 #	vmlinux         the kernel, not compressed
-#	boot.cpio       an initramfs with the modules that lead to the root file system
+#	boot.cpio       an initramfs with the modules that lead to the root file system,
+#	boot.modules    namely these
 #	lib/modules/    all of the modules
 VM_CACHE=${COR_VM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cor-vm}
+PATH=$PATH:/usr/sbin:/sbin
 VM_RELEASE=
 VM_DIR=
 VM_REASON=
 
 # In the order in which they are loaded; what they need is found by modprobe.
-VM_BOOT_MODULES=(virtio_pci virtio_console 9pnet_virtio 9p overlay)
+VM_BOOT_MODULES=(virtio_pci virtio_console virtio_blk ext4 9pnet_virtio 9p overlay)
 
 # shellcheck disable=SC2034 # for the caller
 vm_because()
@@ -32,8 +34,7 @@ vm_tools()
 	local tool
 
 	for tool; do
-		command -v "$tool" >/dev/null || [ -x "/sbin/$tool" ] ||
-			vm_because "$tool is not installed" || return
+		command -v "$tool" >/dev/null || vm_because "$tool is not installed" || return
 	done
 }
 
@@ -102,7 +103,7 @@ vm_module_files()
 	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
 }
 
-# The names of the modules in their order are in boot.cpio's file modules.
+# The names of the modules in their order are in its file modules.list.
 vm_initramfs()
 {
 	local root=$VM_DIR/root file name files
@@ -124,6 +125,7 @@ vm_initramfs()
 	done
 	(cd "$root" && find . | cpio -o -H newc --quiet) >"$VM_DIR/boot.cpio"
 	rm -rf "$root"
+	echo "${VM_BOOT_MODULES[*]}" >"$VM_DIR/boot.modules"
 }
 
 vm_make()
@@ -144,8 +146,14 @@ vm_make()
 	mv "$VM_DIR/image/lib" "$VM_DIR/lib"
 	rm -rf "$VM_DIR/image"
 	depmod -b "$VM_DIR" "$VM_RELEASE" || vm_because "depmod failed" || return
-	vm_initramfs || return
 	echo "$VM_RELEASE" >"$VM_DIR/release"
+}
+
+vm_ready()
+{
+	[ -s "$VM_DIR/release" ] || vm_make "$1" || return
+	VM_RELEASE=$(<"$VM_DIR/release")
+	[ "$(cat "$VM_DIR/boot.modules" 2>/dev/null)" = "${VM_BOOT_MODULES[*]}" ] || vm_initramfs
 }
 
 # Whoever comes second waits and finds it there.
@@ -153,18 +161,14 @@ vm_kernel()
 {
 	local lock status=0
 
-	PATH=$PATH:/usr/sbin:/sbin
 	VM_DIR=$VM_CACHE/$1
 	mkdir -p "$VM_DIR" || vm_because "$VM_DIR cannot be made" || return
 	vm_tools flock || return
 	exec {lock}>>"$VM_DIR/lock"
 	flock "$lock"
-	if [ ! -s "$VM_DIR/release" ]; then
-		vm_tools apt-cache apt-get dpkg-deb depmod modprobe strip cpio xz busybox &&
-			vm_make "$1"
-	fi || status=1
+	vm_tools apt-cache apt-get dpkg-deb depmod modprobe strip cpio xz busybox &&
+		vm_ready "$1" || status=1
 	exec {lock}>&-
-	[ $status -ne 0 ] || VM_RELEASE=$(<"$VM_DIR/release")
 	return $status
 }
 

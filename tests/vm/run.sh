@@ -105,10 +105,12 @@ boot()
 		-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
 		-virtfs "local,path=$share,mount_tag=share,security_model=none" \
 		-virtfs "local,path=$work/status,mount_tag=status,security_model=none" \
+		-drive "if=none,id=disk,file=$work/disk.$node,format=raw,cache=unsafe,discard=unmap" \
+		-device virtio-blk-pci,drive=disk \
 		-device virtio-rng-pci "${cable[@]}" </dev/null
 }
 
-for tool in qemu-system-x86_64 cpio; do
+for tool in qemu-system-x86_64 cpio mkfs.ext4; do
 	command -v $tool >/dev/null || skip "$tool is not installed"
 done
 trap cleanup EXIT
@@ -122,6 +124,8 @@ for ((node = 1; node <= nodes; node++)); do
 	vm_kernel "$kernel" || skip "kernel $kernel: $VM_REASON"
 	[ "$rdma" != siw ] || vm_siw || skip "kernel $kernel: $VM_REASON"
 	guest_archive "$node" "$@"
+	{ truncate -s 8G "$work/disk.$node" && mkfs.ext4 -q "$work/disk.$node"; } ||
+		skip "no file system can be made in $work"
 	if [ "$nodes" = 1 ]; then
 		boot "$node" &
 		started+=($!)
