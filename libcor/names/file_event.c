@@ -1,11 +1,10 @@
-/* eventfd(2), timerfd_create(2), signalfd(2) and pidfds of the task itself: all
+/* timerfd_create(2), signalfd(2) and pidfds of the task itself: all
  * that they are stands in fdinfo (proc_pid_fdinfo(5)). */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ioctl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -26,8 +25,6 @@
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
 {
-	if (cor_file_link_is(seen, "anon_inode:[eventfd]"))
-		return COR__NAMES__FILE_KIND__EVENTFD;
 	if (cor_file_link_is(seen, "anon_inode:[timerfd]"))
 		return COR__NAMES__FILE_KIND__TIMERFD;
 	if (cor_file_link_is(seen, "anon_inode:[signalfd]"))
@@ -45,22 +42,6 @@ static int number(const struct cor_file_seen *seen, const char *key, int base, u
 
 	return rc < 0 ? cor_fail(err, -EOPNOTSUPP, "descriptor %d is %s, and this kernel's fdinfo "
 				 "does not tell its \"%s\"", seen->fd, seen->link, key) : 0;
-}
-
-static int capture_eventfd(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-			   struct cor_error *err)
-{
-	uint64_t semaphore;
-	int rc = number(seen, "eventfd-count:", 16, &out->counter, err);
-
-	if (rc == 0)
-		rc = number(seen, "eventfd-semaphore:", 10, &semaphore, err);
-	if (rc < 0)
-		return rc;
-	out->semaphore = semaphore != 0;
-	if (out->counter == UINT64_MAX)
-		return cor_file_refuse(err, seen, "an eventfd whose counter has overflown");
-	return 0;
 }
 
 static uint64_t ns_of(const struct timespec *ts)
@@ -116,8 +97,6 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		   Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	switch (out->kind) {
-	case COR__NAMES__FILE_KIND__EVENTFD:
-		return capture_eventfd(seen, out, err);
 	case COR__NAMES__FILE_KIND__TIMERFD:
 		return capture_timerfd(c, seen, out, err);
 	case COR__NAMES__FILE_KIND__SIGNALFD:
@@ -128,19 +107,6 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 }
 
 /* --- the destination --------------------------------------------------------- */
-
-static int make_eventfd(const Cor__Names__OpenFile *file)
-{
-	int fd = eventfd(0, EFD_CLOEXEC | (file->semaphore ? EFD_SEMAPHORE : 0) |
-			 (file->flags & O_NONBLOCK ? EFD_NONBLOCK : 0));
-
-	if (fd >= 0 && file->counter &&
-	    write(fd, &file->counter, sizeof(file->counter)) != sizeof(file->counter)) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
 
 /* The time that is left starts again here; an absolute timer stays one, so that
  * it follows the clock when that is set. */
@@ -192,8 +158,6 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 	const Cor__Names__OpenFile *file = cor_file_at(&r->place, index);
 
 	switch (file->kind) {
-	case COR__NAMES__FILE_KIND__EVENTFD:
-		return cor_file_made(r, index, make_eventfd(file), "the eventfd", err);
 	case COR__NAMES__FILE_KIND__TIMERFD:
 		return cor_file_made(r, index, make_timerfd(file), "the timerfd", err);
 	case COR__NAMES__FILE_KIND__SIGNALFD:
@@ -210,7 +174,6 @@ const struct cor_file_ops cor_file_event = {
 	.capture   = capture,
 	.restore   = restore,
 	.mechanism = COR_MECHANISM_EVENTS,
-	.kinds     = 1u << COR__NAMES__FILE_KIND__EVENTFD | 1u << COR__NAMES__FILE_KIND__TIMERFD |
-		     1u << COR__NAMES__FILE_KIND__SIGNALFD |
+	.kinds     = 1u << COR__NAMES__FILE_KIND__TIMERFD | 1u << COR__NAMES__FILE_KIND__SIGNALFD |
 		     1u << COR__NAMES__FILE_KIND__PIDFD_SELF,
 };

@@ -16,7 +16,7 @@ const struct cor_file_ops *const cor_file_kinds[] = {
 	&cor_file_regular,
 	&cor_file_device,
 	&cor_file_pipe,
-	&cor_file_event,
+	&cor_file_event, &cor_file_eventfd,
 	&cor_file_epoll,
 	&cor_file_inotify,
 	&cor_file_inet,

@@ -82,7 +82,8 @@ struct cor_file_ops {
 	int (*recognise)(const struct cor_file_capture *c, const struct cor_file_seen *seen);
 
 	/* Fills out, whose kind, flags, dev, ino, mode are set. -EOPNOTSUPP with
-	 * the sentence when it cannot be carried. Consumes nothing. Strings and
+	 * the sentence when it cannot be carried. Consumes nothing, or, of a task that
+	 * is stopped, puts back what it takes. Strings and
 	 * arrays in out are malloc, freed with the table, on failure as well. */
 	int (*capture)(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		       Cor__Names__OpenFile *out, struct cor_error *err);
@@ -117,8 +118,8 @@ struct cor_file_ops {
 
 extern const struct cor_file_ops
 	cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe, cor_file_event,
-	cor_file_epoll, cor_file_inotify, cor_file_inet, cor_file_socketpair, cor_file_unix,
-	cor_file_socket;
+	cor_file_eventfd, cor_file_epoll, cor_file_inotify, cor_file_inet, cor_file_socketpair,
+	cor_file_unix, cor_file_socket;
 
 /* All of them, NULL at the end. */
 extern const struct cor_file_ops *const cor_file_kinds[];

@@ -19,7 +19,7 @@ libcor_sources += \
 	libcor/names/file_memory.c \
 	libcor/names/file_device.c \
 	libcor/names/file_pipe.c \
-	libcor/names/file_event.c \
+	libcor/names/file_event.c libcor/names/file_eventfd.c libcor/names/file_eventfd.h \
 	libcor/names/file_epoll.c libcor/names/file_inotify.c \
 	libcor/names/file_inet.c libcor/names/file_unix.c libcor/names/file_socketpair.c \
 	libcor/names/file_socket.c libcor/names/file_socket.h \

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -165,13 +166,19 @@ static void remember_table(Cor__Names__FileTable *table)
 	fail_msg("too many tables");
 }
 
+/* Traced, as a task that is frozen is. */
 static int try_capture(const struct subject *s, Cor__Names__FileTable **table,
 		       struct cor_error *err)
 {
 	struct cor_files_object *extra = NULL;
 	unsigned nextra = 0;
-	int rc = cor_files_capture(s->pid, true, NULL, 0, &extra, &nextra, table, err);
+	int rc;
 
+	assert_int_equal(ptrace(PTRACE_SEIZE, s->pid, 0, 0), 0);
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, s->pid, 0, 0), 0);
+	assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
+	rc = cor_files_capture(s->pid, true, NULL, 0, &extra, &nextra, table, err);
+	assert_int_equal(ptrace(PTRACE_DETACH, s->pid, 0, 0), 0);
 	free(extra);
 	return rc;
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "files_fixture.h"
+#include "libcor/names/file_eventfd.h"
 
 static void make_eventfds(void)
 {
@@ -36,6 +37,34 @@ static void verify_eventfds(void)
 	for (int i = 0; i < 3; i++)
 		HOLDS(read(1, &value, 8) == 8 && value == 1);
 	HOLDS(read(1, &value, 8) == -1 && errno == EAGAIN);
+}
+
+/* As where fdinfo does not tell (before 6.5). */
+static void test_eventfd_is_tried(void **state)
+{
+	static const uint64_t counts[] = { 0, 1, 2, 3, 41, UINT64_MAX - 1 };
+	uint64_t value;
+
+	for (unsigned i = 0; i < sizeof(counts) / sizeof(*counts); i++) {
+		int plain = eventfd(0, EFD_NONBLOCK), semaphore = eventfd(0, EFD_NONBLOCK | EFD_SEMAPHORE);
+
+		if (counts[i]) {
+			assert_int_equal(write(plain, &counts[i], 8), 8);
+			assert_int_equal(write(semaphore, &counts[i], 8), 8);
+		}
+		assert_int_equal(cor_eventfd_try(plain, counts[i]), 0);
+		assert_int_equal(cor_eventfd_try(semaphore, counts[i]), 1);
+		/* and nothing has changed */
+		assert_int_equal(read(plain, &value, 8), counts[i] ? 8 : -1);
+		if (counts[i])
+			assert_true(value == counts[i]);
+		for (uint64_t n = 0; counts[i] < 100 && n < counts[i]; n++)
+			assert_true(read(semaphore, &value, 8) == 8 && value == 1);
+		if (counts[i] < 100)
+			assert_int_equal(read(semaphore, &value, 8), -1);
+		close(plain);
+		close(semaphore);
+	}
 }
 
 static void test_eventfd_keeps_counter_and_mode(void **state)
@@ -397,6 +426,7 @@ static void test_unknown_kind_is_refused_by_its_link(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		FILES_TEST(test_eventfd_is_tried),
 		FILES_TEST(test_eventfd_keeps_counter_and_mode),
 		FILES_TEST(test_timers_go_on_with_what_was_left),
 		FILES_TEST(test_timer_cancelled_by_the_clock_is_refused),
