@@ -117,8 +117,10 @@ lab_network()
 	done
 	if [ -n "${COR_LAB_CABLE:-}" ]; then
 		for name in "${names[@]}"; do
-			${LAB_VIA[$name]} ip link add eth0 link "$COR_LAB_CABLE" \
+			# by a name that neither there nor here is in use
+			${LAB_VIA[$name]} ip link add "host-$name" link "$COR_LAB_CABLE" \
 				netns "${LAB_INIT[$name]}" type macvlan mode bridge
+			on "$name" ip link set "host-$name" name eth0
 		done
 	elif [ ${#names[@]} -eq 2 ]; then
 		ip link add eth0 netns "${LAB_INIT[$1]}" type veth \

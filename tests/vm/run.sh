@@ -93,14 +93,15 @@ append='console=ttyS0 quiet panic=-1 oops=panic mitigations=off audit=0 cryptomg
 # boot NODE: in the place of this (sub)shell.
 boot()
 {
-	local node=$1 other=$((3 - $1)) cable=()
+	# a comma in an option's value is written twice
+	local node=$1 other=$((3 - $1)) cable=() share=${share//,/,,} work=${work//,/,,}
 
 	[ "$nodes" = 1 ] || cable=(-device "virtio-net-pci,netdev=cable,mac=52:54:00:77:00:0$node,romfile="
 		-netdev "dgram,id=cable,local.type=unix,local.path=$work/cable.$node,remote.type=unix,remote.path=$work/cable.$other")
 	exec timeout -k 5 "$limit" qemu-system-x86_64 -M pc -accel tcg,thread=multi -cpu max \
 		-smp "$cpus" -m "$memory" -nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$VM_DIR/vmlinux" -initrd "$work/initramfs.$node" -append "$append" \
-		-serial "file:$work/console.$node" -device virtio-serial-pci \
+		-chardev "file,id=console,path=$work/console.$node" -serial chardev:console -device virtio-serial-pci \
 		-chardev stdio,id=output,signal=off -device virtconsole,chardev=output \
 		-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
 		-virtfs "local,path=$share,mount_tag=share,security_model=none" \
@@ -128,32 +129,45 @@ for ((node = 1; node <= nodes; node++)); do
 		skip "no file system can be made in $work"
 	if [ "$nodes" = 1 ]; then
 		boot "$node" &
-		started+=($!)
+		started[node]=$!
 	else
 		exec {output}> >(exec sed -u "s/^/$node: /")
 		readers+=($!)
 		boot "$node" >&$output 2>&1 &
-		started+=($!)
+		started[node]=$!
 		exec {output}>&-
 	fi
 done
 
-status=0
-for ((node = 1; node <= nodes; node++)); do
-	wait "${started[node - 1]}"
-	ended=$?
+# The end of one guest: its status, or why there is none, and then the other need not
+# wait for it.
+status_of()
+{
+	local node=$1 qemu=$2
+
 	if [ -s "$work/status/$node" ]; then
-		ended=$(<"$work/status/$node")
-	else
-		tail -n 20 "$work/console.$node" >&2
-		case $ended in
-		124|137) echo "$0: guest $node ended after $limit s" >&2 ;;
-		*) echo "$0: guest $node ended without a status, QEMU with $ended" >&2 ;;
-		esac
-		ended=125
+		cat "$work/status/$node"
+		return
 	fi
-	[ "$status" -ne 0 ] || status=$ended
+	tail -n 20 "$work/console.$node" >&2
+	case $qemu in
+	124|137) echo "$0: guest $node was ended after $limit s" >&2 ;;
+	*) echo "$0: guest $node ended without a status, QEMU with $qemu" >&2 ;;
+	esac
+	kill "${started[@]}" 2>/dev/null
+	echo 125
+}
+
+status=0
+for ((ended = 0; ended < nodes; ended++)); do
+	wait -n -p pid "${started[@]}"
+	qemu=$?
+	for node in "${!started[@]}"; do
+		[ "${started[node]}" = "$pid" ] || continue
+		unset "started[node]"
+		code=$(status_of "$node" $qemu)
+		[ "$status" -ne 0 ] || status=$code
+	done
 done
-started=()
 [ ${#readers[@]} -eq 0 ] || wait "${readers[@]}"
 exit "$status"
