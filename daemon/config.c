@@ -77,8 +77,10 @@ void cord_config_init(struct cord_config *c)
 void cord_config_clear(struct cord_config *c)
 {
 	free(c->peers);
+	free(c->files);
 	c->peers = NULL;
-	c->npeers = 0;
+	c->files = NULL;
+	c->npeers = c->nfiles = 0;
 }
 
 static int bad(struct reading *r, const char *what, const char *name)
@@ -194,12 +196,44 @@ static int add_peer(struct reading *r, const char *name, const char *value)
 	return 1;
 }
 
+/* "files" or "files PEER" */
+static int add_files(struct reading *r, const char *section, const char *prefix, const char *value)
+{
+	const char *peer = section[5] ? section + 5 + strspn(section + 5, " \t") : "";
+	struct cord_config *c = r->config;
+	struct cord_files f, *more;
+	int mode = cor_tree_mode_parse(value);
+	size_t len = strlen(prefix);
+
+	while (len > 1 && prefix[len - 1] == '/')
+		len--;
+	if (prefix[0] != '/' || len >= sizeof(f.wish.prefix) || strstr(prefix, "/../"))
+		return bad(r, "files are named by an absolute path, not by", prefix);
+	if (mode < 0)
+		return bad(r, "files are shared, local or home, not", value);
+	if (strlen(peer) >= sizeof(f.peer))
+		return bad(r, "this peer's name is too long:", peer);
+	more = reallocarray(c->files, c->nfiles + 1, sizeof(*more));
+	if (!more) {
+		r->failed = cor_fail(r->err, -ENOMEM, "out of memory");
+		return 0;
+	}
+	c->files = more;
+	strcpy(f.peer, peer);
+	snprintf(f.wish.prefix, sizeof(f.wish.prefix), "%.*s", (int)len, prefix);
+	f.wish.mode = (Cor__Names__TreeMode)mode;
+	c->files[c->nfiles++] = f;
+	return 1;
+}
+
 static int on_value(void *arg, const char *section, const char *name, const char *value)
 {
 	struct reading *r = arg;
 
 	if (!strcmp(section, "peers"))
 		return add_peer(r, name, value);
+	if (!strcmp(section, "files") || !strncmp(section, "files ", 6))
+		return add_files(r, section, name, value);
 	if (!strcmp(section, "mechanisms"))
 		return set_mechanism(r, name, value);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -229,6 +263,20 @@ static char *read_line(char *buf, int size, void *arg)
 	return fgets(buf, size, r->file);
 }
 
+static int copy_files(struct cord_config *into, const struct cord_config *from)
+{
+	into->files = NULL;
+	into->nfiles = 0;
+	if (!from->nfiles)
+		return 0;
+	into->files = calloc(from->nfiles, sizeof(*into->files));
+	if (!into->files)
+		return -ENOMEM;
+	memcpy(into->files, from->files, from->nfiles * sizeof(*into->files));
+	into->nfiles = from->nfiles;
+	return 0;
+}
+
 static int copy_peers(struct cord_config *into, const struct cord_config *from)
 {
 	into->peers = NULL;
@@ -254,6 +302,10 @@ int cord_config_load(struct cord_config *c, const char *path, struct cor_error *
 		return cor_fail_errno(err, "the configuration %s cannot be read", path);
 	if (copy_peers(&fresh, c) < 0)
 		return cor_fail(err, -ENOMEM, "out of memory");
+	if (copy_files(&fresh, c) < 0) {
+		free(fresh.peers);
+		return cor_fail(err, -ENOMEM, "out of memory");
+	}
 	line = ini_parse_stream(read_line, &r, on_value, &r);
 	if (line && (!r.failed || line < r.failed_line))
 		r.failed = cor_fail(err, -EINVAL,
@@ -292,6 +344,19 @@ int cord_config_check(const struct cord_config *c, struct cor_error *err)
 				"%s is not a loopback address, and without keys cord serves "
 				"loopback only (--insecure serves it in the clear)", c->listen);
 	return 0;
+}
+
+struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char *peer, unsigned *n)
+{
+	struct cor_tree_wish *out = calloc(c->nfiles + 1, sizeof(*out));
+
+	*n = 0;
+	for (unsigned pass = 0; out && pass < 2; pass++)
+		for (unsigned i = 0; i < c->nfiles; i++)
+			if (pass ? !strcmp(c->files[i].peer, peer) && peer[0] :
+				   !c->files[i].peer[0])
+				out[(*n)++] = c->files[i].wish;
+	return out;
 }
 
 const char *cord_config_peer(const struct cord_config *c, const char *dest)

@@ -4,6 +4,7 @@
  *	[peers]     NAME = ADDR:PORT
  *	[paging]    prefetch, spin-us, check
  *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
+ *	[files], [files PEER]  PREFIX = shared|local|home, for tasks that leave (for PEER)
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
  *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, silence-s,
  *		    reconnect-s
@@ -14,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libcor/names/home_plan.h"
 #include "libcor/names/mechanism.h"
 
 #define CORD_DEFAULT_CONTROL "/run/cor/cord.sock"
@@ -32,6 +34,12 @@ struct cord_peer {
 	char address[256];        /* ADDR:PORT */
 };
 
+/* What the files below a path are to be for tasks that leave; peer "": for any host. */
+struct cord_files {
+	char peer[64];
+	struct cor_tree_wish wish;
+};
+
 struct cord_config {
 	char     name[64];        /* this host, as its peers know it */
 	char     listen[256];     /* ADDR:PORT */
@@ -41,6 +49,9 @@ struct cord_config {
 
 	struct cord_peer *peers;
 	unsigned npeers;
+
+	struct cord_files *files;
+	unsigned nfiles;
 
 	cor_mechanism_set mechanisms_off;
 
@@ -78,6 +89,10 @@ int cord_config_load(struct cord_config *c, const char *path, struct cor_error *
 /* Checks what must hold together: addresses, path lengths, and that a host
  * without keys serves loopback only unless insecure. 0 or -EINVAL. */
 int cord_config_check(const struct cord_config *c, struct cor_error *err);
+
+/* The wishes for tasks that go to peer, its own behind those for any host, so that they
+ * count more; malloc, the caller's. NULL with *n 0: none, or no memory. */
+struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char *peer, unsigned *n);
 
 /* The ADDR:PORT that dest means: a peer's name, or itself when it is an address.
  * NULL: neither. */

@@ -29,6 +29,8 @@ enum control_type {
 	CONTROL_RELEASED    = 12,
 	CONTROL_ABORT       = 13,
 	CONTROL_RESUME      = 14,
+	CONTROL_TREES       = 20,
+	CONTROL_PLAN        = 21,
 };
 
 /* Little-endian. */

@@ -184,7 +184,7 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 	if (r < 0)
 		return cor_fail_code(err, r, "the state directory %s", c->config->state_dir);
 	r = listener_new(&c->listener, c->loop, c->registry, c->config->listen,
-			 c->config->timeouts.preamble_s, err);
+			 c->config->timeouts.preamble_s, c->config->state_dir, err);
 	if (r < 0)
 		return r;
 	clients.registry = c->registry;

@@ -16,6 +16,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/home_process.h"
 #include "libcor/transport/preamble.h"
 #include "libcor/transport/tcp.h"
 
@@ -38,6 +39,7 @@ struct listener {
 	struct loop      *loop;
 	struct registry  *registry;
 	unsigned          preamble_s, port;
+	const char       *state_dir;
 	int               fd, timer;
 	struct watch     *watch, *timer_watch;
 	uint64_t          rest_until;          /* 0: accepting */
@@ -162,6 +164,24 @@ static void pass_lane(struct listener *l, int fd, const struct cor_preamble *p, 
 			 strerror(-r));
 }
 
+/* For a task that is elsewhere: its file server answers. */
+static void pass_home(struct listener *l, int fd, const struct cor_preamble *p, const char *peer)
+{
+	_cleanup_close_ int conn = fd, line = -1;
+	char id[33], dir[280];
+	int r;
+
+	hex_encode(id, p->session, sizeof(p->session));
+	snprintf(dir, sizeof(dir), "%s/home", l->state_dir);
+	line = cor_home_find(dir, p->session, p->secret);
+	r = line < 0 ? line : cor_home_hand_over(line, conn);
+	if (line < 0)
+		cor_preamble_answer(conn, line);
+	if (r < 0)
+		cord_log(r == -EPERM ? CORD_LOG_WARNING : CORD_LOG_DEBUG, id,
+			 "%s asks for files that are not served: %s", peer, strerror(-r));
+}
+
 static void on_preamble(void *arg, uint32_t events)
 {
 	struct half_open *h = arg;
@@ -186,6 +206,8 @@ static void on_preamble(void *arg, uint32_t events)
 		pass_rejoining(l, fd, &p, peer);
 	else if (p.kind == COR_CONN_CONTROL)
 		pass_control(l, fd, peer);
+	else if (p.kind == COR_CONN_HOME)
+		pass_home(l, fd, &p, peer);
 	else
 		pass_lane(l, fd, &p, peer);
 }
@@ -287,7 +309,8 @@ static int start(struct listener *l, const char *address, struct cor_error *err)
 }
 
 int listener_new(struct listener **out, struct loop *loop, struct registry *reg,
-		 const char *address, unsigned preamble_s, struct cor_error *err)
+		 const char *address, unsigned preamble_s, const char *state_dir,
+		 struct cor_error *err)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	int r;
@@ -297,6 +320,7 @@ int listener_new(struct listener **out, struct loop *loop, struct registry *reg,
 	l->loop = loop;
 	l->registry = reg;
 	l->preamble_s = preamble_s;
+	l->state_dir = state_dir;
 	l->fd = l->timer = -1;
 	r = start(l, address, err);
 	if (r < 0) {

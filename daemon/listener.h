@@ -9,9 +9,10 @@
 
 struct listener;
 
-/* Listens on address (ADDR:PORT). -EADDRINUSE and others, with a sentence. */
+/* Listens on address (ADDR:PORT). state_dir, borrowed, is where file servers are found. -EADDRINUSE and others, with a sentence. */
 int  listener_new(struct listener **out, struct loop *loop, struct registry *reg,
-		  const char *address, unsigned preamble_s, struct cor_error *err);
+		  const char *address, unsigned preamble_s, const char *state_dir,
+		  struct cor_error *err);
 /* Connections that have not said what they are for are closed. NULL allowed. */
 void listener_free(struct listener *l);
 

@@ -10,6 +10,8 @@ cord_session_sources = \
 	daemon/session_destination_paging.c \
 	daemon/session_destination_task.c \
 	daemon/session_source.c daemon/session_source.h \
+	daemon/session_source_home.c daemon/session_home.h \
+	daemon/session_destination_home.c \
 	daemon/session_source_paging.c
 
 EXTRA_DIST += daemon/control.proto

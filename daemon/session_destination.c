@@ -217,6 +217,8 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 		.boottime_offset_ns = d->offsets.boottime_ns,
 		.force_pid_ns = d->args->config->task.force_pid_ns,
 		.force_foreign_vdso = d->args->config->task.force_foreign_vdso,
+		.view = d->home.mounts ? destination_home_view : NULL,
+		.view_arg = d,
 	};
 	int report[2] = { -1, -1 }, r;
 
@@ -303,7 +305,10 @@ static int make_objects(struct destination *d, struct cor_error *err)
 {
 	const Cor__Task__Memory *mem = d->image->memory;
 
+	for (unsigned i = 0; i < d->nobjects; i++)
+		close(d->objects[i]);
 	free(d->objects);
+	d->nobjects = 0;
 	d->objects = calloc(mem->n_objects + 1, sizeof(int));
 	if (!d->objects)
 		return cor_fail(err, -ENOMEM, "out of memory");
@@ -353,6 +358,8 @@ static int build(struct destination *d, struct cor_error *err)
 {
 	int r = make_objects(d, err);
 
+	if (r == 0)
+		r = destination_home_fetch(d, err);
 	free(d->file_ok);
 	free(d->regions);
 	d->regions = NULL;
@@ -364,7 +371,9 @@ static int build(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = cor_rebuild_check_files(d->image->memory, d->file_ok, err);
 	if (r == 0)
-		r = cor_rebuild_memory(d->rebuild, d->image, d->file_ok, d->objects, d->nobjects,
+		/* not the fetched files: held in the stub, they would end its locks */
+		r = cor_rebuild_memory(d->rebuild, d->image, d->file_ok, d->objects,
+				       (unsigned)d->image->memory->n_objects,
 				       &d->regions, &d->nregions, err);
 	return r;
 }
@@ -404,7 +413,11 @@ static int prepare(struct destination *d, struct cor_error *err)
 	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
 	Cor__Control__Prepare *p;
 	struct control_message m;
-	int r = control_expect(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS, &m, err);
+	int r = cor_mechanism_on(&d->mechanisms, COR_MECHANISM_HOME) ?
+		destination_home_agree(d, err) : 0;
+
+	if (r == 0)
+		r = control_expect(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS, &m, err);
 
 	if (r < 0)
 		return r;
@@ -417,6 +430,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 	d->epoch = p->epoch;
 	atomic_store(&d->session.page->epoch, d->epoch);
 	r = unpack_task(d, &p->task, &p->files, err);
+	if (r == 0)
+		r = destination_home_mount(d, &p->plan, err);
 	cor__control__prepare__free_unpacked(p, NULL);
 	if (r == 0)
 		d->time_ns = !session_clocks_same(d->image->clock) ||
@@ -469,6 +484,8 @@ static int rebuild(struct destination *d, struct cor_error *err)
 {
 	int r = build_in_freeze(d, err);
 
+	if (r == 0)
+		r = destination_home_sync(d, err);
 	if (r == 0)
 		r = start_pager(d, d->regions, d->nregions, err);
 	if (r == 0)
@@ -567,6 +584,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	cor_pager_prefetch(d->pager, d->prefetch);
 	session_move(&d->session, SESSION_PAGING, NULL);
 	json_object_set_new(d->session.figures, "destination_pid", json_integer(resumed.pid));
+	destination_home_arrived(d);
 	destination_task_arrived(d);
 	FAULT_POINT("resumed-sent", d->control);
 	session_report(&d->session);
@@ -632,6 +650,7 @@ int session_destination_run(const struct worker_destination_args *a)
 	for (unsigned i = 0; i < d.nobjects; i++)
 		close(d.objects[i]);
 	free(d.objects);
+	destination_home_end(&d);
 	forget_task(d.image, d.files);
 	forget_task(d.skeleton, d.skeleton_files);
 	free(d.file_ok);

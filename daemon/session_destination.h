@@ -8,6 +8,7 @@
 
 #include "daemon/config.h"
 #include "daemon/session.h"
+#include "daemon/session_home.h"
 #include "daemon/session_clock.h"
 #include "daemon/worker.h"
 #include "libcor/names/files.h"
@@ -51,7 +52,8 @@ struct destination {
 	bool superseded;                /* the source connected anew before COMMIT */
 	uint64_t alone_since_ns;        /* no lane leads to the source; 0: one does */
 	Cor__Control__Progress last;    /* the figures at the drain */
-	int *objects;                   /* descriptor of object i + 1 */
+	struct destination_home home;
+	int *objects;                   /* descriptor of object i + 1; behind them, fetched files */
 	unsigned nobjects;
 	int stub_keep_from;             /* the stub's own descriptors lie from here */
 };

@@ -127,6 +127,11 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool w
 	Cor__Names__FileTable *table = NULL;
 	struct cor_files_object *extra = NULL;
 	unsigned nextra = 0;
+	const struct cor_files_options options = {
+		.with_content = with_content, .before = s->files, .mechanisms = &s->mechanisms,
+		.objects = known, .nobjects = (unsigned)n, .plan = s->home.plan,
+		.adopt = source_home_adopt, .arg = s,
+	};
 	int r;
 
 	if (!known)
@@ -135,8 +140,7 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool w
 		known[i] = (struct cor_files_object){ image->memory->objects[i]->dev,
 						      image->memory->objects[i]->ino,
 						      image->memory->objects[i]->id };
-	r = cor_files_capture_again(s->args->pid, with_content, s->files, &s->mechanisms,
-				    known, (unsigned)n, &extra, &nextra, &table, err);
+	r = cor_files_capture_with(s->args->pid, &options, &extra, &nextra, &table, err);
 	if (r < 0)
 		return r;
 	if (s->files)
@@ -203,7 +207,8 @@ static int note_descriptor_objects(struct source *s, Cor__Task__Image *image, st
 static int send_packed(struct source *s, enum control_type type, const Cor__Task__Image *image,
 		       struct cor_error *err)
 {
-	_cleanup_free_ uint8_t *task = NULL, *files = NULL;
+	_cleanup_free_ uint8_t *task = NULL, *files = NULL, *plan = NULL;
+	size_t nplan = s->home.plan ? cor__names__plan__get_packed_size(s->home.plan) : 0;
 	size_t ntask = cor__task__image__get_packed_size(image);
 	size_t nfiles = cor__names__file_table__get_packed_size(s->files);
 	Cor__Control__Prepare p = COR__CONTROL__PREPARE__INIT;
@@ -211,7 +216,8 @@ static int send_packed(struct source *s, enum control_type type, const Cor__Task
 
 	task = malloc(ntask + 1);
 	files = malloc(nfiles + 1);
-	if (!task || !files)
+	plan = malloc(nplan + 1);
+	if (!task || !files || !plan)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	cor__task__image__pack(image, task);
 	cor__names__file_table__pack(s->files, files);
@@ -219,6 +225,9 @@ static int send_packed(struct source *s, enum control_type type, const Cor__Task
 		p.task = (ProtobufCBinaryData){ ntask, task };
 		p.files = (ProtobufCBinaryData){ nfiles, files };
 		p.prefetch = s->args->prefetch;
+		if (s->home.plan)
+			cor__names__plan__pack(s->home.plan, plan);
+		p.plan = (ProtobufCBinaryData){ nplan, plan };
 		p.epoch = s->args->epoch;
 		p.hooks = s->have_hooks ? s->hooks.addr : 0;
 		return control_send(s->control, type, &p.base, err);
@@ -357,6 +366,8 @@ static int prepare(struct source *s, struct cor_error *err)
 	r = source_connect(s, COR_CONN_CONTROL, NULL, NULL, CONNECT_TIMEOUT_MS, &s->control, err);
 	if (r == 0)
 		r = hello(s, err);
+	if (r == 0 && cor_mechanism_on(&s->mechanisms, COR_MECHANISM_HOME))
+		r = source_home_agree(s, err);
 	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
 	if (r == 0)
 		r = capture_files(s, s->skeleton, true, err);
@@ -383,11 +394,14 @@ static void rehearse(struct source *s)
 {
 	Cor__Names__FileTable *table = NULL;
 	struct cor_files_object *extra = NULL;
+	const struct cor_files_options options = {
+		.with_content = true, .before = s->files, .mechanisms = &s->mechanisms,
+		.plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
+	};
 	unsigned nextra;
 
 	cor_capture_rehearse(s->args->pid, &s->options, s->skeleton);
-	if (cor_files_capture_again(s->args->pid, true, s->files, &s->mechanisms, NULL, 0, &extra,
-				    &nextra, &table, NULL) == 0)
+	if (cor_files_capture_with(s->args->pid, &options, &extra, &nextra, &table, NULL) == 0)
 		cor__names__file_table__free_unpacked(table, NULL);
 	free(extra);
 }
@@ -607,7 +621,7 @@ int session_source_run(const struct worker_source_args *a)
 	struct cor_error err = COR_ERROR_INIT;
 	struct source s = {
 		.args = a,
-		.options = { .inline_written_max = 1024 },
+		.options = { .inline_written_max = 1024 }, .home = { .control = -1 },
 	};
 	int status = 0;
 
@@ -632,6 +646,7 @@ int session_source_run(const struct worker_source_args *a)
 	if (s.files)
 		cor__names__file_table__free_unpacked(s.files, NULL);
 	free(s.extra);
+	source_home_end(&s);
 	cor_stream_close(s.control);
 	cor_stream_close(s.demand);
 	cor_stream_close(s.bulk);

@@ -7,6 +7,7 @@
 
 #include "daemon/config.h"
 #include "daemon/session.h"
+#include "daemon/session_home.h"
 #include "daemon/worker.h"
 #include "libcor/names/files.h"
 #include "libcor/paging/server.h"
@@ -38,6 +39,7 @@ struct source {
 	bool parked;                    /* the task's addresses and locks are the destination's */
 	bool refused;                   /* the destination has given up, not having seen COMMIT */
 	bool moved;                     /* it has all pages */
+	struct source_home home;
 	uint64_t mend_ns;               /* connections are looked after again then */
 };
 

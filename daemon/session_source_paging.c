@@ -370,6 +370,7 @@ void source_release(struct source *s)
 	s->server = NULL;
 	cor_tracee_kill(s->tracee);
 	s->tracee = NULL;
+	source_home_released(s);
 	session_move(&s->session, SESSION_RELEASED, NULL);
 	FAULT_POINT("released", s->control);
 	if (s->control)

@@ -4,6 +4,9 @@
 # A host has network, PID, mount, UTS and IPC namespaces of its own, with its
 # own /proc, /run and /dev/shm. The root file system and /tmp are common, as on
 # machines installed alike with a shared home. A host's PID 1 reaps orphans.
+# LAB_ROOT=own: every host has a root file system of its own, a copy of this machine's
+# that it may change (overlayfs), but for the lab's own directory and the build.
+# LAB_OWN="DIR...": only these directories are each host's own, and empty.
 # The hosts' network reaches nothing outside the lab, so any number of labs can
 # be up at once with the same addresses.
 #
@@ -72,10 +75,34 @@ wait_for()
 # ---- hosts -------------------------------------------------------------------
 
 # What a host does first, inside its namespaces. $1: name, $2: file for its PID
-# as seen from outside, $3: shift of its clocks in seconds.
+# as seen from outside, $3: what is its own of the root, $4: the lab's directory.
 lab_host_main='
 	set -e
 	read -r pid rest </proc/self/stat
+	if [ "$3" = own ]; then
+		base=$4/$1/root
+		mkdir -p "$base"
+		mount -t tmpfs -o mode=755 tmpfs "$base"
+		mkdir "$base/upper" "$base/work" "$base/all"
+		mount -t overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" \
+			overlay "$base/all"
+		for dir in /proc /sys /dev; do
+			mount --rbind "$dir" "$base/all$dir"
+		done
+		for dir in "$4" "$5"; do
+			mkdir -p "$base/all$dir"
+			mount --bind "$dir" "$base/all$dir"
+		done
+		cd "$base/all"
+		pivot_root . mnt
+		cd /
+		umount -l /mnt
+	else
+		for dir in $3; do
+			mkdir -p "$dir"
+			mount -t tmpfs -o mode=755 tmpfs "$dir"
+		done
+	fi
 	mount -t proc proc /proc
 	mount -t tmpfs -o mode=755,size=64m tmpfs /run
 	mount -t tmpfs -o mode=1777 tmpfs /dev/shm
@@ -97,6 +124,7 @@ lab_host()
 	${LAB_VIA[$name]} unshare --net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
 		--propagation private -- \
 		bash -c "$lab_host_main" "host-$name" "$name" "$dir/init" \
+		"${LAB_ROOT:-${LAB_OWN:-}}" "$LAB_DIR" "$COR_BUILD" \
 		</dev/null >"$dir/init.log" 2>&1 &
 	LAB_HOLDER[$name]=$!
 	if ! wait_for 10 test -s "$dir/init"; then

@@ -27,6 +27,42 @@ start()
 	fi
 }
 
+# start_in HOST DIR PROGRAM [ARG...]: the same in a directory of the host's, where its
+# output goes too; only its beat is common to the hosts.
+# shellcheck disable=SC2016
+start_in_main='
+	cd "$1" || exit 1
+	out=$1/$2 program=$2 beat=$3
+	shift 3
+	setsid "$program" -p "$beat" "$@" </dev/null >"$out.out" 2>"$out.err" &
+	echo $!'
+start_in()
+{
+	local host=$1 dir=$2 program=$3
+
+	shift 3
+	TASK=$program
+	TASK_HOST=$host
+	TASK_DIR=$dir
+	TASK_OUT=$LAB_DIR/$host/$program
+	TASK_PID=$(on "$host" bash -c "$start_in_main" start "$dir" "$program" "$TASK_OUT.beat" "$@")
+	if ! wait_for 30 test -s "$TASK_OUT.beat"; then
+		on "$host" cat "$dir/$program.out" "$dir/$program.err" >&2
+		fail "$program did not begin"
+	fi
+}
+
+# finish_in: ends the task of start_in, and reads its verdict on the host HOME.
+finish_in()
+{
+	on "$TASK_HOST" kill -TERM "$TASK_PID"
+	wait_for 30 gone "$TASK_HOST" "$TASK_PID" || fail "$TASK does not end"
+	on "$1" cat "$TASK_DIR/$TASK.out" "$TASK_DIR/$TASK.err" >"$TASK_OUT.said"
+	cat "$TASK_OUT.said"
+	tail -n 1 "$TASK_OUT.said" | grep -q '^ok ' ||
+		fail "$(tail -n 1 "$TASK_OUT.said" | sed 's/^FAIL //')"
+}
+
 beat()
 {
 	local n

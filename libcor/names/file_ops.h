@@ -41,6 +41,7 @@ struct cor_file_capture {
 	pid_t pid;
 	bool  with_content;
 	bool  same_netns;       /* the task's network namespace is ours */
+	const struct cor_files_options *options;
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
 	const struct cor_files_object *objects;
 	unsigned nobjects;

@@ -16,6 +16,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_deleted.h"
+#include "libcor/names/file_home.h"
 #include "libcor/names/file_locks.h"
 #include "libcor/names/file_ops.h"
 
@@ -105,6 +106,11 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	}
 	if (out->synthetic)
 		return 0;
+	if (out->kind != COR__NAMES__FILE_KIND__PATH) {
+		rc = cor_file_home_capture(c, seen, out, err);
+		if (rc)
+			return COR_MIN(rc, 0);
+	}
 	if (seen->st.st_nlink == 0)
 		return cor_file_deleted_capture(c, seen, out, err);
 	return check_name(c, seen, err);
@@ -197,8 +203,9 @@ static int check(const struct cor_file_place *place, unsigned index, struct cor_
 	_cleanup_close_ int handle = -1;
 	_cleanup_close_ int fd = -1;
 
-	/* the task's own /proc directory is not that of the process which asks */
-	if (file->deleted || (file->synthetic && strncmp(file->path, "/proc/self", 10) == 0))
+	/* the home has it open; and the task's own /proc directory is not that of the
+	 * process which asks */
+	if (file->home || file->deleted || (file->synthetic && strncmp(file->path, "/proc/self", 10) == 0))
 		return 0;
 	handle = find(place, index, err);
 	if (handle < 0 || file->kind != COR__NAMES__FILE_KIND__REGULAR)
@@ -229,7 +236,8 @@ static int open_named(struct cor_file_restore *r, unsigned index, struct cor_err
 static int restore(struct cor_file_restore *r, unsigned index, struct cor_error *err)
 {
 	const Cor__Names__OpenFile *file = cor_file_at(&r->place, index);
-	int fd = file->deleted ? cor_file_deleted_make(r, index, err) : open_named(r, index, err);
+	int fd = file->home ? cor_file_home_open(r, index, err) :
+		 file->deleted ? cor_file_deleted_make(r, index, err) : open_named(r, index, err);
 	int rc;
 
 	if (fd < 0)

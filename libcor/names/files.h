@@ -15,6 +15,7 @@
 
 #include "libcor/names/files.pb-c.h"
 #include "libcor/names/mechanism.h"
+#include "libcor/names/trees.pb-c.h"
 #include "libcor/task/tracee.h"
 
 #define COR_DESCRIPTORS_VERSION 1       /* of the table (files.proto) */
@@ -40,17 +41,31 @@ int cor_files_capture(pid_t pid, bool with_content,
 		      struct cor_files_object **extra, unsigned *nextra,
 		      Cor__Names__FileTable **out, struct cor_error *err);
 
-/* The same, for the stopped task, after an earlier capture of it (before; NULL
- * allowed). Who shares a pipe or a socket with the task was found out then, by a
- * walk over every process's descriptors, which is too long for a freeze: now only
- * processes born since are looked at, where no new pipe or socket has come.
- * mechanisms: what the session has (NULL: all); a descriptor that needs one that is
- * off is refused by its name. */
-int cor_files_capture_again(pid_t pid, bool with_content, const Cor__Names__FileTable *before,
-			    const struct cor_mechanisms *mechanisms,
-			    const struct cor_files_object *objects, unsigned nobjects,
-			    struct cor_files_object **extra, unsigned *nextra,
-			    Cor__Names__FileTable **out, struct cor_error *err);
+/* How a capture is made. */
+struct cor_files_options {
+	bool with_content;
+	/* An earlier capture of the same task, while it ran; NULL: none. Who shares a pipe or
+	 * a socket with the task was found out then, by a walk over every process's
+	 * descriptors, which is too long for a freeze: now only processes born since are
+	 * looked at, where no new pipe or socket has come. */
+	const Cor__Names__FileTable *before;
+	/* What the session has; a descriptor that needs one that is off is refused by its
+	 * name. NULL: all. */
+	const struct cor_mechanisms *mechanisms;
+	const struct cor_files_object *objects;
+	unsigned nobjects;
+	/* Which files are the home's where the task goes; NULL: none. */
+	const Cor__Names__Plan *plan;
+	/* Hands an open file to this host's file server, for plan: dup is a duplicate of the
+	 * task's descriptor fd. The same open file gets the same handle each time. */
+	int  (*adopt)(void *arg, int fd, int dup, uint64_t *handle, struct cor_error *err);
+	void  *arg;
+};
+
+/* As cor_files_capture(), in full. */
+int cor_files_capture_with(pid_t pid, const struct cor_files_options *options,
+			   struct cor_files_object **extra, unsigned *nextra,
+			   Cor__Names__FileTable **out, struct cor_error *err);
 
 /* A duplicate of the task's descriptor fd, here (pidfd_getfd). */
 int cor_files_duplicate(pid_t pid, int fd, struct cor_error *err);
@@ -65,7 +80,7 @@ int cor_files_permitted(const Cor__Names__FileTable *table,
 int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err);
 
 /* In the stub: makes every descriptor at its number. object_fds[i] is object
- * i + 1. Descriptors at or above keep_from are the stub's own and are left alone;
+ * i + 1, and is taken. Descriptors at or above keep_from are the stub's own and are left alone;
  * all others are closed first. */
 int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
 		      unsigned nobjects, int keep_from, struct cor_error *err);

@@ -309,21 +309,20 @@ static int attempt(struct cor_file_capture *c, const Cor__Names__FileTable *befo
 	return rc;
 }
 
-int cor_files_capture_again(pid_t pid, bool with_content, const Cor__Names__FileTable *before,
-			    const struct cor_mechanisms *mechanisms,
-			    const struct cor_files_object *objects, unsigned nobjects,
-			    struct cor_files_object **extra, unsigned *nextra,
-			    Cor__Names__FileTable **out, struct cor_error *err)
+int cor_files_capture_with(pid_t pid, const struct cor_files_options *o,
+			   struct cor_files_object **extra, unsigned *nextra,
+			   Cor__Names__FileTable **out, struct cor_error *err)
 {
 	struct cor_file_capture c;
 	int rc = 0;
 
 	for (unsigned i = 0; i < RUNNING_ATTEMPTS; i++) {
 		c = (struct cor_file_capture){
-			.pid = pid, .with_content = with_content, .mechanisms = mechanisms,
-			.objects = objects, .nobjects = nobjects,
+			.pid = pid, .with_content = o->with_content, .options = o,
+			.mechanisms = o->mechanisms, .objects = o->objects,
+			.nobjects = o->nobjects,
 		};
-		rc = attempt(&c, before, err);
+		rc = attempt(&c, o->before, err);
 		if (rc != -EAGAIN)
 			break;
 	}
@@ -340,8 +339,11 @@ int cor_files_capture(pid_t pid, bool with_content,
 		      struct cor_files_object **extra, unsigned *nextra,
 		      Cor__Names__FileTable **out, struct cor_error *err)
 {
-	return cor_files_capture_again(pid, with_content, NULL, NULL, objects, nobjects, extra,
-				       nextra, out, err);
+	const struct cor_files_options o = {
+		.with_content = with_content, .objects = objects, .nobjects = nobjects,
+	};
+
+	return cor_files_capture_with(pid, &o, extra, nextra, out, err);
 }
 
 int cor_files_max_fd(const Cor__Names__FileTable *table)

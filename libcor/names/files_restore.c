@@ -50,6 +50,9 @@ static int lift_objects(struct cor_file_restore *r, const int *objects, struct c
 		r->objects[i] = objects[i] < 0 ? -1 : fcntl(objects[i], F_DUPFD_CLOEXEC, r->base);
 		if (objects[i] >= 0 && r->objects[i] < 0)
 			return cor_fail_errno(err, "memory object %u", i + 1);
+		/* closed later it would take the task's POSIX locks on its file along */
+		if (objects[i] >= 0)
+			close(objects[i]);
 	}
 	return 0;
 }

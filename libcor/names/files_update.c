@@ -50,6 +50,9 @@ static bool same_file(const Cor__Names__OpenFile *a, const Cor__Names__OpenFile 
 		like.size = a->size;
 		like.mtime_ns = a->mtime_ns;
 	}
+	/* that which was fetched for it is this host's own number */
+	if (a->home)
+		like.object = a->object;
 	return same_message(&a->base, &like.base);
 }
 
@@ -75,6 +78,11 @@ static int move_on(pid_t pid, int fd, const Cor__Names__OpenFile *f, struct cor_
 		return dup;
 	if (fstat(dup, &st) < 0)
 		return cor_fail_errno(err, "descriptor %d: %s", fd, f->path);
+	/* at home it is what it is */
+	if (f->home)
+		st = (struct stat){ .st_size = (off_t)f->size,
+				    .st_mtim = { (time_t)(f->mtime_ns / 1000000000u),
+						 (long)(f->mtime_ns % 1000000000u) } };
 	if ((uint64_t)st.st_size != f->size ||
 	    (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec != f->mtime_ns)
 		return cor_fail(err, -ESTALE, "descriptor %d: %s is not the same file here (size, "

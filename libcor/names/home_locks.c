@@ -383,7 +383,7 @@ int home_op_flush(struct home_call *c, struct home_node *n, struct home_handle *
 /* ---- what is held, for the next move ------------------------------------------------------ */
 
 /* "lock:	1: OFDLCK ADVISORY WRITE 12 08:01:33 0 EOF" */
-static bool parse(const char *line, struct home_lock *out)
+static bool parse(const char *line, enum home_lock_kind kind, struct home_lock *out)
 {
 	char class[8], mode[12], last[24];
 	unsigned long long start;
@@ -393,7 +393,7 @@ static bool parse(const char *line, struct home_lock *out)
 		return false;
 	*out = (struct home_lock){
 		.type = strcmp(mode, "WRITE") == 0 ? F_WRLCK : F_RDLCK,
-		.kind = class[0] == 'F' ? HOME_LOCK_FLOCK : HOME_LOCK_POSIX,
+		.kind = kind,
 		.start = start,
 	};
 	out->length = strcmp(last, "EOF") == 0 ? 0 : strtoull(last, NULL, 10) - start + 1;
@@ -401,7 +401,7 @@ static bool parse(const char *line, struct home_lock *out)
 }
 
 /* Appends the locks of an open file to the answer. */
-static int add_locks(struct home_call *c, int fd)
+static int add_locks(struct home_call *c, int fd, enum home_lock_kind kind)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[48], *line, *rest;
@@ -416,7 +416,7 @@ static int add_locks(struct home_call *c, int fd)
 		struct home_lock lock;
 		void *more;
 
-		if (strncmp(line, "lock:", 5) != 0 || !parse(line, &lock) ||
+		if (strncmp(line, "lock:", 5) != 0 || !parse(line, kind, &lock) ||
 		    c->out_len + sizeof(lock) > 65536)
 			continue;
 		more = realloc(c->out, c->out_len + sizeof(lock));
@@ -435,10 +435,10 @@ int home_op_locks(struct home_call *c, struct home_node *n, struct home_handle *
 	int r = home_give_attr(c, n, h ? h->fd : -1);
 
 	if (r == 0 && h)
-		r = add_locks(c, h->fd);
+		r = add_locks(c, h->fd, HOME_LOCK_OWN);
 	COR_LOCK(&c->server->lock);
 	HASH_ITER(hh, c->client->owners, o, next)
 		if (o->key.node == n->id && r == 0)
-			r = add_locks(c, o->fd);
+			r = add_locks(c, o->fd, HOME_LOCK_POSIX);
 	return r;
 }

@@ -151,6 +151,9 @@ struct home_lock {
 } __attribute__((packed));
 static_assert(sizeof(struct home_lock) == 32, "locks are 32 bytes");
 
-enum home_lock_kind { HOME_LOCK_POSIX, HOME_LOCK_FLOCK };
+enum home_lock_kind {
+	HOME_LOCK_POSIX,        /* the owner's: must be taken again by another client */
+	HOME_LOCK_OWN,          /* the open file's: goes with the handle */
+};
 
 struct home_forget { uint64_t node, count; } __attribute__((packed));

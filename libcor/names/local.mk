@@ -11,12 +11,14 @@ libcor_sources += \
 	libcor/names/home_fuse_names.c libcor/names/home_fuse_files.c \
 	libcor/names/home_process.c libcor/names/home_process.h \
 	libcor/names/home_mount.c libcor/names/home_mount.h \
+	libcor/names/home_plan.c libcor/names/home_plan.h \
 	libcor/names/mechanism.c libcor/names/mechanism.h \
 	libcor/names/file_ops.c libcor/names/file_ops.h \
 	libcor/names/file_regular.c \
 	libcor/names/file_deleted.c libcor/names/file_deleted.h \
 	libcor/names/file_locks.c libcor/names/file_locks.h \
 	libcor/names/file_memory.c \
+	libcor/names/file_home.c libcor/names/file_home.h \
 	libcor/names/file_device.c \
 	libcor/names/file_pipe.c \
 	libcor/names/file_event.c libcor/names/file_eventfd.c libcor/names/file_eventfd.h \

@@ -7,6 +7,7 @@
 
 #include "libcor/base/error.h"
 #include "libcor/names/files.h"
+#include "libcor/names/home_wire.h"
 #include "libcor/paging/wire.h"
 #include "libcor/task/capture.h"
 
@@ -19,6 +20,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 					"the descriptor table, devices, shared memory" },
 	[COR_MECHANISM_FILES]       = { "files", COR_FILES_VERSION, false,
 					"open files and directories" },
+	[COR_MECHANISM_HOME]        = { "home", COR_HOME_VERSION, false,
+					"files that stay where they are, served from there" },
 	[COR_MECHANISM_EVENTS]      = { "events", 1, false,
 					"eventfd, timerfd, signalfd, epoll, inotify" },
 	[COR_MECHANISM_PIPES]       = { "pipes", 1, false, "pipes and FIFOs" },

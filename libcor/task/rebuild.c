@@ -244,6 +244,8 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 		.monotonic_offset_ns = plan->monotonic_offset_ns,
 		.boottime_offset_ns = plan->boottime_offset_ns,
 		.report = plan->report,
+		.view = plan->view,
+		.view_arg = plan->view_arg,
 		.listen = plan->listen,
 		.record = plan->record,
 		.record_at = plan->record_at,
@@ -268,6 +270,7 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 	if (r == 0) {
 		(*out)->foreign_vdso = plan->force_foreign_vdso;
 		(*out)->timers_in_turn = plan->force_timers_in_turn;
+		(*out)->own_view = plan->view != NULL;
 	}
 	return r;
 }

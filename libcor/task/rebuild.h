@@ -50,6 +50,11 @@ struct cor_rebuild_plan {
 	int (*call)(void *arg, uint32_t op, const void *buf, size_t len,
 		    const int *fds, unsigned nfds, struct cor_error *err);
 	void   *arg;
+	/* Makes what the task is to see of the file system, in the supervisor, whose mount
+	 * namespace is then one of its own. NULL: what we see. Its descriptors are the
+	 * caller's still. */
+	int   (*view)(void *view_arg, struct cor_error *err);
+	void   *view_arg;
 	int     max_fd;                      /* the stub's own descriptors lie above this */
 	int     report;                      /* socket the supervisor keeps to report the exit status
 						(struct cor_rebuild_exit); -1: none */

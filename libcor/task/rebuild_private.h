@@ -44,6 +44,7 @@ struct cor_rebuild {
 	bool  pid_ns;
 	bool  foreign_vdso;     /* forced, for tests */
 	bool  timers_in_turn;   /* likewise */
+	bool  own_view;         /* paths mean other files to the stub than to us */
 	bool  stopped;          /* the task arrives in a group-stop */
 	struct cor_runner *runner;
 	struct cor_batch *batch;

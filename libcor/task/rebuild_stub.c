@@ -78,7 +78,9 @@ static int ask_for_numbers(struct cor_rebuild *rb, const struct cor_message *req
 	return r;
 }
 
-static int open_named(struct cor_memory_job *job, int32_t *fds, struct cor_error *err)
+/* By path, in the stub. fds[i]: how to open file i, then its number there; -1: not. */
+static int open_named(struct cor_memory_job *job, const int *flags, int32_t *fds,
+		      struct cor_error *err)
 {
 	const Cor__Task__Memory *m = job->memory;
 	_cleanup_free_ int32_t *got = calloc(m->n_files + 1, sizeof(*got));
@@ -88,12 +90,10 @@ static int open_named(struct cor_memory_job *job, int32_t *fds, struct cor_error
 	int r = got ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < m->n_files && r == 0; i++) {
-		int flags = flags_of(job, i);
-
-		fds[i] = flags;
-		if (flags >= 0)
-			r = add_name(&names, m->files[i]->path, flags);
-		n += flags >= 0;
+		if (flags[i] < 0)
+			continue;
+		r = add_name(&names, m->files[i]->path, flags[i]);
+		n++;
 	}
 	if (r < 0)
 		cor_fail_code(err, r, "cannot list the files to be mapped");
@@ -103,9 +103,64 @@ static int open_named(struct cor_memory_job *job, int32_t *fds, struct cor_error
 		r = ask_for_numbers(job->rb, &request, got, n, err);
 	free(names.buf);
 	for (size_t i = 0; i < m->n_files && r == 0; i++)
-		if (fds[i] >= 0)
+		if (flags[i] >= 0)
 			fds[i] = got[k++];
 	return r;
+}
+
+/* The task's paths lead to its home, but what is the very same here is mapped from here:
+ * opened by us, and held by the stub. */
+static int hand_own_files(struct cor_memory_job *job, const int *flags, int32_t *fds,
+			  struct cor_error *err)
+{
+	const Cor__Task__Memory *m = job->memory;
+	_cleanup_free_ int32_t *got = calloc(m->n_files + 1, sizeof(*got));
+	_cleanup_free_ int *ours = calloc(m->n_files + 1, sizeof(*ours));
+	struct cor_message hold = { .kind = COR_STUB_HOLD, .fds = ours };
+	unsigned k = 0;
+	int r = got && ours ? 0 : cor_fail(err, -ENOMEM, "out of memory");
+
+	for (size_t i = 0; i < m->n_files && r == 0; i++) {
+		if (flags[i] < 0)
+			continue;
+		ours[hold.nfds] = open(m->files[i]->path, flags[i] | O_CLOEXEC | O_NOCTTY |
+				       O_NONBLOCK);
+		if (ours[hold.nfds] < 0)
+			r = cor_fail_errno(err, "cannot open %s to map it", m->files[i]->path);
+		else if (++hold.nfds == COR_MESSAGE_FDS)
+			r = cor_fail(err, -EMFILE, "the task maps too many files");
+	}
+	if (r == 0 && hold.nfds)
+		r = ask_for_numbers(job->rb, &hold, got, hold.nfds, err);
+	for (unsigned i = 0; i < hold.nfds; i++)
+		close(ours[i]);
+	for (size_t i = 0; i < m->n_files && r == 0; i++)
+		if (flags[i] >= 0)
+			fds[i] = got[k++];
+	return r;
+}
+
+static int open_files(struct cor_memory_job *job, int32_t *fds, struct cor_error *err)
+{
+	const Cor__Task__Memory *m = job->memory;
+	_cleanup_free_ int *flags = calloc(m->n_files + 1, sizeof(*flags));
+	int r;
+
+	if (!flags)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < m->n_files; i++) {
+		flags[i] = flags_of(job, i);
+		fds[i] = -1;
+	}
+	if (!job->rb->own_view)
+		return open_named(job, flags, fds, err);
+	r = hand_own_files(job, flags, fds, err);
+	if (r < 0 || m->exe >= m->n_files || fds[m->exe] >= 0 || m->files[m->exe]->deleted)
+		return r;
+	/* /proc/PID/exe leads home where the program is not here */
+	for (size_t i = 0; i < m->n_files; i++)
+		flags[i] = i == m->exe ? O_RDONLY : -1;
+	return open_named(job, flags, fds, err);
 }
 
 int cor_rebuild_open_files(struct cor_memory_job *job, const int *object_fds,
@@ -120,7 +175,7 @@ int cor_rebuild_open_files(struct cor_memory_job *job, const int *object_fds,
 	job->object_fds = calloc(job->nobjects + 1, sizeof(int32_t));
 	if (!job->file_fds || !job->object_fds)
 		return cor_fail(err, -ENOMEM, "out of memory");
-	r = open_named(job, job->file_fds, err);
+	r = open_files(job, job->file_fds, err);
 	if (r == 0 && job->nobjects)
 		r = ask_for_numbers(job->rb, &hold, job->object_fds, job->nobjects, err);
 	return r;

@@ -252,6 +252,9 @@ static int prepare(struct supervisor *s, int *channel, struct cor_error *err)
 	prctl(PR_SET_NAME, "cor-supervisor");
 	/* a parent's death is none of ours: our parent, the helper, is about to exit */
 	prctl(PR_SET_PDEATHSIG, 0);
+	/* with the caller's descriptors, which are closed next */
+	if (s->plan->view && s->plan->view(s->plan->view_arg, err) < 0)
+		return -ENOTSUP;
 	r = keep_only(keep, ARRAY_SIZE(keep), s->plan->max_fd);
 	if (r < 0)
 		return cor_fail_code(err, r, "cannot keep descriptors above %d",
@@ -341,7 +344,8 @@ static void __attribute__((noreturn)) helper(const struct cor_supervisor_plan *p
 		say(plan->ctl, COR_SUPERVISOR_FAILED, &err);
 		_exit(1);
 	}
-	pid = cor_fork_as(plan->pid_ns ? CLONE_NEWPID | CLONE_NEWNS : 0, 0, false);
+	pid = cor_fork_as((plan->pid_ns ? CLONE_NEWPID | CLONE_NEWNS : 0) |
+			  (plan->view ? CLONE_NEWNS : 0), 0, false);
 	if (pid == 0)
 		run(plan);
 	if (pid < 0) {

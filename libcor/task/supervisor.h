@@ -21,6 +21,10 @@ struct cor_supervisor_plan {
 	bool    time_ns;
 	int64_t monotonic_offset_ns;
 	int64_t boottime_offset_ns;
+	/* In the supervisor, in a mount namespace of its own: makes what the task is to see.
+	 * NULL: what the caller sees. */
+	int   (*view)(void *arg, struct cor_error *err);
+	void   *view_arg;
 	int     ctl;                    /* the supervisor's end, SOCK_SEQPACKET */
 	int     channel;                /* the stub's end, SOCK_STREAM */
 	int     report;                 /* -1: none */

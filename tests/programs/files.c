@@ -202,6 +202,43 @@ static void devices_verify(void)
 	check(read(g_devices[4], buf, 32) == 32, "/dev/urandom: %s", strerror(errno));
 }
 
+/* ---- a file without a name ---------------------------------------------------------- */
+
+static int g_deleted;
+static unsigned g_deleted_at;
+
+static void deleted_setup(void)
+{
+	char path[] = "./files-deleted.XXXXXX";
+	char data[4 * KIB];
+
+	check_fill(data, sizeof(data), 13);
+	need((g_deleted = mkstemp(path)) >= 0 && !unlink(path));
+	need(write(g_deleted, data, sizeof(data)) == (ssize_t)sizeof(data));
+}
+
+/* All of it is there, and a byte of it changes each round. */
+static void deleted_verify(void)
+{
+	char data[4 * KIB], got[4 * KIB], name[64], link[300] = "";
+	struct stat st;
+
+	check_fill(data, sizeof(data), 13);
+	for (unsigned i = 0; i < g_deleted_at; i++)
+		data[i] ^= 1;
+	check(pread(g_deleted, got, sizeof(got), 0) == (ssize_t)sizeof(got) &&
+	      !memcmp(data, got, sizeof(got)), "deleted file: its content is another");
+	check(!fstat(g_deleted, &st) && st.st_nlink == 0, "deleted file: it has a name again");
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", g_deleted);
+	check(readlink(name, link, sizeof(link) - 1) > 10 && strstr(link, " (deleted)"),
+	      "deleted file: it is shown as %s", link);
+	if (g_deleted_at == sizeof(data))
+		return;
+	got[0] = data[g_deleted_at] ^ 1;
+	check(pwrite(g_deleted, got, 1, g_deleted_at) == 1, "deleted file: %s", strerror(errno));
+	g_deleted_at++;
+}
+
 /* ---- pipes and pairs, with bytes that wait to be read ---------------------------------- */
 
 static struct { int fd[2]; uint64_t in, out; } g_pipe, g_pair, g_fifo;
@@ -684,6 +721,7 @@ static const struct check_kind KINDS[] = {
 	{ "regular", regular_setup, regular_verify, regular_finish },
 	{ "append", append_setup, append_verify, append_finish },
 	{ "dup", dup_setup, dup_verify, dup_finish },
+	{ "deleted", deleted_setup, deleted_verify, NULL },
 	{ "directory", directory_setup, directory_verify, directory_finish },
 	{ "o-path", opath_setup, opath_verify, NULL },
 	{ "devices", devices_setup, devices_verify, NULL },

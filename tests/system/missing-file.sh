@@ -1,4 +1,5 @@
-# A file that the destination does not have is named before the freeze.
+# A file that the destination does not have, and that does not stay at home either, is
+# named before the freeze.
 . "$(dirname "$0")/../tasks.sh"
 lab_up
 # /run is not common to the hosts.
@@ -9,7 +10,7 @@ spawn A plain sh -c 'exec plain -p "$1" 9</run/only-on-A' sh "$TASK_OUT.beat"
 TASK_PID=$SPAWNED
 wait_for 10 test -s "$TASK_OUT.beat"
 status=0
-migrate A "$TASK_PID" B || status=$?
+migrate A "$TASK_PID" B --without home || status=$?
 [ $status -eq 1 ] || fail "exit status $status instead of 1"
 cat "$LAB_DIR/migrate.err" "$LAB_DIR/migrate.json" | grep -q /run/only-on-A ||
 	fail "the error does not name the file"

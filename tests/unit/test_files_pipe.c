@@ -203,11 +203,11 @@ static void test_later_born_holder_is_found_again(void **state)
 	struct cor_files_object *extra = NULL;
 	struct cor_error err = COR_ERROR_INIT;
 	unsigned nextra = 0;
+	const struct cor_files_options again = { .with_content = true, .before = before };
 	struct subject thief = subject_start(writer_closed, NULL);
 	int rc;
 
-	assert_int_equal(cor_files_capture_again(s.pid, true, before, NULL, NULL, 0, &extra, &nextra,
-						 &after, &err), 0);
+	assert_int_equal(cor_files_capture_with(s.pid, &again, &extra, &nextra, &after, &err), 0);
 	cor__names__file_table__free_unpacked(after, NULL);
 	subject_kill(&thief);
 	rc = cor_files_duplicate(s.pid, 0, &err);
@@ -218,7 +218,7 @@ static void test_later_born_holder_is_found_again(void **state)
 		_exit(0);
 	}
 	close(rc);
-	rc = cor_files_capture_again(s.pid, true, before, NULL, NULL, 0, &extra, &nextra, &after, &err);
+	rc = cor_files_capture_with(s.pid, &again, &extra, &nextra, &after, &err);
 	subject_kill(&thief);
 	assert_int_equal(rc, -EOPNOTSUPP);
 	assert_mentions(err.text, "descriptor 0 is a pipe that process");
@@ -258,9 +258,9 @@ static void test_fifo_opened_by_an_older_process_is_found_again(void **state)
 	struct cor_files_object *extra = NULL;
 	struct cor_error err = COR_ERROR_INIT;
 	unsigned nextra = 0;
+	const struct cor_files_options again = { .with_content = true, .before = before };
 	int fd = open(fixture_path("fifo"), O_RDONLY | O_NONBLOCK);
-	int rc = cor_files_capture_again(s.pid, true, before, NULL, NULL, 0, &extra, &nextra, &after,
-					 &err);
+	int rc = cor_files_capture_with(s.pid, &again, &extra, &nextra, &after, &err);
 
 	close(fd);
 	assert_int_equal(rc, -EOPNOTSUPP);

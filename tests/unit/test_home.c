@@ -416,7 +416,7 @@ static void test_open_file_is_handed_over(void **state)
 	assert_int_equal(ioctl(far, COR_HOME_FILE, &info), 0);
 	assert_int_equal(info.nlink, 0);
 	assert_int_equal(info.nlocks, 1);
-	assert_int_equal(info.locks[0].kind, HOME_LOCK_FLOCK);
+	assert_int_equal(info.locks[0].kind, HOME_LOCK_OWN);
 	assert_int_equal(info.locks[0].type, F_WRLCK);
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", far);
 	usleep(20000);

@@ -116,11 +116,12 @@ static int capture_without(void (*setup)(void), cor_mechanism_set off, struct co
 	struct cor_files_object *extra = NULL;
 	Cor__Names__FileTable *table = NULL;
 	struct cor_mechanisms m;
+	const struct cor_files_options o = { .with_content = true, .mechanisms = &m };
 	unsigned nextra = 0;
 	int rc;
 
 	cor_mechanisms_init(&m, 0, off);
-	rc = cor_files_capture_again(s.pid, true, NULL, &m, NULL, 0, &extra, &nextra, &table, err);
+	rc = cor_files_capture_with(s.pid, &o, &extra, &nextra, &table, err);
 	subject_kill(&s);
 	if (rc == 0) {
 		struct cor_mechanisms none;
