@@ -28,6 +28,7 @@ int cmd_drain(int argc, char **argv);
 int cmd_freeze(int argc, char **argv);
 int cmd_cpu(int argc, char **argv);
 int cmd_import(int argc, char **argv);
+int cmd_files(int argc, char **argv);
 int cmd_victim(int argc, char **argv);     /* hidden: what freeze migrates */
 
 /* --- samples of several runs ------------------------------------------------ */

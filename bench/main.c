@@ -18,6 +18,7 @@ static const struct {
 	{ "cpu",    cmd_cpu,    "CPU seconds per GiB moved, on each side" },
 	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
 	{ "import", cmd_import, "time to the first byte of cor_import" },
+	{ "files",  cmd_files,  "files that stay at home: reads and names from afar" },
 	{ "victim", cmd_victim, NULL },
 };
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -72,19 +71,12 @@ void home_answer_nothing(void *arg, const struct home_reply *reply, const char *
 
 /* ---- what the kernel knows ------------------------------------------------------------- */
 
-/* Several file systems of the home are one here: a number is the root file system's own,
- * and others are told apart by their upper bits. */
-static uint64_t inode_number(const struct home_fuse *f, const struct home_attr *a)
-{
-	uint64_t other = a->dev == f->root_dev ? 0 : (a->dev * 0x9e3779b97f4a7c15ull) >> 48;
-
-	return a->ino ^ other << 47;
-}
-
-void home_fuse_stat(const struct home_fuse *f, const struct home_attr *a, struct stat *st)
+/* Inode numbers are the home's: programs compare them with what they saw there. (That
+ * several file systems of the home are one here they do not see.) */
+void home_fuse_stat(const struct home_attr *a, struct stat *st)
 {
 	*st = (struct stat){
-		.st_ino = inode_number(f, a), .st_mode = a->mode, .st_nlink = a->nlink,
+		.st_ino = a->ino, .st_mode = a->mode, .st_nlink = a->nlink,
 		.st_uid = a->uid, .st_gid = a->gid, .st_rdev = a->rdev, .st_size = (off_t)a->size,
 		.st_blocks = (blkcnt_t)a->blocks, .st_blksize = a->blksize,
 		.st_atim = { a->atime, a->atime_ns }, .st_mtim = { a->mtime, a->mtime_ns },
@@ -329,7 +321,7 @@ bool home_fuse_expected_name(struct home_fuse *f, fuse_req_t req, uint64_t paren
 	pthread_mutex_unlock(&f->lock);
 	home_fuse_seen(f, &attr, parent, name);
 	e.ino = attr.node;
-	home_fuse_stat(f, &attr, &e.attr);
+	home_fuse_stat(&attr, &e.attr);
 	/* where the name leads by itself is found out the next time */
 	e.attr_timeout = home_fuse_kept(&attr);
 	fuse_reply_entry(req, &e);
@@ -607,7 +599,6 @@ int home_fuse_new(struct home_fuse **out, int fuse, const struct cor_home_info *
 	if (r == 0)
 		r = home_remote_new(&f->remote, &remote_ops, f, reconnect_s, &attr, err);
 	if (r == 0) {
-		f->root_dev = attr.dev;
 		root->watched = attr.flags & HOME_ATTR_WATCHED;
 		r = -pthread_create(&f->worker, NULL, work, f);
 		f->have_worker = r == 0;

@@ -106,7 +106,7 @@ static void on_create(void *arg, const struct home_reply *reply, const char *bod
 	} else {
 		home_fuse_seen(a->f, &attr, a->node, a->name);
 		e.ino = attr.node;
-		home_fuse_stat(a->f, &attr, &e.attr);
+		home_fuse_stat(&attr, &e.attr);
 		e.attr_timeout = home_fuse_kept(&attr);
 		e.entry_timeout = home_fuse_watched(a->f, a->node) ? HOME_KEPT_S : HOME_BRIEF_S;
 		a->fi.fh = reply->arg[0];

@@ -48,7 +48,7 @@ static void on_entry(void *arg, const struct home_reply *reply, const char *body
 	} else {
 		home_fuse_seen(a->f, &attr, a->node, a->name);
 		e.ino = attr.node;
-		home_fuse_stat(a->f, &attr, &e.attr);
+		home_fuse_stat(&attr, &e.attr);
 		e.attr_timeout = home_fuse_kept(&attr);
 		e.entry_timeout = watched ? HOME_KEPT_S : HOME_BRIEF_S;
 		fuse_reply_entry(a->req, &e);
@@ -198,7 +198,7 @@ static void on_attr(void *arg, const struct home_reply *reply, const char *body,
 	if (home_asked_failed(a, reply, status) < 0)
 		return;
 	if (take_attr(body, len, &attr)) {
-		home_fuse_stat(a->f, &attr, &st);
+		home_fuse_stat(&attr, &st);
 		fuse_reply_attr(a->req, &st, home_fuse_kept(&attr));
 	} else {
 		fuse_reply_err(a->req, EIO);

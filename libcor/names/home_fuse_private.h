@@ -61,7 +61,6 @@ struct home_fuse {
 		struct home_attr attr;
 		char path[4096];
 	} expect;
-	uint64_t root_dev;
 	uint64_t last_wait;             /* number of a wait for a lock; atomic */
 };
 
@@ -89,7 +88,7 @@ home_answer_fn home_answer_nothing;
 struct home_fuse *home_fuse_of(fuse_req_t req);
 
 /* Attributes as the kernel wants them, and for how long they may be kept. */
-void   home_fuse_stat(const struct home_fuse *f, const struct home_attr *a, struct stat *st);
+void   home_fuse_stat(const struct home_attr *a, struct stat *st);
 double home_fuse_kept(const struct home_attr *a);
 /* The kernel is about to be told of the node: one reference more. */
 void home_fuse_seen(struct home_fuse *f, const struct home_attr *a, uint64_t parent,
