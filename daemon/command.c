@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/needs.h"
 #include "libcor/base/error.h"
 
 void client_refuse(struct client *k, const char *why)
@@ -139,15 +140,19 @@ static json_t *mechanisms_json(const struct cord_config *c)
 static void run_status(struct client *k, const struct request *q)
 {
 	const struct clients_env *env = client_env(k);
+	json_t *sessions, *tasks;
 
 	if (q->id[0] && !find(k, q->id))
 		return;
-	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s, s:o, s:o, s:o}", "event",
+	sessions = registry_json(env->registry, q->id);
+	tasks = q->id[0] ? json_array() : tasks_json(env->tasks);
+	needs_add(tasks, sessions, env->config->state_dir);
+	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "event",
 				"result", "ok", 1, "exit", 0, "name", env->config->name,
 				"version", cor_version(),
 				"mechanisms", mechanisms_json(env->config),
-				"tasks", q->id[0] ? json_array() : tasks_json(env->tasks),
-				"sessions", registry_json(env->registry, q->id)), false);
+				"tasks", tasks, "sessions", sessions,
+				"served", needs_served(env->config->state_dir)), false);
 }
 
 static void run_cancel(struct client *k, const struct request *q)

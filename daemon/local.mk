@@ -30,6 +30,7 @@ daemon_libcord_la_SOURCES = \
 	daemon/listener.c daemon/listener.h \
 	daemon/log.c daemon/log.h \
 	daemon/loop.c daemon/loop.h \
+	daemon/needs.c daemon/needs.h \
 	daemon/notify.c daemon/notify.h \
 	daemon/options.c daemon/options.h \
 	daemon/programs.c daemon/programs.h \

@@ -83,6 +83,7 @@ static int mount_one(struct destination *d, unsigned i, struct cor_error *err)
 	struct cor_home_mount_options o = {
 		.home = d->home.plan->homes[i], .connect_s = c->timeouts.connect_s,
 		.silence_s = c->timeouts.silence_s, .reconnect_s = c->timeouts.reconnect_s,
+		.dir = d->home.staging,
 	};
 	char path[40];
 	int fd;

@@ -40,6 +40,27 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* "memory of A; files of A at / (12.5 MiB)", or nothing at all. */
+static void print_needs(const json_t *needs)
+{
+	const json_t *n;
+	size_t i;
+
+	json_array_foreach(needs, i, n) {
+		bool files = !strcmp(output_text(n, "what"), "files");
+		char moved[32];
+
+		printf("%s %s of %s", i ? ";" : "", output_text(n, "what"), output_text(n, "host"));
+		if (files)
+			printf(" at %s (%s%s)", output_text(n, "at"),
+			       output_bytes(moved, sizeof(moved),
+					    (double)(output_number(n, "bytes_received") +
+						     output_number(n, "bytes_sent"))),
+			       json_is_true(json_object_get(n, "connected")) ? "" : ", not connected");
+	}
+	putchar('\n');
+}
+
 static void print_tasks(const json_t *tasks)
 {
 	const json_t *t;
@@ -47,7 +68,8 @@ static void print_tasks(const json_t *tasks)
 
 	if (!json_array_size(tasks))
 		return;
-	printf("%-8s %-9s %-16s %-19s %s\n", "TASK", "STATE", "COMMAND", "SINCE", "FROM");
+	printf("%-8s %-9s %-16s %-19s %-21s %s\n", "TASK", "STATE", "COMMAND", "SINCE", "FROM",
+	       "NEEDS");
 	json_array_foreach(tasks, i, t) {
 		time_t since = (time_t)output_number(t, "since");
 		char when[32] = "-";
@@ -55,9 +77,31 @@ static void print_tasks(const json_t *tasks)
 
 		if (localtime_r(&since, &tm))
 			strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-		printf("%-8lld %-9s %-16s %-19s %s\n", (long long)output_number(t, "pid"),
+		printf("%-8lld %-9s %-16s %-19s %-21s", (long long)output_number(t, "pid"),
 		       output_text(t, "state"), output_text(t, "comm"), when,
 		       output_text(t, "from"));
+		print_needs(json_object_get(t, "needs"));
+	}
+}
+
+/* What is asked of this host by tasks that left it. */
+static void print_served(const json_t *served)
+{
+	const json_t *s;
+	size_t i;
+
+	if (!json_array_size(served))
+		return;
+	printf("\n%-8s %-9s %-10s %-12s %s\n", "SERVED", "CONNECTED", "REQUESTS", "READ", "WRITTEN");
+	json_array_foreach(served, i, s) {
+		char read[32], written[32];
+
+		printf("%-8lld %-9s %-10lld %-12s %s\n", (long long)output_number(s, "pid"),
+		       json_is_true(json_object_get(s, "connected")) ? "yes" : "no",
+		       (long long)output_number(s, "requests"),
+		       output_bytes(read, sizeof(read), (double)output_number(s, "read_bytes")),
+		       output_bytes(written, sizeof(written),
+				    (double)output_number(s, "written_bytes")));
 	}
 }
 
@@ -140,6 +184,7 @@ static void print_all(const struct wish *w, const json_t *result)
 	if (json_array_size(tasks) && json_array_size(sessions))
 		putchar('\n');
 	print_sessions(sessions);
+	print_served(json_object_get(result, "served"));
 	if (!json_array_size(tasks) && !json_array_size(sessions))
 		printf("%s: no task has arrived and none is moving\n", output_text(result, "name"));
 }

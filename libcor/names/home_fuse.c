@@ -643,6 +643,11 @@ int home_fuse_run(struct home_fuse *f)
 	return 0;
 }
 
+void home_fuse_stats(struct home_fuse *f, struct home_remote_stats *out)
+{
+	home_remote_stats(f->remote, out);
+}
+
 void home_fuse_free(struct home_fuse *f)
 {
 	struct home_fnode *n, *next;

@@ -18,4 +18,5 @@ int  home_fuse_new(struct home_fuse **out, int fuse, const struct cor_home_info 
 		   void *arg, unsigned reconnect_s, struct cor_error *err);
 /* Serves until the last mount is gone. */
 int  home_fuse_run(struct home_fuse *f);
+void home_fuse_stats(struct home_fuse *f, struct home_remote_stats *out);
 void home_fuse_free(struct home_fuse *f);

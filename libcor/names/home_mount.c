@@ -6,10 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -29,6 +32,8 @@
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
 #endif
+
+#define SHOW_MS 500
 
 /* ---- the file system ---------------------------------------------------------------- */
 
@@ -61,15 +66,12 @@ static int make_mount(int fuse, const char *host, struct cor_error *err)
 }
 
 /* How far ahead of a reader the kernel asks; best effort. */
-static void read_far_ahead(int mount)
+static void read_far_ahead(const struct stat *st)
 {
-	struct stat st;
 	char path[64];
 
-	if (fstat(mount, &st) < 0)
-		return;
 	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb",
-		 major(st.st_dev), minor(st.st_dev));
+		 major(st->st_dev), minor(st->st_dev));
 	cor_spew(AT_FDCWD, path, "2048");
 }
 
@@ -78,6 +80,11 @@ static void read_far_ahead(int mount)
 struct client {
 	struct cor_home_info info;
 	unsigned connect_s, silence_s, reconnect_s;
+	int  dir;               /* where its status is written; -1: nowhere */
+	int  told;              /* the worker says on it which device its mounts are */
+	int  stop;              /* readable: it ends */
+	struct home_fuse *fuse;
+	char shown[512];        /* as written last */
 };
 
 static int dial(void *arg, struct cor_stream **out, struct cor_error *err)
@@ -92,8 +99,68 @@ static int dial(void *arg, struct cor_stream **out, struct cor_error *err)
 	return cor_lane_connect(out, &o, err);
 }
 
-static void begin_process(int *fuse, int *ready)
+/* A file that cor status reads, named by the device number of the mounts. */
+static void show(struct client *c, const char *name, uint64_t dev)
 {
+	char text[sizeof(c->shown)], temporary[56];
+	struct home_remote_stats s;
+	int fd;
+
+	home_fuse_stats(c->fuse, &s);
+	snprintf(text, sizeof(text), "{\"role\": \"away\", \"dev\": \"%u:%u\", \"server\": %d, "
+		 "\"host\": \"%.63s\", \"address\": \"%.100s\", \"connected\": %s, "
+		 "\"requests\": %llu, \"bytes_received\": %llu, \"bytes_sent\": %llu}\n",
+		 major(dev), minor(dev), (int)getpid(), c->info.host, c->info.address,
+		 s.connected ? "true" : "false", (unsigned long long)s.requests,
+		 (unsigned long long)s.received, (unsigned long long)s.sent);
+	if (strcmp(text, c->shown) == 0)
+		return;
+	snprintf(temporary, sizeof(temporary), "%s.new", name);
+	fd = openat(c->dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	if (cor_write_full(fd, text, strlen(text)) == 0 &&
+	    renameat(c->dir, temporary, c->dir, name) == 0)
+		strcpy(c->shown, text);
+	close(fd);
+}
+
+static void *keep_showing(void *arg)
+{
+	struct client *c = arg;
+	struct pollfd p = { .fd = c->stop, .events = POLLIN };
+	uint64_t dev;
+	char name[48];
+
+	if (cor_read_full(c->told, &dev, sizeof(dev)) < 0)
+		return NULL;
+	snprintf(name, sizeof(name), "away-%u-%u.json", major(dev), minor(dev));
+	do
+		show(c, name, dev);
+	while (poll(&p, 1, SHOW_MS) == 0);
+	unlinkat(c->dir, name, 0);
+	return NULL;
+}
+
+/* Serves until the last mount is gone, and shows how that goes. */
+static void serve(struct client *c)
+{
+	uint64_t one = 1;
+	pthread_t t;
+	bool showing;
+
+	c->stop = eventfd(0, EFD_CLOEXEC);
+	showing = c->dir >= 0 && c->stop >= 0 && pthread_create(&t, NULL, keep_showing, c) == 0;
+	home_fuse_run(c->fuse);
+	/* the worker may never have come to tell */
+	shutdown(c->told, SHUT_RDWR);
+	if (showing && write(c->stop, &one, sizeof(one)) == sizeof(one))
+		pthread_join(t, NULL);
+}
+
+static void begin_process(struct client *c, int *fuse, int *ready)
+{
+	int *keep[] = { fuse, ready, &c->dir };
 	sigset_t none;
 	struct rlimit l;
 
@@ -104,11 +171,14 @@ static void begin_process(int *fuse, int *ready)
 		signal(sig, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	setsid();
-	/* at 3 and 4 */
-	*fuse = fcntl(*fuse, F_DUPFD_CLOEXEC, 100);
-	*ready = fcntl(*ready, F_DUPFD_CLOEXEC, *fuse + 1);
-	close_range(3, (unsigned)*fuse - 1, 0);
-	close_range((unsigned)*ready + 1, ~0u, 0);
+	/* these, and nothing else of the worker's */
+	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
+		if (*keep[i] >= 0)
+			*keep[i] = fcntl(*keep[i], F_DUPFD_CLOEXEC, 3 + (int)ARRAY_SIZE(keep));
+	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
+		if (*keep[i] >= 0)
+			*keep[i] = dup3(*keep[i], 3 + (int)i, O_CLOEXEC);
+	close_range(3 + ARRAY_SIZE(keep), ~0u, 0);
 	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
 		l.rlim_cur = l.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &l);
@@ -120,24 +190,25 @@ static void begin_process(int *fuse, int *ready)
 static void __attribute__((noreturn)) run(struct client *c, int fuse, int ready)
 {
 	struct cor_error err = COR_ERROR_INIT;
-	struct home_fuse *f = NULL;
 	int r;
 
-	begin_process(&fuse, &ready);
-	r = home_fuse_new(&f, fuse, &c->info, dial, c, c->reconnect_s, &err);
+	begin_process(c, &fuse, &ready);
+	r = home_fuse_new(&c->fuse, fuse, &c->info, dial, c, c->reconnect_s, &err);
 	err.code = r;
 	cor_write_full(ready, &err, sizeof(err));
-	close(ready);
+	c->told = ready;
 	if (r == 0) {
-		home_fuse_run(f);
-		home_fuse_free(f);
+		serve(c);
+		home_fuse_free(c->fuse);
 	}
 	_exit(0);
 }
 
-static int start(struct client *c, int fuse, struct cor_error *err)
+static int start(struct client *c, int fuse, int mount, struct cor_error *err)
 {
 	_cleanup_close_ int ours = -1;
+	struct stat st;
+	uint64_t dev;
 	struct cor_error why = COR_ERROR_INIT;
 	int pair[2];
 	pid_t pid;
@@ -161,8 +232,14 @@ static int start(struct client *c, int fuse, struct cor_error *err)
 	if (cor_read_full(ours, &why, sizeof(why)) < 0)
 		return cor_fail(err, -ESRCH, "the process for the home's files died at its start");
 	why.text[sizeof(why.text) - 1] = 0;
-	return why.code < 0 ? cor_fail(err, why.code, "the files of %s: %s", c->info.host,
-				       why.text) : 0;
+	if (why.code < 0)
+		return cor_fail(err, why.code, "the files of %s: %s", c->info.host, why.text);
+	if (fstat(mount, &st) < 0)
+		return cor_fail_errno(err, "the files of %s", c->info.host);
+	read_far_ahead(&st);
+	dev = st.st_dev;
+	return cor_write_full(ours, &dev, sizeof(dev)) < 0 ? cor_fail(err, -ESRCH, "the process for "
+		"the home's files died at its start") : 0;
 }
 
 static int fill_client(struct client *c, const struct cor_home_mount_options *o,
@@ -189,7 +266,7 @@ static int fill_client(struct client *c, const struct cor_home_mount_options *o,
 
 int cor_home_mount(const struct cor_home_mount_options *o, struct cor_error *err)
 {
-	_cleanup_close_ int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC), mount = -1;
+	_cleanup_close_ int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC), mount = -1, dir = -1;
 	struct client c = { 0 };
 	int r = fill_client(&c, o, err);
 
@@ -200,12 +277,11 @@ int cor_home_mount(const struct cor_home_mount_options *o, struct cor_error *err
 	mount = make_mount(fuse, c.info.host, err);
 	if (mount < 0)
 		return mount;
-	r = start(&c, fuse, err);
+	dir = o->dir ? open(o->dir, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	c.dir = dir;
+	r = start(&c, fuse, mount, err);
 	explicit_bzero(c.info.secret, sizeof(c.info.secret));
-	if (r < 0)
-		return r;
-	read_far_ahead(mount);
-	return take_fd(&mount);
+	return r < 0 ? r : take_fd(&mount);
 }
 
 int cor_home_sync(int fd)

@@ -9,6 +9,7 @@
 struct cor_home_mount_options {
 	const Cor__Names__Home *home;
 	unsigned connect_s, silence_s, reconnect_s;
+	const char *dir;                /* where it writes how it does, for cor status; NULL: not */
 };
 
 /* Connects to the home and starts the process that serves its tree here, which ends with

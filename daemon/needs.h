@@ -1,0 +1,15 @@
+/* What tasks still need from other hosts, and what this host still does for tasks that
+ * are elsewhere: for cor status. Nothing here asks another process or touches a file of
+ * another host's, so that it cannot block. */
+#pragma once
+
+#include <jansson.h>
+
+/* Adds "needs" to each task of the list (tasks_json()) that runs: an array of
+ * {"what":"files"|"memory", "host":NAME, figures...}, empty when it has no tie left.
+ * sessions: registry_json()'s, which tell of memory. state_dir: where the processes that
+ * serve files write how they do. */
+void needs_add(json_t *tasks, const json_t *sessions, const char *state_dir);
+
+/* The file servers of this host, an array: {"tree":HEX, "pid":N of the task that left, ...} */
+json_t *needs_served(const char *state_dir);
