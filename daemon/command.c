@@ -11,6 +11,7 @@
 
 #include "daemon/needs.h"
 #include "libcor/base/error.h"
+#include "libcor/transport/tcp.h"
 
 void client_refuse(struct client *k, const char *why)
 {
@@ -188,6 +189,70 @@ static void run_wait(struct client *k, const struct request *q)
 	command_progress(k);
 }
 
+/* The task that id means: one here by its PID, or that which came by a session. NULL:
+ * was refused. */
+static json_t *find_task(struct client *k, const char *id)
+{
+	const struct clients_env *env = client_env(k);
+	json_auto_t *tasks = tasks_json(env->tasks);
+	json_auto_t *sessions = registry_json(env->registry, "");
+	long long pid = id[strspn(id, "0123456789")] ? 0 : atoll(id);
+	struct entry *e = NULL;
+	char why[96];
+	json_t *task;
+	size_t i;
+
+	if (!pid || registry_find(env->registry, id, &e) == 0)
+		if (e || registry_find(env->registry, id, &e) == 0)
+			pid = json_integer_value(json_object_get(entry_record(e)->figures,
+								 "destination_pid"));
+	needs_add(tasks, sessions, env->config->state_dir);
+	json_array_foreach(tasks, i, task)
+		if (json_integer_value(json_object_get(task, "pid")) == pid &&
+		    json_object_get(task, "needs"))
+			return json_incref(task);
+	snprintf(why, sizeof(why), "%s is no task that has come here and runs", id);
+	client_refuse(k, why);
+	return NULL;
+}
+
+/* A task moves to where it is already, without its home. */
+static void run_settle(struct client *k, const struct request *q)
+{
+	const struct clients_env *env = client_env(k);
+	struct registry_source what = {
+		.shown = env->config->name, .transport = "", .settle = true,
+		.without = 1u << COR_MECHANISM_HOME, .prefetch = true,
+	};
+	json_auto_t *task = find_task(k, q->id);
+	struct cor_error err = COR_ERROR_INIT;
+	char address[COR_ADDRPORT_TEXT];
+
+	if (!task)
+		return;
+	if (!json_array_size(json_object_get(task, "needs"))) {
+		client_say(k, json_pack("{s:s, s:b, s:i, s:O, s:O, s:i}", "event", "result", "ok", 1,
+					"exit", 0, "pid", json_object_get(task, "pid"),
+					"destination_pid", json_object_get(task, "pid"),
+					"files_copied", 0), false);
+		return;
+	}
+	what.pid = (pid_t)json_integer_value(json_object_get(task, "pid"));
+	what.hooks = programs_hooks(env->programs, what.pid);
+	what.epoch = tasks_epoch(env->tasks, what.pid) + 1;
+	if (cord_config_self(env->config, address, sizeof(address)) < 0) {
+		client_refuse(k, "this host's own address cannot be told");
+		return;
+	}
+	what.dest = address;
+	if (registry_start_source(env->registry, &what, &k->entry, &err) < 0) {
+		client_refuse(k, err.text);
+		return;
+	}
+	k->wait = WAIT_ENDED;
+	client_say(k, event("progress", k->entry), true);
+}
+
 static void run_version(struct client *k)
 {
 	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s}", "event", "result", "ok", 1,
@@ -218,6 +283,7 @@ void command_run(struct client *k, const char *line, size_t len)
 	case REQUEST_MIGRATE: run_migrate(k, &q); break;
 	case REQUEST_STATUS:  run_status(k, &q);  break;
 	case REQUEST_CANCEL:  run_cancel(k, &q);  break;
+	case REQUEST_SETTLE:  run_settle(k, &q);  break;
 	case REQUEST_WAIT:    run_wait(k, &q);    break;
 	case REQUEST_VERSION: run_version(k);     break;
 	case REQUEST_REGISTER: run_register(k, &q); break;

@@ -13,6 +13,7 @@
 #include "daemon/address.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/transport/tcp.h"
 
 enum kind { TEXT, YESNO, NUMBER, CHECK };
 
@@ -343,6 +344,20 @@ int cord_config_check(const struct cord_config *c, struct cor_error *err)
 		return cor_fail(err, -EACCES,
 				"%s is not a loopback address, and without keys cord serves "
 				"loopback only (--insecure serves it in the clear)", c->listen);
+	return 0;
+}
+
+int cord_config_self(const struct cord_config *c, char *out, size_t size)
+{
+	struct cor_addrport a;
+	int r = cor_addrport_parse(c->listen, &a, NULL);
+
+	if (r < 0)
+		return r;
+	if (!a.host[0] || !strcmp(a.host, "0.0.0.0") || !strcmp(a.host, "::"))
+		snprintf(out, size, "127.0.0.1:%s", a.port);
+	else
+		snprintf(out, size, "%s", c->listen);
 	return 0;
 }
 

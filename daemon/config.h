@@ -90,6 +90,9 @@ int cord_config_load(struct cord_config *c, const char *path, struct cor_error *
  * without keys serves loopback only unless insecure. 0 or -EINVAL. */
 int cord_config_check(const struct cord_config *c, struct cor_error *err);
 
+/* ADDR:PORT at which this host reaches its own cord. -EINVAL. */
+int cord_config_self(const struct cord_config *c, char *out, size_t size);
+
 /* The wishes for tasks that go to peer, its own behind those for any host, so that they
  * count more; malloc, the caller's. NULL with *n 0: none, or no memory. */
 struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char *peer, unsigned *n);

@@ -174,6 +174,7 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	snprintf(a->peer, sizeof(a->peer), "%s", what->shown);
 	a->prefetch = what->prefetch;
 	a->without = what->without;
+	a->settle = what->settle;
 	a->hooks = what->hooks;
 	a->epoch = what->epoch;
 	a->wait_for_go = e->after != NULL;

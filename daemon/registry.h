@@ -41,6 +41,7 @@ struct registry_source {
 	const char *transport;    /* "": the best */
 	bool        prefetch;
 	cor_mechanism_set without;
+	bool        settle;
 	uint64_t    hooks;        /* see programs.h; 0: none */
 	uint64_t    epoch;        /* of this hand-over */
 };

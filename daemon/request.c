@@ -116,6 +116,13 @@ static int parse_object(struct request *q, const json_t *o, struct cor_error *er
 		r = parse_one_id(q, o, err);
 		return r < 0 ? r : parse_wait(q, o, err);
 	}
+	if (!strcmp(command, "settle")) {
+		q->command = REQUEST_SETTLE;
+		r = parse_id(q, o, err);
+		if (r == 0 && !q->id[0])
+			return cor_fail(err, -EINVAL, "\"id\" is missing: which task?");
+		return r;
+	}
 	if (!strcmp(command, "register")) {
 		q->command = REQUEST_REGISTER;
 		return parse_register(q, o, err);

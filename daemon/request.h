@@ -4,6 +4,7 @@
  *	 "prefetch":BOOL,"transport":"tcp","without":"MECHANISM,..."}
  *	{"command":"status"} {"command":"status","id":"HEX"} {"command":"ps"}
  *	{"command":"cancel","id":"HEX"}
+ *	{"command":"settle","id":"HEX or the PID of a task here"}
  *	{"command":"wait","id":"HEX","wait":"resumed"|"drained"}   for a migration's result
  *	{"command":"version"}
  *	{"command":"register","pid":N,"hooks":ADDRESS}   from libcor-preload.so
@@ -26,6 +27,7 @@ enum request_command {
 	REQUEST_MIGRATE,
 	REQUEST_STATUS,
 	REQUEST_CANCEL,
+	REQUEST_SETTLE,
 	REQUEST_WAIT,
 	REQUEST_VERSION,
 	REQUEST_REGISTER,

@@ -36,6 +36,8 @@ struct destination_home {
 
 /* Between HELLO and the capture, where both have the mechanism. */
 int  source_home_agree(struct source *s, struct cor_error *err);
+/* What the task has open at its home is copied to this host. */
+int  source_home_settle(struct source *s, struct cor_error *err);
 /* cor_files_options.adopt; arg: struct source. */
 int  source_home_adopt(void *arg, int fd, int dup, uint64_t *handle, struct cor_error *err);
 /* The task is elsewhere: what it does not have there is closed. */

@@ -363,6 +363,10 @@ static int prepare(struct source *s, struct cor_error *err)
 		json_object_set_new(s->session.figures, "comm",
 				    record_text(s->skeleton->threads[0]->comm));
 	session_report(&s->session);
+	if (s->args->settle)
+		r = source_home_settle(s, err);
+	if (r < 0)
+		return r;
 	r = source_connect(s, COR_CONN_CONTROL, NULL, NULL, CONNECT_TIMEOUT_MS, &s->control, err);
 	if (r == 0)
 		r = hello(s, err);

@@ -17,6 +17,7 @@
 #include "libcor/names/file_ops.h"
 #include "libcor/names/home_plan.h"
 #include "libcor/names/home_process.h"
+#include "libcor/names/home_settle.h"
 #include "libcor/transport/tcp.h"
 
 int session_home_dir(const struct cord_config *c, char *out, size_t size, struct cor_error *err)
@@ -153,6 +154,16 @@ int source_home_agree(struct source *s, struct cor_error *err)
 		r = exchange(s, trees, err);
 	if (trees)
 		cor__names__trees__free_unpacked(trees, NULL);
+	return r;
+}
+
+int source_home_settle(struct source *s, struct cor_error *err)
+{
+	struct cor_home_settled done = { 0 };
+	int r = cor_home_settle(s->args->pid, &done, err);
+
+	json_object_set_new(s->session.figures, "files_copied", json_integer(done.files));
+	json_object_set_new(s->session.figures, "bytes_copied", json_integer((json_int_t)done.bytes));
 	return r;
 }
 

@@ -70,6 +70,7 @@ struct worker_source_args {
 	char     dest[256];       /* ADDR:PORT of the destination's cord */
 	char     peer[256];       /* the same as it was named */
 	bool     wait_for_go;     /* the task's pages are still arriving: begin at "go" */
+	bool     settle;          /* to this host itself: its home's files are copied first */
 	bool     prefetch;        /* false: only what is referenced moves */
 	char     transport[32];   /* "": the best both sides have */
 	cor_mechanism_set without;/* mechanisms that this migration does not use */

@@ -49,18 +49,20 @@ static int set_path(const struct cor_file_seen *seen, Cor__Names__OpenFile *out)
 	return out->path ? 0 : -ENOMEM;
 }
 
-static int take_locks(const struct cor_home_file *file, Cor__Names__OpenFile *out)
+/* own: also those that stay with the open file, which does not go along. */
+static int take_locks(const struct cor_home_file *file, bool own, Cor__Names__OpenFile *out)
 {
 	for (unsigned i = 0; i < file->nlocks && i < COR_HOME_LOCKS; i++) {
 		Cor__Names__LockRecord *lock;
 
-		if (file->locks[i].kind != HOME_LOCK_POSIX)
+		if (file->locks[i].kind != HOME_LOCK_POSIX && !own)
 			continue;
 		lock = COR_FILE_APPEND(out->locks, out->n_locks, Cor__Names__LockRecord,
 				       cor__names__lock_record__init);
 		if (!lock)
 			return -ENOMEM;
 		lock->type = file->locks[i].type;
+		lock->flock = file->locks[i].kind != HOME_LOCK_POSIX;
 		lock->start = file->locks[i].start;
 		lock->len = file->locks[i].length;
 	}
@@ -101,11 +103,12 @@ int cor_file_home_capture(struct cor_file_capture *c, const struct cor_file_seen
 	struct cor_home_info info;
 	int tree, r;
 
-	if (!cor_mechanism_on(c->mechanisms, COR_MECHANISM_HOME))
-		return 0;
 	r = ask_file(seen, &file, &info);
 	if (r < 0)
 		return cor_fail_code(err, r, "descriptor %d: the home of %s", seen->fd, seen->link);
+	/* carried as any other file; but its locks are not shown by the kernel */
+	if (!cor_mechanism_on(c->mechanisms, COR_MECHANISM_HOME))
+		return r && take_locks(&file, true, out) < 0 ? -ENOMEM : 0;
 	free(out->path);
 	out->path = NULL;
 	if (set_path(seen, out) < 0)
@@ -129,7 +132,7 @@ int cor_file_home_capture(struct cor_file_capture *c, const struct cor_file_seen
 	out->home_handle = file.handle;
 	out->dev = file.dev;
 	out->ino = file.ino;
-	return take_locks(&file, out) < 0 ? -ENOMEM : 1;
+	return take_locks(&file, false, out) < 0 ? -ENOMEM : 1;
 }
 
 /* The next open of the path is the handle's. */

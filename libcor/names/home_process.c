@@ -366,6 +366,14 @@ static int read_rights(pid_t pid, struct cor_proc_status *out, struct cor_error 
 	return r < 0 ? cor_fail_code(err, r, "%s", path) : 0;
 }
 
+int cor_home_take_rights(pid_t pid, struct cor_error *err)
+{
+	struct cor_proc_status rights;
+	int r = read_rights(pid, &rights, err);
+
+	return r < 0 ? r : become(&rights, err);
+}
+
 static int begin(struct process *p, struct cor_error *err)
 {
 	struct cor_proc_status rights;

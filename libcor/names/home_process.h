@@ -35,5 +35,9 @@ int cor_home_fetch(int control, uint64_t handle);
 /* A connection (fd stays the caller's) whose preamble was read and not answered yet. */
 int cor_home_hand_over(int control, int fd);
 
+/* This process takes the rights that the task has, for good: user, groups, and of its
+ * capabilities those that are about files. */
+int cor_home_take_rights(pid_t pid, struct cor_error *err);
+
 /* A line to the server of that tree, which must know the secret: -ENOENT, -EPERM. */
 int cor_home_find(const char *dir, const uint8_t id[16], const uint8_t secret[32]);

@@ -12,6 +12,7 @@ libcor_sources += \
 	libcor/names/home_process.c libcor/names/home_process.h \
 	libcor/names/home_mount.c libcor/names/home_mount.h \
 	libcor/names/home_plan.c libcor/names/home_plan.h \
+	libcor/names/home_settle.c libcor/names/home_settle.h \
 	libcor/names/mechanism.c libcor/names/mechanism.h \
 	libcor/names/file_ops.c libcor/names/file_ops.h \
 	libcor/names/file_regular.c \
