@@ -29,7 +29,11 @@ int home_op_open(struct home_call *c, struct home_node *n, struct home_handle *u
 {
 	int flags = (int)c->q->arg[0] & OPEN_FLAGS, fd;
 	bool changes = flags & O_TRUNC;
+	struct stat st;
 
+	/* FIFOs and devices are the host's where they are opened */
+	if (fstat(n->fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		return -ENXIO;
 	if (changes)
 		home_change_begin(c->server, n, -1);
 	fd = home_reopen(c->server, n->fd, flags);

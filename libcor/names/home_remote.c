@@ -442,7 +442,8 @@ void home_remote_free(struct home_remote *r)
 	pthread_mutex_lock(&r->lock);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += BYE_NS / 1000000000;
-	while (!r->ending && pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
+	while (!r->ending && r->stats.connected &&
+	       pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
 		;
 	r->ending = true;
 	pthread_cond_broadcast(&r->changed);

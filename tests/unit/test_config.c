@@ -244,6 +244,35 @@ static void keeps_what_nothing_moves_without(void **state)
 	assert_int_equal(load(f, "[mechanisms]\npaging = yes\n"), 0);
 }
 
+static void reads_whose_files_are_whose(void **state)
+{
+	struct fixture *f = *state;
+	struct cor_tree_wish *w;
+	unsigned n;
+
+	assert_int_equal(load(f, "[files]\n/ = home\n/usr/ = local\n[files B]\n/data = shared\n"), 0);
+	w = cord_config_files(&f->config, "C", &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(w[1].prefix, "/usr");
+	assert_int_equal(w[1].mode, COR__NAMES__TREE_MODE__TREE_LOCAL);
+	free(w);
+	w = cord_config_files(&f->config, "B", &n);
+	assert_int_equal(n, 3);
+	assert_string_equal(w[2].prefix, "/data");
+	assert_int_equal(w[2].mode, COR__NAMES__TREE_MODE__TREE_SHARED);
+	free(w);
+}
+
+static void tells_the_line_of_wrong_files(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(load(f, "[files]\nusr = home\n"), -EINVAL);
+	assert_told(f, 2, "usr");
+	assert_int_equal(load(f, "[files]\n/usr = mine\n"), -EINVAL);
+	assert_told(f, 2, "mine");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -267,6 +296,8 @@ int main(void)
 		T(switches_mechanisms_off_and_on),
 		T(tells_the_line_of_a_mechanism_that_is_none),
 		T(keeps_what_nothing_moves_without),
+		T(reads_whose_files_are_whose),
+		T(tells_the_line_of_wrong_files),
 	};
 #undef T
 	return cmocka_run_group_tests(tests, NULL, NULL);
