@@ -50,6 +50,15 @@ tests_fuzz_fuzz_page_reply_LDFLAGS = $(fuzz_ldflags) \
 	$(wrap)pager_ring_init $(wrap)pager_poll_lane $(wrap)pager_poll_lane_out $(wrap)pager_unpoll $(wrap)pager_mm_read
 tests_fuzz_fuzz_page_reply_LDADD = $(fuzz_libcor)
 
+# files that stay at home
+fuzz_targets += tests/fuzz/fuzz_home_request tests/fuzz/fuzz_home_reply tests/fuzz/fuzz_trees
+tests_fuzz_fuzz_home_request_LDFLAGS = $(fuzz_ldflags) $(wrap)fallocate
+tests_fuzz_fuzz_home_request_LDADD = $(fuzz_libcor)
+tests_fuzz_fuzz_home_reply_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_home_reply_LDADD = $(fuzz_libcor)
+tests_fuzz_fuzz_trees_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_trees_LDADD = $(fuzz_libcor)
+
 # task and names: what comes from a peer
 fuzz_targets += tests/fuzz/fuzz_vdso tests/fuzz/fuzz_elf tests/fuzz/fuzz_image \
 	tests/fuzz/fuzz_update tests/fuzz/fuzz_files
