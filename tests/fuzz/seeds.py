@@ -332,7 +332,42 @@ def tasks():
         os.waitpid(child, 0)
 
 
+def homes():
+    """Requests of a file system to its home, and the home's answers (home_wire.h)."""
+    ops = dict(lookup=6, getattr=7, setattr=8, readlink=9, symlink=10, mknod=11, mkdir=12,
+               unlink=13, rename=15, link=16, open=17, create=18, read=19, write=20, readdir=24,
+               getlk=30, setlk=31, locks=36)
+
+    def ask(op, node=1, handle=0, arg=(), body=b""):
+        arg = tuple(arg) + (0,) * (4 - len(arg))
+        return struct.pack("<IHHQQQQII4Q", 80 + len(body), ops[op], 0, 2, 2, node, handle, 0, 0,
+                           *arg) + bytes([len(body)]) + body
+
+    lock = struct.pack("<QQiiII", 0, 10, 1, 0, 0, 0)
+    seed("home_request", "files", ask("create", arg=(2, 0o644), body=b"one\0") +
+         ask("write", 2, 1, body=b"some text") + ask("read", 2, 1, (0, 100)) +
+         ask("setlk", 2, 1, (7, 0), lock) + ask("getlk", 2, 1, (8, 0), lock) +
+         ask("locks", 2, 1) + ask("getattr", 2))
+    seed("home_request", "names", ask("mkdir", arg=(0o755,), body=b"dir\0") +
+         ask("symlink", 2, body=b"link\0../target\0") + ask("readlink", 3) +
+         ask("rename", 1, arg=(2, 0), body=b"dir\0sub\0") + ask("open", 1, arg=(0o200000,)) +
+         ask("readdir", 1, 1, (0, 4096)) + ask("lookup", body=b"..\0") +
+         ask("setattr", 2, body=struct.pack("<IIIIQqqII", 9, 0o700, 0, 0, 5, 0, 0, 0, 0)))
+
+    def answer(id, status=0, arg=(0, 0), body=b""):
+        return struct.pack("<IiQQQ", 32 + len(body), status, id, *arg) + body
+
+    seed("home_reply", "answers", answer(2, body=bytes(120)) + answer(0, 1, (5, 0)) +
+         answer(0, 3, (1, 0), b"name\0") + answer(4, -2) + answer(99) + answer(3, 0, (7, 0)))
+    seed("trees", "mountinfo", "36 35 98:5 /mnt1 /a\\040b rw master:1 - ext3 /dev/root rw")
+    mount = lambda point, kind: (b"\x12" + bytes([4 + len(point) + len(kind)]) + b"\x0a" +
+                                 bytes([len(point)]) + point + b"\x12" + bytes([len(kind)]) + kind)
+    seed("trees", "trees", b"\x0a\x04boot" + mount(b"/", b"ext4") + mount(b"/proc", b"proc") +
+         mount(b"/srv", b"nfs") + b"\x22\x08\x0a\x04/usr\x10\x01")
+
+
 kernel_texts()
+homes()
 image_parts()
 descriptors()
 connections()
