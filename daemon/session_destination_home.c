@@ -86,7 +86,7 @@ static int mount_one(struct destination *d, unsigned i, struct cor_error *err)
 		.dir = d->home.staging,
 	};
 	char path[40];
-	int fd;
+	int fd, r;
 
 	if (complete_address(d, d->home.plan->homes[i]) < 0)
 		return cor_fail(err, -ENOMEM, "out of memory");
@@ -94,6 +94,9 @@ static int mount_one(struct destination *d, unsigned i, struct cor_error *err)
 	if (fd < 0)
 		return fd;
 	d->home.mounts[i] = fd;
+	r = cor_home_attach(fd, d->home.staging, i, err);
+	if (r < 0)
+		return r;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	d->home.sync[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return d->home.sync[i] < 0 ? cor_fail_errno(err, "the files of %s",
@@ -111,6 +114,8 @@ static int mount_all(struct destination *d, struct cor_error *err)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < n; i++)
 		d->home.mounts[i] = d->home.sync[i] = -1;
+	if (r == 0)
+		r = cor_home_own_mounts(err);
 	for (unsigned i = 0; i < n && r == 0; i++)
 		if (is_used(d->home.plan, i))
 			r = mount_one(d, i, err);
@@ -140,7 +145,7 @@ int destination_home_view(void *arg, struct cor_error *err)
 {
 	struct destination *d = arg;
 
-	return cor_home_assemble(d->home.plan, d->home.mounts, d->home.staging, err);
+	return cor_home_assemble(d->home.plan, d->home.staging, err);
 }
 
 static int fetch_one(struct destination *d, Cor__Names__OpenFile *f, struct cor_error *err)
@@ -200,6 +205,8 @@ int destination_home_sync(struct destination *d, struct cor_error *err)
 void destination_home_arrived(struct destination *d)
 {
 	for (unsigned i = 0; d->home.mounts && i < d->home.plan->n_homes; i++) {
+		if (d->home.mounts[i] >= 0)
+			cor_home_detach(d->home.staging, i);
 		cor_closep(&d->home.mounts[i]);
 		cor_closep(&d->home.sync[i]);
 		d->home.mounts[i] = d->home.sync[i] = -1;

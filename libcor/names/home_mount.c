@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -318,28 +319,70 @@ static int take_own(struct view *v, struct cor_error *err)
 	return 0;
 }
 
-/* Parts of a home's tree, by way of a place where it is mounted for a moment. */
-static int take_home(struct view *v, unsigned home, int mount, struct cor_error *err)
+static void waiting_place(char out[320], const char *staging, unsigned i)
+{
+	snprintf(out, 320, "%.300s/at-%u", staging, i);
+}
+
+int cor_home_own_mounts(struct cor_error *err)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
+		return cor_fail_errno(err, "a mount namespace for the home's files");
+	return 0;
+}
+
+int cor_home_attach(int mount, const char *staging, unsigned i, struct cor_error *err)
+{
+	char path[320];
+
+	waiting_place(path, staging, i);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return cor_fail_errno(err, "%s", path);
+	if (move_mount(mount, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return cor_fail_errno(err, "the home's files cannot be mounted at %s", path);
+	return 0;
+}
+
+void cor_home_detach(const char *staging, unsigned i)
+{
+	char path[320];
+
+	waiting_place(path, staging, i);
+	umount2(path, MNT_DETACH);
+}
+
+static bool is_used(const Cor__Names__Plan *plan, unsigned home)
+{
+	for (size_t i = 0; i < plan->n_trees; i++)
+		if (plan->trees[i]->mode == COR__NAMES__TREE_MODE__TREE_HOME &&
+		    plan->trees[i]->home == home + 1)
+			return true;
+	return false;
+}
+
+/* Parts of a home's tree, from where it waits. */
+static int take_home(struct view *v, unsigned home, struct cor_error *err)
 {
 	_cleanup_close_ int top = -1;
-	int r = 0;
+	char path[320];
 
-	if (move_mount(mount, "", AT_FDCWD, v->staging, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		return cor_fail_errno(err, "the home's files cannot be mounted at %s", v->staging);
-	top = open(v->staging, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; i < v->plan->n_trees && r == 0; i++) {
+	if (!is_used(v->plan, home))
+		return 0;
+	waiting_place(path, v->staging, home);
+	top = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (top < 0)
+		return cor_fail_errno(err, "%s", path);
+	for (size_t i = 0; i < v->plan->n_trees; i++) {
 		const Cor__Names__Tree *t = v->plan->trees[i];
 
 		if (t->mode != COR__NAMES__TREE_MODE__TREE_HOME || t->home != home + 1)
 			continue;
 		v->parts[i] = clone_tree(top, t->prefix + strspn(t->prefix, "/"));
 		if (v->parts[i] < 0)
-			r = cor_fail_errno(err, "%s of %s", t->prefix,
-					   v->plan->homes[home]->host);
+			return cor_fail_errno(err, "%s of %s", t->prefix, v->plan->homes[home]->host);
 	}
-	if (umount2(v->staging, MNT_DETACH) < 0 && r == 0)
-		r = cor_fail_errno(err, "unmounting %s", v->staging);
-	return r;
+	cor_home_detach(v->staging, home);
+	return 0;
 }
 
 /* The place of a path below base, links and ".." within it. */
@@ -391,16 +434,16 @@ static int change_root(struct view *v, int part, struct cor_error *err)
 	return 0;
 }
 
-static int assemble(struct view *v, const int *mounts, struct cor_error *err)
+static int assemble(struct view *v, struct cor_error *err)
 {
 	_cleanup_close_ int top = -1;
-	int r;
+	int r = 0;
 
-	if (mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0)
-		return cor_fail_errno(err, "cannot make the mounts of the new namespace slaves");
-	r = take_own(v, err);
 	for (unsigned i = 0; i < v->plan->n_homes && r == 0; i++)
-		r = take_home(v, i, mounts[i], err);
+		r = take_home(v, i, err);
+	/* behind that, so that nothing waits below it any more */
+	if (r == 0)
+		r = take_own(v, err);
 	if (r < 0)
 		return r;
 	if (v->plan->n_trees && strcmp(v->plan->trees[0]->prefix, "/") == 0 && v->parts[0] >= 0)
@@ -409,8 +452,7 @@ static int assemble(struct view *v, const int *mounts, struct cor_error *err)
 	return top < 0 ? cor_fail_errno(err, "/") : put_parts(v, top, err);
 }
 
-int cor_home_assemble(const Cor__Names__Plan *plan, const int *mounts, const char *staging,
-		      struct cor_error *err)
+int cor_home_assemble(const Cor__Names__Plan *plan, const char *staging, struct cor_error *err)
 {
 	_cleanup_free_ int *parts = calloc(plan->n_trees + 1, sizeof(*parts));
 	struct view v = { .plan = plan, .staging = staging, .parts = parts };
@@ -420,7 +462,7 @@ int cor_home_assemble(const Cor__Names__Plan *plan, const int *mounts, const cha
 		return cor_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < plan->n_trees; i++)
 		parts[i] = -1;
-	r = assemble(&v, mounts, err);
+	r = assemble(&v, err);
 	for (size_t i = 0; i < plan->n_trees; i++)
 		cor_closep(&parts[i]);
 	return r;

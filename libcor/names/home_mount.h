@@ -17,11 +17,16 @@ struct cor_home_mount_options {
  * -errno: -ENOSYS, -EPERM (no FUSE here), the connection's. */
 int cor_home_mount(const struct cor_home_mount_options *o, struct cor_error *err);
 
-/* In a mount namespace of its own, which becomes a slave of what it was copied from: puts
- * the trees of plan in place; mounts[i] is of plan->homes[i]. staging: a directory to
- * begin in. Changes the process's root where "/" is the home's. */
-int cor_home_assemble(const Cor__Names__Plan *plan, const int *mounts, const char *staging,
-		      struct cor_error *err);
+/* Gives this process a mount namespace of its own, in which the homes' trees wait for
+ * cor_home_assemble(): what is mounted elsewhere later still shows up. */
+int cor_home_own_mounts(struct cor_error *err);
+/* Puts the detached mount of home number i below staging, a directory; and away again. */
+int  cor_home_attach(int mount, const char *staging, unsigned i, struct cor_error *err);
+void cor_home_detach(const char *staging, unsigned i);
+
+/* In a copy of that namespace: puts the trees of plan in place. Changes the process's root
+ * where "/" is the home's. May be done any number of times, in a new copy each. */
+int cor_home_assemble(const Cor__Names__Plan *plan, const char *staging, struct cor_error *err);
 
 /* Before anything runs on it: nothing kept from earlier is wrong now. path: any of the
  * home's tree. */
