@@ -442,7 +442,6 @@ static int make_plan(struct planning *p, struct cor_error *err)
 		r = decide(p, m, &mode, err);
 		if (r == 0 && add_tree(p, m->point, mode, m->home) < 0)
 			return cor_fail(err, -ENOMEM, "out of memory");
-		any |= mode == COR__NAMES__TREE_MODE__TREE_HOME;
 	}
 	/* prefixes that are no mounts */
 	for (size_t i = 0; i < p->trees->n_wishes && r == 0; i++) {
@@ -453,12 +452,13 @@ static int make_plan(struct planning *p, struct cor_error *err)
 			continue;
 		if (add_tree(p, w->prefix, w->mode, m->home) < 0)
 			return cor_fail(err, -ENOMEM, "out of memory");
-		any |= w->mode == COR__NAMES__TREE_MODE__TREE_HOME;
 	}
 	if (r < 0)
 		return r;
 	qsort(plan->trees, plan->n_trees, sizeof(*plan->trees), by_prefix);
 	thin_out(plan);
+	for (size_t i = 0; i < plan->n_trees; i++)
+		any |= plan->trees[i]->mode == COR__NAMES__TREE_MODE__TREE_HOME;
 	for (size_t i = 0; !any && i < plan->n_trees; i++)
 		cor__names__tree__free_unpacked(plan->trees[i], NULL);
 	if (!any)
@@ -476,7 +476,8 @@ static int check_trees(const Cor__Names__Trees *t, struct cor_error *err)
 		root |= t->mounts[i]->point[1] == 0;
 	}
 	for (size_t i = 0; i < t->n_wishes; i++)
-		if (t->wishes[i]->prefix[0] != '/')
+		if (t->wishes[i]->prefix[0] != '/' ||
+		    (unsigned)t->wishes[i]->mode >= ARRAY_SIZE(mode_names))
 			return cor_fail(err, -EPROTO, "the wishes for files cannot be understood");
 	return root ? 0 : cor_fail(err, -EPROTO, "the task has no root directory");
 }

@@ -97,6 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	home_client_clear(&client);
 	pthread_mutex_unlock(&server->lock);
 	pthread_mutex_destroy(&client.send);
+	/* whoever listens to inotify has let go */
+	home_watch_drain(server);
 	/* all that was opened is closed, and the numbers begin anew */
 	FUZZ_CHECK(HASH_CNT(by_id, server->by_id) == 1 && !server->handles);
 	server->next_node = HOME_ROOT + 1;
