@@ -1,6 +1,6 @@
 # base: errors, cleanup, i/o, kernel probe, compat. Knows nothing of cor's own ideas.
 libcor_sources += \
-	libcor/base/cleanup.h libcor/base/compat.h \
+	libcor/base/bytes.h libcor/base/cleanup.h libcor/base/compat.h \
 	libcor/base/context.c \
 	libcor/base/error.c libcor/base/error.h \
 	libcor/base/io.c libcor/base/io.h \

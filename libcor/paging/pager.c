@@ -191,6 +191,13 @@ static int register_regions(struct cor_pager *p, struct cor_error *err)
 	return 0;
 }
 
+static void begin(struct cor_pager *p)
+{
+	atomic_store(&p->state, COR_PAGER_PAGING);
+	p->running = true;
+	sem_post(&p->begin);
+}
+
 int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err)
 {
 	_cleanup_close_ int fd = uffd;
@@ -204,14 +211,33 @@ int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err)
 	r = register_regions(p, err);
 	if (r < 0)
 		return r;
-	r = pager_install_early(p, err);
+	r = p->journal ? pager_journal_start(p, err) : 0;
+	if (r == 0)
+		r = pager_install_early(p, err);
 	if (r < 0)
 		return r;
 	p->started_at = cor_now_ns();
-	atomic_store(&p->state, COR_PAGER_PAGING);
-	p->running = true;
-	sem_post(&p->begin);
+	if (p->journal)
+		cor_journal_begin(p->journal, p->started_at);
+	begin(p);
 	return 0;
+}
+
+void cor_pager_keep(struct cor_pager *p, struct cor_journal *journal)
+{
+	p->journal = journal;
+}
+
+int cor_pager_retake(struct cor_pager *p, struct cor_error *err)
+{
+	int r;
+
+	if (p->running || p->closed || !p->journal || p->npresences)
+		return cor_fail(err, -EBUSY, "the pager was started before, or has no journal");
+	r = pager_journal_take(p, err);
+	if (r == 0)
+		begin(p);
+	return r;
 }
 
 int cor_pager_install(struct cor_pager *p, uint64_t addr, const void *data, size_t len,

@@ -18,6 +18,9 @@
  * until a demand lane is there again. Requests lost with a lane are repeated.
  *
  * Life: new, add_region*, add_lane*, start, [prefetch], ..., finish or free.
+ *
+ * A pager with a journal (journal.h) may be killed at any moment: another process that
+ * has its descriptors then goes on (cor_pager_retake).
  */
 #pragma once
 
@@ -30,6 +33,7 @@
 #include "libcor/transport/stream.h"
 
 struct cor_pager;
+struct cor_journal;
 
 struct cor_region {
 	uint64_t start;         /* run-time address on the destination, page aligned */
@@ -93,6 +97,15 @@ int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err);
 
 /* Features and the handshake that cor_pager_start() expects of a userfaultfd. */
 int cor_pager_uffd_handshake(int uffd, struct cor_error *err);
+
+/* Before start, or instead of it before cor_pager_retake(): the journal, the caller's,
+ * outlives the pager. */
+void cor_pager_keep(struct cor_pager *p, struct cor_journal *journal);
+
+/* Goes on where a pager was killed, instead of adding regions and start. The caller has
+ * its descriptors, by the same numbers: of the journal and of the userfaultfds. Lanes are
+ * added as usual. */
+int cor_pager_retake(struct cor_pager *p, struct cor_error *err);
 
 /* Installs len bytes (whole pages) at run-time address addr, before or after
  * start; what is already there is left alone (returns 0). Thread-safe. Before

@@ -15,9 +15,6 @@
 
 #define MESSAGES 32
 
-/* The end of a task's address space (x86-64, four-level page tables). */
-#define TASK_END 0x7ffffffff000ull
-
 struct pager_mm *pager_mm_new(struct cor_pager *p, int uffd)
 {
 	struct pager_mm *mm = calloc(1, sizeof(*mm));
@@ -51,8 +48,10 @@ void pager_mm_close(struct cor_pager *p, struct pager_mm *mm)
 	mm->gone = true;
 	mm->readable = false;
 	pager_unpoll(p, mm);
-	if (mm->uffd >= 0)
+	if (mm->uffd >= 0) {
+		pager_journal_closed(p, mm);
 		close(mm->uffd);
+	}
 	mm->uffd = -1;
 	cor_space_fini(&mm->space);
 	TAILQ_REMOVE(&p->mms, mm, link);
@@ -88,7 +87,7 @@ static void unregister_growth(const struct pager_mm *mm, uint64_t low, uint64_t 
 
 int pager_mm_unregister(struct pager_mm *mm)
 {
-	uint64_t low = 1ull << 16;      /* nothing is mapped below, as a rule */
+	uint64_t low = PAGER_LOWEST;
 
 	for (size_t i = 0; i < mm->space.n; i++) {
 		const struct cor_extent *e = &mm->space.extents[i];
@@ -100,8 +99,8 @@ int pager_mm_unregister(struct pager_mm *mm)
 		unregister_growth(mm, low, e->start);
 		low = end;
 	}
-	if (mm->space.n && low < TASK_END)
-		unregister_growth(mm, low, TASK_END);
+	if (mm->space.n && low < PAGER_TASK_END)
+		unregister_growth(mm, low, PAGER_TASK_END);
 	return 0;
 }
 
@@ -117,9 +116,11 @@ static void forked(struct cor_pager *p, struct pager_mm *parent, int uffd)
 		pager_fail(p, -ENOMEM, "no memory to serve a forked child (userfaultfd %d)", uffd);
 		return;
 	}
+	child->id = ++p->next_mm;
 	child->cursor = parent->cursor;
 	child->readable = true;
-	pager_poll_mm(p, child);
+	if (p->running)
+		pager_poll_mm(p, child);
 }
 
 static void removed(struct cor_pager *p, struct pager_mm *mm, uint64_t start, uint64_t end)
@@ -147,7 +148,7 @@ static void remapped(struct cor_pager *p, struct pager_mm *mm, const struct uffd
 			   (unsigned long long)m->arg.remap.to);
 }
 
-static void handle(struct cor_pager *p, struct pager_mm *mm, const struct uffd_msg *m)
+void pager_mm_event(struct cor_pager *p, struct pager_mm *mm, const struct uffd_msg *m)
 {
 	switch (m->event) {
 	case UFFD_EVENT_PAGEFAULT:
@@ -170,20 +171,25 @@ static void handle(struct cor_pager *p, struct pager_mm *mm, const struct uffd_m
 
 void pager_mm_read(struct cor_pager *p, struct pager_mm *mm)
 {
-	struct uffd_msg messages[MESSAGES];
+	struct uffd_msg local[MESSAGES], *messages;
 	ssize_t n;
 
 	while (!mm->gone) {
-		n = read(mm->uffd, messages, sizeof(messages));
+		messages = p->journal ? pager_journal_room(p, mm, MESSAGES) : NULL;
+		if (!messages)
+			messages = local;
+		n = read(mm->uffd, messages, sizeof(local));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN)
 			pager_fail(p, -errno, "reading userfaultfd %d: %s", mm->uffd,
 				   strerrordesc_np(errno));
 		for (ssize_t i = 0; i < n / (ssize_t)sizeof(*messages); i++)
-			handle(p, mm, &messages[i]);
+			pager_mm_event(p, mm, &messages[i]);
+		if (messages != local)
+			pager_journal_read(p, messages, n);
 		/* What arrives later makes the ring say so again. */
-		if (n < (ssize_t)sizeof(messages)) {
+		if (n < (ssize_t)sizeof(local)) {
 			mm->readable = false;
 			return;
 		}

@@ -244,9 +244,11 @@ void *pager_thread(void *arg)
 {
 	struct cor_pager *p = arg;
 	uint64_t probed = cor_now_ns();
+	struct pager_mm *mm;
 
 	poll_on(p, p->control_fd, POLLIN, NULL, ON_CONTROL, true);
-	pager_poll_mm(p, p->root);
+	TAILQ_FOREACH(mm, &p->mms, link)
+		pager_poll_mm(p, mm);
 	for (unsigned i = 0; i < PAGER_LANES; i++)
 		if (p->lanes[i] && p->lanes[i]->open)
 			pager_poll_lane(p, p->lanes[i]);

@@ -8,6 +8,7 @@
  *	pager_fault.c    one slot per waiting page: how a fault is resolved
  *	pager_lane.c     requests out, replies in
  *	pager_reply.c    what a reply means
+ *	pager_journal.c  what another pager needs to go on from where this one dies
  *	install.c        putting runs of pages in place
  *	prefetch.c       what to ask for next in bulk
  */
@@ -19,11 +20,17 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "libcor/paging/journal.h"
 #include "libcor/paging/pager.h"
 #include "libcor/paging/space.h"
 #include "libcor/paging/wire.h"
 
 #define PAGE (1ull << COR_PAGE_SHIFT)
+
+/* A task's address space (x86-64, four-level page tables); as a rule nothing is mapped
+ * below LOWEST. */
+#define PAGER_LOWEST   (1ull << 16)
+#define PAGER_TASK_END 0x7ffffffff000ull
 
 #define PAGER_SLOTS      1024u      /* pages waited for at once */
 #define PAGER_CHAINS     1024u      /* of the hash that finds them */
@@ -57,6 +64,7 @@ struct pager_mm {
 	bool root, gone, readable;
 	bool unserved;          /* its map could not be made: kept open, not answered */
 	uint64_t cursor;        /* where the prefetcher goes on: behind the last fault */
+	uint32_t id;            /* in the journal */
 };
 
 TAILQ_HEAD(pager_mms, pager_mm);
@@ -188,6 +196,8 @@ struct cor_pager {
 	unsigned polls;                  /* armed in the ring, control aside */
 	bool leave;                      /* the thread is to end */
 	struct pager_early *early;       /* pages given before start */
+	struct cor_journal *journal;     /* borrowed; NULL: none */
+	uint32_t next_mm;                /* the id of the last address space */
 	uint64_t started_at;
 	/* written by the thread, copied by others without a lock */
 	struct cor_paging_stats stats;
@@ -237,11 +247,22 @@ void pager_mm_unref(struct pager_mm *mm);
 /* The address space ended, or needs us no more. */
 void pager_mm_close(struct cor_pager *p, struct pager_mm *mm);
 int  pager_mm_unregister(struct pager_mm *mm);
+/* One message of mm's userfaultfd. */
+void pager_mm_event(struct cor_pager *p, struct pager_mm *mm, const struct uffd_msg *m);
 /* Reads everything there is: events are handled, faults queued as fresh slots. */
 void pager_mm_read(struct cor_pager *p, struct pager_mm *mm);
 /* Closes what is complete, notices what is gone, says DRAINED. */
 void pager_check_done(struct cor_pager *p);
 void pager_probe_mms(struct cor_pager *p);
+
+/* pager_journal.c, where there is a journal */
+int pager_journal_start(struct cor_pager *p, struct cor_error *err);
+int pager_journal_take(struct cor_pager *p, struct cor_error *err);
+struct uffd_msg *pager_journal_room(struct cor_pager *p, const struct pager_mm *mm, unsigned n);
+/* What read(2) gave in the room; len < 0: nothing. */
+void pager_journal_read(struct cor_pager *p, const struct uffd_msg *m, ssize_t len);
+/* Or where there is none. */
+void pager_journal_closed(struct cor_pager *p, const struct pager_mm *mm);
 
 /* pager_fault.c */
 void pager_slots_init(struct cor_pager *p);

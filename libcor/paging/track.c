@@ -24,6 +24,7 @@ struct cor_presence *cor_presence_new(uint16_t object, uint64_t offset, uint64_t
 	pr->object = object;
 	pr->offset = offset;
 	pr->npages = npages;
+	pr->whole = whole;
 	if (whole) {
 		cor_bits_put(pr->data, 0, npages, true);
 		pr->known = pr->counted = npages;
@@ -37,6 +38,16 @@ void cor_presence_unref(struct cor_presence *pr)
 		return;
 	free(pr->data);
 	free(pr);
+}
+
+void cor_presence_load(struct cor_presence *pr, const uint64_t *data)
+{
+	pr->counted = 0;
+	for (uint64_t i = 0; i < cor_bits_words(pr->npages); i++) {
+		pr->data[i] = data[i] & cor_bits_mask(i, 0, pr->npages);
+		pr->counted += (uint64_t)__builtin_popcountll(pr->data[i]);
+	}
+	pr->known = pr->npages;
 }
 
 /* Counts pages of [first, first+n): those with data that are not there, and of
@@ -90,7 +101,7 @@ static struct cor_track *allocate(struct cor_presence *pr, struct cor_space *spa
 
 	if (!t)
 		return NULL;
-	t->have = calloc(3 * words, sizeof(*t->have));
+	t->own = t->have = calloc(3 * words, sizeof(*t->have));
 	if (!t->have) {
 		free(t);
 		return NULL;
@@ -124,10 +135,12 @@ struct cor_track *cor_track_new(struct cor_presence *pr, struct cor_space *space
 struct cor_track *cor_track_clone(const struct cor_track *t, struct cor_space *space)
 {
 	struct cor_track *c = allocate(t->presence, space, t->shared);
+	size_t len = cor_bits_words(t->presence->npages) * sizeof(*t->have);
 
 	if (!c)
 		return NULL;
-	memcpy(c->have, t->have, 2 * cor_bits_words(t->presence->npages) * sizeof(*t->have));
+	memcpy(c->have, t->have, len);
+	memcpy(c->drop, t->drop, len);
 	attach(c);
 	return c;
 }
@@ -143,8 +156,26 @@ void cor_track_unref(struct cor_track *t)
 		;
 	*at = t->sibling;
 	cor_presence_unref(t->presence);
-	free(t->have);
+	free(t->own);
 	free(t);
+}
+
+void cor_track_load(struct cor_track *t, enum cor_track_bit bit, const uint64_t *set)
+{
+	uint64_t npages = t->presence->npages;
+
+	account(t, 0, npages, false);
+	for (uint64_t i = 0; i < cor_bits_words(npages); i++) {
+		t->have[i] |= set[i];
+		if (bit == COR_TRACK_DROPPED)
+			t->drop[i] |= set[i];
+	}
+	account(t, 0, npages, true);
+}
+
+void cor_track_move(struct cor_track *t, uint64_t *have)
+{
+	t->have = have;
 }
 
 void cor_track_mark(struct cor_track *t, enum cor_track_bit bit, uint64_t first, uint64_t n,

@@ -23,6 +23,7 @@ struct cor_presence {
 	uint64_t npages;
 	uint64_t known;             /* for pages below this, data[] is the whole truth */
 	uint64_t counted;           /* pages that hold data */
+	bool whole;                 /* made so: every page does */
 	uint64_t *data;
 	struct cor_track *tracks;   /* one per address space */
 };
@@ -34,7 +35,9 @@ struct cor_track {
 	struct cor_track *sibling;  /* the next of presence->tracks */
 	struct cor_track *twin;     /* its copy, while a space is being cloned */
 	bool shared;                /* shmem: EEXIST is ordinary, REMOVE keeps the data */
+	uint32_t number;            /* while a snapshot is made (pager_journal.c) */
 	uint64_t want;              /* pages with data: not there, not asked for */
+	uint64_t *own;              /* what was allocated for the maps */
 	uint64_t *have;             /* nothing to fetch: installed or dropped */
 	uint64_t *drop;             /* zero from now on */
 	uint64_t *busy;             /* asked for in bulk */
@@ -51,6 +54,9 @@ struct cor_presence *cor_presence_new(uint16_t object, uint64_t offset, uint64_t
 				      bool whole);
 void cor_presence_unref(struct cor_presence *pr);
 
+/* The whole truth at once, before there is any track. */
+void cor_presence_load(struct cor_presence *pr, const uint64_t *data);
+
 /* Pages [first, first+n) hold data, or do not; the totals of every space that
  * waits for them follow. Does not move known. */
 void cor_presence_learn(struct cor_presence *pr, uint64_t first, uint64_t n, bool data);
@@ -65,6 +71,12 @@ void cor_track_unref(struct cor_track *t);
  * are only ever set. */
 void cor_track_mark(struct cor_track *t, enum cor_track_bit bit, uint64_t first, uint64_t n,
 		    bool on);
+
+/* Marks every page whose bit is set: INSTALLED or DROPPED. */
+void cor_track_load(struct cor_track *t, enum cor_track_bit bit, const uint64_t *set);
+
+/* The map of what is there lies at have from here, which holds the same, and outlives t. */
+void cor_track_move(struct cor_track *t, uint64_t *have);
 
 /* Pages of [first, first+n) that hold data and are neither installed nor dropped. */
 uint64_t cor_track_missing(const struct cor_track *t, uint64_t first, uint64_t n);
