@@ -76,6 +76,13 @@ static void on_arrived(void *arg, const json_t *message, int report)
 			 strerror(-r));
 }
 
+static bool on_abandoned(void *arg, const uint8_t session[16])
+{
+	struct cord *c = arg;
+
+	return tasks_kill(c->tasks, session) == 0;
+}
+
 /* Workers, and what they leave behind: cord is the subreaper of these, since not
  * every PID 1 of a container reaps. */
 static void reap(struct cord *c)
@@ -156,7 +163,8 @@ static int make_directories(const struct cord_config *config, struct cor_error *
 static int start(struct cord *c, const struct worker_ops *workers, struct cor_error *err)
 {
 	struct registry_env registry = { .workers = workers, .config = c->config,
-					 .changed = on_changed, .arrived = on_arrived, .arg = c };
+					 .changed = on_changed, .arrived = on_arrived,
+					 .abandoned = on_abandoned, .arg = c };
 	struct clients_env clients = { .config = c->config };
 	int r = make_directories(c->config, err);
 

@@ -219,6 +219,11 @@ static void on_socket(void *arg, uint32_t events)
 	entry_receive(arg);
 }
 
+static void on_pidfd(void *arg, uint32_t events)
+{
+	entry_worker_ended(arg, -1);
+}
+
 struct state_page *entry_page(struct entry *e)
 {
 	char name[STATE_NAME_MAX];
@@ -230,6 +235,13 @@ struct state_page *entry_page(struct entry *e)
 			e->page = NULL;
 	}
 	return e->page;
+}
+
+/* A task that runs here, and whose missing pages nobody can bring any more. */
+static void abandon(struct entry *e)
+{
+	if (e->registry->env.abandoned(e->registry->env.arg, e->record.session))
+		e->record.died = false;         /* now it is known: the task is dead */
 }
 
 /* What the worker has not told us it may have told its page; and if not even that, then
@@ -247,8 +259,31 @@ static void find_result(struct entry *e, int status)
 			let_go = e->record.source || atomic_load(&page->let_go);
 		}
 		record_worker_died(&e->record, status, let_go);
+		if (e->record.died && !e->record.source)
+			abandon(e);
 	}
 	log_result(e);
+}
+
+/* The keeper has died, but not what it has started: then that is the worker. */
+static bool watch_part(struct entry *e)
+{
+	struct state_page *page = entry_page(e);
+	int fd = page ? state_process_open(&page->part) : -1;
+
+	if (fd < 0)
+		return false;
+	e->pidfd = fd;
+	e->worker = atomic_load(&page->part.pid);
+	if (loop_watch(e->registry->env.loop, fd, EPOLLIN, on_pidfd, e, &e->pid_watch) < 0) {
+		close_pidfd(e);
+		e->worker = 0;
+		return false;
+	}
+	cord_log(CORD_LOG_WARNING, e->record.id, "the session goes on with process %d alone",
+		 (int)e->worker);
+	entry_connect(e);
+	return true;
 }
 
 void entry_worker_ended(struct entry *e, int status)
@@ -266,6 +301,8 @@ void entry_worker_ended(struct entry *e, int status)
 	cord_log(CORD_LOG_DEBUG, e->record.id, "worker %d has ended, wait status %#x",
 		 (int)e->worker, (unsigned)status);
 	e->worker = 0;
+	if (!e->record.ended && watch_part(e))
+		return;
 	if (!e->record.ended)
 		find_result(e, status);
 	changed(e);
@@ -296,11 +333,6 @@ int entry_start(struct entry *e, const char *name, int *cord, int extra,
 		return cor_fail_code(err, r, "worker %d cannot be watched", (int)pid);
 	}
 	return 0;
-}
-
-static void on_pidfd(void *arg, uint32_t events)
-{
-	entry_worker_ended(arg, -1);
 }
 
 void entry_connect(struct entry *e)

@@ -7,7 +7,9 @@ cord_session_sources = \
 	daemon/session_clock.c daemon/session_clock.h \
 	daemon/session_mechanisms.c daemon/session_mechanisms.h \
 	daemon/session_destination.c daemon/session_destination.h \
+	daemon/session_destination_keeper.c \
 	daemon/session_destination_paging.c \
+	daemon/session_destination_retake.c \
 	daemon/session_destination_task.c \
 	daemon/session_source.c daemon/session_source.h \
 	daemon/session_source_home.c daemon/session_home.h \

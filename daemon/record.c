@@ -168,7 +168,8 @@ void record_worker_died(struct record *r, int status, bool let_go)
 
 	if (r->ended)
 		return;
-	if (!r->source && record_resumed(r) && status != -1 && WIFEXITED(status) && !WEXITSTATUS(status)) {
+	if (!r->source && ((record_resumed(r) && status != -1 && WIFEXITED(status) &&
+			    !WEXITSTATUS(status)) || r->state == SESSION_DRAINED)) {
 		end(r, true, 0);
 		return;
 	}

@@ -22,6 +22,9 @@ struct registry_env {
 	void (*changed)(void *arg, struct entry *e);
 	/* A task arrived; report is the callee's. */
 	void (*arrived)(void *arg, const json_t *message, int report);
+	/* Nobody serves the task that came by this session any more: it must not run on.
+	 * True: it is certain to be dead soon. */
+	bool (*abandoned)(void *arg, const uint8_t session[16]);
 	void  *arg;
 };
 

@@ -47,6 +47,7 @@ int session_begin(struct session *s, int cord, struct cor_error *err)
 	s->cord = cord;
 	s->listen = -1;
 	s->page = NULL;
+	s->standing = NULL;
 	s->figures = json_object();
 	return s->figures ? 0 : cor_fail(err, -ENOMEM, "out of memory");
 }
@@ -54,7 +55,8 @@ int session_begin(struct session *s, int cord, struct cor_error *err)
 void session_end(struct session *s)
 {
 	json_decref(s->figures);
-	s->figures = NULL;
+	json_decref(s->standing);
+	s->figures = s->standing = NULL;
 	cor_closep(&s->listen);
 	s->listen = -1;
 	state_page_unmap(s->page);
@@ -63,10 +65,11 @@ void session_end(struct session *s)
 
 int session_keep(struct session *s, const char *state_dir, enum state_kind kind,
 		 const uint8_t session[16], const uint8_t secret[32], json_t *about,
-		 struct cor_error *err)
+		 int *page_fd, struct cor_error *err)
 {
 	_cleanup_close_ int dir = state_open(state_dir, err);
-	int r = dir < 0 ? dir : state_page_new(dir, kind, session, secret, &s->page, NULL, err);
+	int r = dir < 0 ? dir : state_page_new(dir, kind, session, secret, &s->page, page_fd,
+						   err);
 
 	if (r == 0) {
 		state_process_set(&s->page->keeper, getpid());
@@ -101,8 +104,11 @@ static void meet_cord(struct session *s)
 	if (s->listen < 0)
 		return;
 	s->cord = accept4(s->listen, NULL, NULL, SOCK_CLOEXEC);
-	if (s->cord >= 0)
-		session_report(s);
+	if (s->cord < 0)
+		return;
+	session_report(s);
+	if (s->standing)
+		session_tell(s, json_incref(s->standing), -1);
 }
 
 static void lose_cord(struct session *s)
@@ -127,6 +133,13 @@ void session_tell(struct session *s, json_t *message, int fd)
 			return;
 		lose_cord(s);
 	}
+}
+
+void session_tell_all(struct session *s, json_t *message, int fd)
+{
+	json_decref(s->standing);
+	s->standing = json_incref(message);
+	session_tell(s, message, fd);
 }
 
 int session_fd(const struct session *s)

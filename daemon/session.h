@@ -16,6 +16,7 @@ struct session {
 	int  cord;              /* SEQPACKET to cord; -1 once cord has gone */
 	int  listen;            /* where a cord that was started anew comes; -1: nowhere */
 	struct state_page *page;        /* what outlives us; NULL: not yet */
+	json_t *standing;       /* told to every new cord; NULL: nothing */
 	json_t *figures;        /* what the final result will show; grows as things are known */
 };
 
@@ -28,10 +29,11 @@ int  session_begin(struct session *s, int cord, struct cor_error *err);
 void session_end(struct session *s);
 
 /* Keeps the session in the state directory from here on: makes its page, which says
- * about (stolen), and its socket. -ENOSPC and others, with a sentence. */
+ * about (stolen), and its socket. *page_fd (NULL allowed): a descriptor of the page, the
+ * caller's. -ENOSPC and others, with a sentence. */
 int session_keep(struct session *s, const char *state_dir, enum state_kind kind,
 		 const uint8_t session[16], const uint8_t secret[32], json_t *about,
-		 struct cor_error *err);
+		 int *page_fd, struct cor_error *err);
 
 /* Takes the step, in the page as well. -EPROTO when the table does not have it. */
 int session_move(struct session *s, enum session_state to, struct cor_error *err);
@@ -55,6 +57,9 @@ void session_tell(struct session *s, json_t *message, int fd);
 /* Readable when session_hear() has something to do: cord says something, or, where it
  * has gone, another one is there. -1: neither will ever be. */
 int session_fd(const struct session *s);
+
+/* The same, and to every cord that comes later. */
+void session_tell_all(struct session *s, json_t *message, int fd);
 
 /* Reads one message of cord's if there is one, without blocking: 1, 0 (none), or
  * -errno (cord has gone; the next call may find another one, which is told how the

@@ -19,6 +19,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/fetch.h"
+#include "libcor/paging/journal.h"
 #include "libcor/transport/lane.h"
 #include "libcor/transport/tcp.h"
 
@@ -65,8 +66,10 @@ void destination_hear_cord(struct destination *d)
 			take_lane(d, m, take_fd(&fd));
 		else if (strcmp(type, "cancel") == 0)
 			d->cancelled = true;
-		else if (strcmp(type, "prefetch") == 0 && d->pager)
+		else if (strcmp(type, "prefetch") == 0 && d->pager) {
+			d->shared->prefetch = true;
 			cor_pager_prefetch(d->pager, true);
+		}
 		if (fd >= 0)
 			close(fd);
 		json_decref(m);
@@ -74,6 +77,24 @@ void destination_hear_cord(struct destination *d)
 }
 
 /* ---- prepare ---------------------------------------------------------------------- */
+
+static int keep(struct destination *d, const Cor__Control__Hello *h, struct cor_error *err)
+{
+	json_t *about = json_pack("{s:i, s:o, s:s, s:o}", "pid", h->pid,
+				  "comm", record_text(h->comm), "peer", d->args->peer,
+				  "source", record_text(h->host));
+	int fd = -1, r;
+
+	r = session_keep(&d->session, d->args->config->state_dir, STATE_DESTINATION,
+			 h->session.data, h->secret.data, about, &fd, err);
+	if (r < 0)
+		return r;
+	d->shared->listen = d->session.listen;
+	d->shared->page = fd;
+	state_process_set(&d->session.page->keeper, getppid());
+	state_process_set(&d->session.page->part, getpid());
+	return 0;
+}
 
 static int hello(struct destination *d, struct cor_error *err)
 {
@@ -96,11 +117,7 @@ static int hello(struct destination *d, struct cor_error *err)
 	if (r == 0) {
 		hex_encode(id, h->session.data, 16);
 		hex_encode(secret, h->secret.data, 32);
-		r = session_keep(&d->session, d->args->config->state_dir, STATE_DESTINATION,
-				 h->session.data, h->secret.data,
-				 json_pack("{s:i, s:o, s:s, s:o}", "pid", h->pid, "comm",
-					   record_text(h->comm), "peer", d->args->peer,
-					   "source", record_text(h->host)), err);
+		r = keep(d, h, err);
 	}
 	if (r == 0) {
 		session_tell(&d->session,
@@ -208,6 +225,17 @@ static int stub_call(void *arg, uint32_t op, const void *buf, size_t len, const 
 	return r;
 }
 
+static void share_rebuild(struct destination *d)
+{
+	struct cor_rebuild_kept kept;
+
+	cor_rebuild_keep(d->rebuild, &kept);
+	d->shared->ctl = kept.ctl;
+	d->shared->pidfd = kept.pidfd;
+	d->shared->pid = kept.pid;
+	d->shared->supervisor = kept.supervisor;
+}
+
 static int begin_rebuild(struct destination *d, struct cor_error *err)
 {
 	struct cor_rebuild_plan plan = {
@@ -229,6 +257,8 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = cor_rebuild_begin(&d->rebuild, &plan, err);
 	cor_closep(&report[1]);
+	if (r == 0)
+		share_rebuild(d);
 	cor_closep(&d->report);
 	d->report = report[0];
 	return r;
@@ -236,6 +266,7 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 
 static int begin_again(struct destination *d, struct cor_error *err)
 {
+	d->shared->ctl = d->shared->pidfd = -1;
 	cor_rebuild_abort(d->rebuild);
 	d->rebuild = NULL;
 	d->ahead = false;
@@ -408,6 +439,17 @@ static int build_in_freeze(struct destination *d, struct cor_error *err)
 
 /* ---- prepare, as a whole -------------------------------------------------------------- */
 
+/* What another worker needs if this one is killed. */
+static void share(struct destination *d)
+{
+	struct arrival *s = d->shared;
+
+	s->journal = cor_journal_fd(d->journal);
+	s->hooks = d->hooks;
+	s->check = d->check;
+	s->prefetch = d->prefetch;
+}
+
 static int prepare(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
@@ -455,6 +497,11 @@ static int prepare(struct destination *d, struct cor_error *err)
 		return r;
 	cor_pager_spin(d->pager, d->args->config->paging.spin_us);
 	cor_pager_check(d->pager, d->check);
+	r = cor_journal_new(&d->journal, err);
+	if (r < 0)
+		return r;
+	cor_pager_keep(d->pager, d->journal);
+	share(d);
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
 	r = control_send(d->control, CONTROL_PREPARED, &reply.base, err);
 	FAULT_POINT("prepared-sent", d->control);
@@ -624,17 +671,42 @@ static int fail(struct destination *d, struct cor_error *err)
 		cor_rebuild_abort(d->rebuild);
 	if (d->pager)
 		cor_pager_free(d->pager);
+	d->pager = NULL;
 	session_move(&d->session, lost ? SESSION_LOST : SESSION_ABORTED, NULL);
 	session_result(&d->session, lost ? 3 : 1, err);
 	return lost ? 3 : 1;
 }
 
-int session_destination_run(const struct worker_destination_args *a)
+int destination_end(struct destination *d, int r, struct cor_error *err)
 {
-	struct cor_error err = COR_ERROR_INIT;
-	struct destination d = { .args = a, .report = -1, .task_listen = -1,
-				 .task_record = -1 };
 	int status = 0;
+
+	if (r < 0)
+		status = fail(d, err);
+	else
+		session_result(&d->session, 0, NULL);
+	for (unsigned i = 0; i < d->nobjects; i++)
+		close(d->objects[i]);
+	free(d->objects);
+	destination_home_end(d);
+	forget_task(d->image, d->files);
+	forget_task(d->skeleton, d->skeleton_files);
+	free(d->file_ok);
+	free(d->regions);
+	cor_stream_close(d->control);
+	cor_stream_close(d->demand);
+	cor_stream_close(d->bulk);
+	destination_task_end(d);
+	cor_journal_free(d->journal);
+	cor_close(d->ctx);
+	session_end(&d->session);
+	return status;
+}
+
+int destination_receive(const struct worker_destination_args *a, struct arrival *s)
+{
+	struct destination d = DESTINATION_INIT(a, s);
+	struct cor_error err = COR_ERROR_INIT;
 
 	cor_mechanisms_init(&d.mechanisms, a->config->mechanisms_off, 0);
 	cor_tcp_give_up_after(a->control, a->config->timeouts.silence_s);
@@ -643,23 +715,5 @@ int session_destination_run(const struct worker_destination_args *a)
 	if (session_begin(&d.session, a->cord, &err) < 0)
 		return 1;
 	d.check = a->config->paging.check != CORD_CHECK_NO;
-	if (receive_task(&d, &err) < 0)
-		status = fail(&d, &err);
-	else
-		session_result(&d.session, 0, NULL);
-	for (unsigned i = 0; i < d.nobjects; i++)
-		close(d.objects[i]);
-	free(d.objects);
-	destination_home_end(&d);
-	forget_task(d.image, d.files);
-	forget_task(d.skeleton, d.skeleton_files);
-	free(d.file_ok);
-	free(d.regions);
-	cor_stream_close(d.control);
-	cor_stream_close(d.demand);
-	cor_stream_close(d.bulk);
-	destination_task_end(&d);
-	cor_close(d.ctx);
-	session_end(&d.session);
-	return status;
+	return destination_end(&d, receive_task(&d, &err), &err);
 }

@@ -1,6 +1,7 @@
 /* The destination's side of a migration, as its files share it:
- * session_destination.c goes on until the task runs, session_destination_paging.c
- * from there; session_destination_task.c is what outlives both. */
+ * session_destination_keeper.c starts it all, session_destination.c goes on until the
+ * task runs, session_destination_paging.c from there; session_destination_task.c is what
+ * outlives both, session_destination_retake.c goes on after a death. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,8 +20,24 @@
 
 #define ANSWER_TIMEOUT_MS ((int)d->args->config->timeouts.prepare_s * 1000)
 
+/* What the keeper and its workers share: memory that all of them have mapped, about a
+ * table of descriptors that all of them have. Written by a worker ahead of COMMIT, but for
+ * what is said to change. */
+struct arrival {
+	/* descriptors; -1: none (yet) */
+	_Atomic int page, listen;       /* the session's, in the state directory */
+	_Atomic int journal;            /* the pager's */
+	_Atomic int ctl, pidfd;         /* to the supervisor, of the stub or task */
+	_Atomic pid_t pid, supervisor;  /* of the task */
+	_Atomic uint64_t hooks;
+	_Atomic bool check;
+	_Atomic bool prefetch;          /* changes */
+	_Atomic bool task_ended;        /* set at the drain */
+};
+
 struct destination {
 	const struct worker_destination_args *args;
+	struct arrival *shared;
 	struct session session;
 	struct cor_mechanisms mechanisms;
 	struct cor_ctx *ctx;
@@ -46,6 +63,7 @@ struct destination {
 	bool time_ns;
 	struct cor_rebuild *rebuild;
 	struct cor_pager *pager;
+	struct cor_journal *journal;
 	uint64_t epoch;                 /* COMMIT's, as told by PREPARE */
 	pid_t pid;                      /* the resumed task */
 	bool task_ended;                /* before its last page came */
@@ -58,6 +76,17 @@ struct destination {
 	int stub_keep_from;             /* the stub's own descriptors lie from here */
 };
 
+#define DESTINATION_INIT(a, s) { \
+	.args = (a), .shared = (s), .report = -1, .task_listen = -1, .task_record = -1, \
+}
+
+/* What a worker does, its exit status: the first one, from the control connection's first
+ * message to the end; and one that goes on for another that was killed. */
+int destination_receive(const struct worker_destination_args *a, struct arrival *s);
+int destination_retake(const struct worker_destination_args *a, struct arrival *s);
+/* Ends a worker, for which r is what it came to: tells, lets go of everything. */
+int destination_end(struct destination *d, int r, struct cor_error *err);
+
 /* Takes the control connection that replaces one that the source has lost. */
 void destination_rejoin(struct destination *d, struct cor_stream *control);
 
@@ -67,6 +96,8 @@ int destination_task_begin(struct destination *d, struct cor_rebuild_plan *plan,
 			   int report[2], struct cor_error *err);
 /* The task runs: cord is told, and the state directory. */
 void destination_task_arrived(struct destination *d);
+/* The same by a worker that goes on for another, which may have done it already. */
+void destination_task_found(struct destination *d);
 /* The session has ended; a task that has not arrived leaves nothing. */
 void destination_task_end(struct destination *d);
 

@@ -11,9 +11,11 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/paging/journal.h"
 
 #define PROGRESS_MS        100
 #define REJOIN_TIMEOUT_MS 5000
+#define REJOIN_NS (2 * UINT64_C(1000000000))
 /* Lanes that end with the drain are no loss. */
 #define SETTLE_NS (500 * UINT64_C(1000000))
 
@@ -21,7 +23,13 @@ static void fill_progress(struct destination *d, Cor__Control__Progress *p)
 {
 	static __thread struct cor_paging_stats st;
 
-	cor_pager_stats(d->pager, &st);
+	/* a pager that goes on for another counts on from here */
+	if (d->pager) {
+		cor_pager_stats(d->pager, &st);
+		cor_journal_save(d->journal, &st);
+	} else if (d->journal) {
+		cor_journal_saved(d->journal, &st);
+	}
 	cor__control__progress__init(p);
 	p->pages_total = st.pages_total;
 	p->pages_demand = st.pages_demand;
@@ -196,14 +204,15 @@ void destination_rejoin(struct destination *d, struct cor_stream *control)
 
 /* ---- release ------------------------------------------------------------------------ */
 
-/* The source may be out of reach just now. Without cord it cannot come back, and what
- * became of the session it can learn from cord, later. */
+/* The source may be out of reach just now. It is not waited for long: that the session
+ * has drained it can learn from cord, later. */
 static void await_released(struct destination *d)
 {
 	uint64_t until = cor_now_ns() + (uint64_t)ANSWER_TIMEOUT_MS * 1000000;
+	uint64_t lost_ns = cor_now_ns();
 	bool released = false;
 
-	while (!released && cor_now_ns() < until && (d->control || session_fd(&d->session) >= 0)) {
+	while (!released && cor_now_ns() < until) {
 		struct pollfd p[] = {
 			{ .fd = d->control ? d->control->in_fd : -1, .events = POLLIN },
 			{ .fd = session_fd(&d->session), .events = POLLIN },
@@ -211,6 +220,10 @@ static void await_released(struct destination *d)
 		bool more = d->control && cor_stream_pending(d->control);
 		struct control_message m;
 
+		if (d->control)
+			lost_ns = cor_now_ns();
+		else if (cor_now_ns() - lost_ns > REJOIN_NS)
+			return;
 		if (poll(p, ARRAY_SIZE(p), more ? 0 : PROGRESS_MS) <= 0 && !more)
 			continue;
 		more |= p[0].revents != 0;
@@ -232,12 +245,15 @@ int destination_release(struct destination *d, struct cor_error *err)
 
 	fill_progress(d, &d->last);
 	session_figures_progress(&d->session, &d->last);
-	d->task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
-	session_move(&d->session, SESSION_DRAINED, NULL);
+	if (d->pager) {
+		d->task_ended = cor_pager_state(d->pager, NULL) == COR_PAGER_TASK_GONE;
+		d->shared->task_ended = d->task_ended;
+		session_move(&d->session, SESSION_DRAINED, NULL);
+	}
 	session_report(&d->session);
 	FAULT_POINT("drained", d->control);
 	/* who is told that it is over finds nothing of us in the task's way */
-	r = cor_pager_finish(d->pager, err);
+	r = d->pager ? cor_pager_finish(d->pager, err) : 0;
 	if (r < 0)
 		return r;
 	cor_pager_free(d->pager);

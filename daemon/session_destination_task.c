@@ -56,24 +56,46 @@ static void close_all(struct destination *d)
 	d->report = d->task_listen = d->task_record = -1;
 }
 
+static void tell_arrived(struct destination *d, json_t *about)
+{
+	json_object_set_new(about, "type", json_string("arrived"));
+	session_tell_all(&d->session, about, d->report);
+}
+
 void destination_task_arrived(struct destination *d)
 {
 	pid_t supervisor = cor_rebuild_supervisor(d->rebuild);
+	const char *comm = json_string_value(json_object_get(d->session.figures, "comm"));
 	char id[33];
 	json_t *about;
 
 	hex_encode(id, d->task_page->session, sizeof(d->task_page->session));
-	about = json_pack("{s:s, s:I, s:i, s:i, s:o, s:s, s:I}", "id", id,
+	about = json_pack("{s:s, s:I, s:i, s:i, s:s, s:s, s:I}", "id", id,
 			  "hooks", (json_int_t)d->hooks, "pid", d->pid, "supervisor", supervisor,
-			  "comm", record_text(d->image->threads[0]->comm), "from", d->args->peer,
+			  "comm", comm ?: "?", "from", d->args->peer,
 			  "since", (json_int_t)time(NULL));
 	state_page_tell(d->task_page, json_incref(about));
 	state_process_set(&d->task_page->part, supervisor);
 	atomic_store(&d->task_page->epoch, d->epoch);
 	atomic_store(&d->task_page->state, SESSION_PAGING);
-	json_object_set_new(about, "type", json_string("arrived"));
-	session_tell(&d->session, about, d->report);
+	tell_arrived(d, about);
 	close_all(d);           /* the supervisor has its own */
+}
+
+void destination_task_found(struct destination *d)
+{
+	_cleanup_close_ int dir = state_open(d->args->config->state_dir, NULL);
+	json_auto_t *about = NULL;
+	char name[STATE_NAME_MAX];
+
+	state_name(name, STATE_TASK, d->session.page->session);
+	if (dir < 0 || state_page_open(dir, name, &d->task_page) < 0)
+		return;
+	about = state_page_about(d->task_page);
+	if (atomic_load(&d->task_page->state) == SESSION_PAGING)
+		tell_arrived(d, json_incref(about));
+	else
+		destination_task_arrived(d);
 }
 
 void destination_task_end(struct destination *d)

@@ -613,7 +613,7 @@ static int keep(struct source *s, struct cor_error *err)
 
 	int r = session_keep(&s->session, a->config->state_dir, STATE_SOURCE, a->session, a->secret,
 			     json_pack("{s:i, s:s, s:s}", "pid", a->pid, "peer", a->peer,
-				       "dest", a->dest), err);
+				       "dest", a->dest), NULL, err);
 
 	if (r == 0)
 		atomic_store(&s->session.page->epoch, a->epoch);

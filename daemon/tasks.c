@@ -155,63 +155,75 @@ static json_t *describe(const json_t *message)
 			 (json_int_t)time(NULL));
 }
 
-static void open_page(struct task *k, const json_t *message)
-{
-	const char *id = json_string_value(json_object_get(message, "id"));
-	char name[STATE_NAME_MAX];
+static const uint8_t no_session[sizeof(((struct task *)0)->session)];
 
-	if (!id || hex_decode(k->session, id, sizeof(k->session)) < 0)
-		return;
-	state_name(name, STATE_TASK, k->session);
-	if (state_page_open(k->tasks->state, name, &k->page) < 0)
-		k->page = NULL;
+/* Takes json, page (NULL: none) and report (-1: the supervisor is asked, by its socket; it
+ * may have ended with the task). */
+static int add(struct tasks *t, json_t *json, const uint8_t *session, struct state_page *page,
+	       int report)
+{
+	struct task *k = calloc(1, sizeof(*k));
+	_cleanup_close_ int fd = report;
+	int r;
+
+	if (!k) {
+		json_decref(json);
+		state_page_unmap(page);
+		return -ENOMEM;
+	}
+	k->tasks = t;
+	k->json = json;
+	k->pid = json_integer_value(json_object_get(json, "pid"));
+	k->page = page;
+	memcpy(k->session, session, sizeof(k->session));
+	DL_APPEND(t->list, k);
+	if (fd < 0 && page && !page->exit.pid)
+		fd = state_connect(t->state, STATE_TASK, k->session);
+	k->report = take_fd(&fd);
+	if (k->report < 0) {
+		set_ended(k, NULL);
+		return 0;
+	}
+	r = loop_watch(t->loop, k->report, EPOLLIN, on_report, k, &k->watch);
+	if (r < 0)
+		free_task(k);
+	return r;
 }
 
-/* From the state directory, before its worker could tell. */
-static bool is_known(const struct tasks *t, const json_t *message)
+/* From the state directory, or told by another of its workers. */
+static bool is_known(const struct tasks *t, const uint8_t *session)
 {
-	const char *id = json_string_value(json_object_get(message, "id"));
-	uint8_t session[sizeof(((struct task *)0)->session)];
 	const struct task *k;
 
-	if (!id || hex_decode(session, id, sizeof(session)) < 0)
-		return false;
 	DL_FOREACH(t->list, k)
-		if (!memcmp(k->session, session, sizeof(session)))
+		if (session != no_session && !memcmp(k->session, session, sizeof(k->session)))
 			return true;
 	return false;
 }
 
 int tasks_arrived(struct tasks *t, const json_t *message, int report)
 {
+	const char *id = json_string_value(json_object_get(message, "id"));
+	uint8_t session[sizeof(no_session)];
+	bool named = id && hex_decode(session, id, sizeof(session)) == 0;
 	_cleanup_close_ int fd = report;
-	json_t *json = describe(message);
-	struct task *k;
-	int r;
+	struct state_page *page = NULL;
+	char name[STATE_NAME_MAX];
+	json_t *json;
 
-	if (!json || fd < 0) {
-		json_decref(json);
+	if (is_known(t, named ? session : no_session))
+		return 0;
+	if (named) {
+		state_name(name, STATE_TASK, session);
+		if (state_page_open(t->state, name, &page) < 0)
+			page = NULL;
+	}
+	json = fd >= 0 || page ? describe(message) : NULL;
+	if (!json) {
+		state_page_unmap(page);
 		return -EINVAL;
 	}
-	if (is_known(t, message)) {
-		json_decref(json);
-		return 0;
-	}
-	k = calloc(1, sizeof(*k));
-	if (!k) {
-		json_decref(json);
-		return -ENOMEM;
-	}
-	k->tasks = t;
-	k->json = json;
-	k->pid = json_integer_value(json_object_get(json, "pid"));
-	k->report = take_fd(&fd);
-	DL_APPEND(t->list, k);
-	open_page(k, message);
-	r = loop_watch(t->loop, k->report, EPOLLIN, on_report, k, &k->watch);
-	if (r < 0)
-		free_task(k);
-	return r;
+	return add(t, json, named ? session : no_session, page, take_fd(&fd));
 }
 
 /* ---- tasks of an earlier cord -------------------------------------------------------- */
@@ -238,30 +250,22 @@ static void drop_stale(struct tasks *t, const struct state_page *page)
 	state_page_unmap(session);
 }
 
-/* Takes page. The task may have ended meanwhile. */
+/* Takes page. */
 static void adopt(struct finds *f, struct state_page *page)
 {
-	struct tasks *t = f->tasks;
 	json_auto_t *about = state_page_about(page);
 	json_t *json = describe(about);
-	struct task *k = json ? calloc(1, sizeof(*k)) : NULL;
+	const struct task *k;
 
-	if (!k) {
-		json_decref(json);
+	if (!json) {
 		state_page_unmap(page);
 		return;
 	}
-	k->tasks = t;
-	k->json = json;
-	k->pid = json_integer_value(json_object_get(json, "pid"));
-	k->page = page;
-	memcpy(k->session, page->session, sizeof(k->session));
-	DL_APPEND(t->list, k);
-	k->report = page->exit.pid ? -1 : state_connect(t->state, STATE_TASK, k->session);
-	if (k->report >= 0 && loop_watch(t->loop, k->report, EPOLLIN, on_report, k, &k->watch) == 0)
-		f->found(f->arg, about);
-	else
-		set_ended(k, NULL);
+	if (add(f->tasks, json, page->session, page, -1) < 0)
+		return;
+	DL_FOREACH(f->tasks->list, k)
+		if (k->json == json && !k->ended)
+			f->found(f->arg, about);
 }
 
 static void find(void *arg, const char *name)

@@ -103,9 +103,13 @@ int cor_pager_uffd_handshake(int uffd, struct cor_error *err);
 void cor_pager_keep(struct cor_pager *p, struct cor_journal *journal);
 
 /* Goes on where a pager was killed, instead of adding regions and start. The caller has
- * its descriptors, by the same numbers: of the journal and of the userfaultfds. Lanes are
- * added as usual. */
+ * its descriptors, by the same numbers: of the journal and of the userfaultfds, of which
+ * those that nobody needs any more are closed. Lanes are added as usual. */
 int cor_pager_retake(struct cor_pager *p, struct cor_error *err);
+
+/* Closes every userfaultfd that this process has, as after a pager that was killed when
+ * it had put every page in place. */
+void cor_pager_close_all_uffds(void);
 
 /* Installs len bytes (whole pages) at run-time address addr, before or after
  * start; what is already there is left alone (returns 0). Thread-safe. Before

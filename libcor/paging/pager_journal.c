@@ -2,6 +2,7 @@
  * journal.h. */
 #include "libcor/paging/pager_private.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -451,6 +452,35 @@ static int wake_all(struct cor_pager *p)
 	return 0;
 }
 
+static bool is_served(const struct cor_pager *p, int fd)
+{
+	const struct pager_mm *mm;
+
+	TAILQ_FOREACH(mm, &p->mms, link)
+		if (mm->uffd == fd)
+			return true;
+	return false;
+}
+
+/* p NULL: all of them. */
+static void close_uffds(const struct cor_pager *p)
+{
+	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		int fd = atoi(e->d_name);
+
+		if (fd > STDERR_FILENO && is_uffd(fd) && !(p && is_served(p, fd)))
+			close(fd);
+	}
+}
+
+void cor_pager_close_all_uffds(void)
+{
+	close_uffds(NULL);
+}
+
 int pager_journal_take(struct cor_pager *p, struct cor_error *err)
 {
 	uint64_t total = 0;
@@ -464,6 +494,7 @@ int pager_journal_take(struct cor_pager *p, struct cor_error *err)
 		r = wake_all(p);
 	if (r < 0)
 		return cor_fail_code(err, r, "going on from the pager's journal");
+	close_uffds(p);         /* noted as closed, but the death came first */
 	cor_journal_saved(p->journal, &p->stats);
 	for (unsigned i = 0; i < p->npresences; i++)
 		total += p->presences[i]->counted;

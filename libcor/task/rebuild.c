@@ -419,13 +419,40 @@ void cor_rebuild_kill_task(struct cor_rebuild *rb)
 	pidfd_send_signal(rb->pidfd, SIGKILL, NULL, 0);
 }
 
+void cor_rebuild_keep(const struct cor_rebuild *rb, struct cor_rebuild_kept *out)
+{
+	*out = (struct cor_rebuild_kept){ .ctl = rb->ctl, .pidfd = rb->pidfd, .pid = rb->pid,
+					  .supervisor = rb->supervisor };
+}
+
+int cor_rebuild_take(struct cor_rebuild **out, const struct cor_rebuild_kept *kept,
+		     struct cor_error *err)
+{
+	struct cor_rebuild *rb = new_rebuild();
+
+	if (!rb) {
+		close(kept->ctl);
+		close(kept->pidfd);
+		return cor_fail(err, -ENOMEM, "out of memory");
+	}
+	rb->stage = COR_REBUILD_RESUMED;
+	/* closed: the caller was killed when it had released the task */
+	rb->ctl = fcntl(kept->ctl, F_GETFD) < 0 ? -1 : kept->ctl;
+	rb->pidfd = kept->pidfd;
+	rb->pid = kept->pid;
+	rb->supervisor = kept->supervisor;
+	*out = rb;
+	return 0;
+}
+
 int cor_rebuild_release(struct cor_rebuild *rb, struct cor_error *err)
 {
 	int r = 0;
 
 	if (rb->stage != COR_REBUILD_RESUMED)
 		return cor_fail(err, -EINVAL, "process %d was not resumed yet", rb->inner_pid);
-	r = cor_supervisor_ask(rb->ctl, COR_SUPERVISOR_RELEASE, 0, -1, err);
+	if (rb->ctl >= 0)
+		r = cor_supervisor_ask(rb->ctl, COR_SUPERVISOR_RELEASE, 0, -1, err);
 	/* gone with the task: then there is nothing to release */
 	if (r == -ESRCH)
 		r = 0;

@@ -118,6 +118,21 @@ int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
  * was let go. */
 int cor_rebuild_resume(struct cor_rebuild *rb, _Atomic uint32_t *let_go, struct cor_error *err);
 
+/* What another process needs that goes on for a caller which was killed: it shares or has
+ * got its descriptors. */
+struct cor_rebuild_kept {
+	int   ctl, pidfd;       /* descriptors: to the supervisor, of the stub or task */
+	pid_t pid, supervisor;
+};
+
+/* The descriptors stay rb's. */
+void cor_rebuild_keep(const struct cor_rebuild *rb, struct cor_rebuild_kept *out);
+
+/* After resume: *kept's descriptors are *out's from here, also on failure. The task may
+ * have ended. */
+int cor_rebuild_take(struct cor_rebuild **out, const struct cor_rebuild_kept *kept,
+		     struct cor_error *err);
+
 /* Before resume: kills stub and supervisor, waits for them, frees rb. NULL allowed. */
 void cor_rebuild_abort(struct cor_rebuild *rb);
 
