@@ -30,6 +30,7 @@
 #define WINDOW      (LISTS_AT + 2 * LIST_LEN)
 #define HAVE_AT     (1ull << 30)
 #define HAVE_MAX    (1ull << 38)
+#define HAVE_READY  (64ull << 10)   /* of it, in place before it is asked for: 2 GiB of pages */
 #define SNAPSHOT_AT (1ull << 40)
 #define FILE_SIZE   (3 * SNAPSHOT_AT)
 
@@ -71,6 +72,17 @@ static int map(struct cor_journal *j)
 	return 0;
 }
 
+static int map_have(struct cor_journal *j, size_t len)
+{
+	void *m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, j->fd, HAVE_AT);
+
+	if (m == MAP_FAILED)
+		return -errno;
+	j->have = m;
+	j->have_len = len;
+	return 0;
+}
+
 int cor_journal_new(struct cor_journal **out, struct cor_error *err)
 {
 	struct cor_journal *j = calloc(1, sizeof(*j));
@@ -83,9 +95,12 @@ int cor_journal_new(struct cor_journal **out, struct cor_error *err)
 		r = -errno;
 	if (r == 0)
 		r = map(j);
-	/* what the fault path writes to is there before it does */
 	if (r == 0)
-		r = -posix_fallocate(j->fd, 0, WINDOW);
+		r = map_have(j, HAVE_READY);
+	/* what the fault path writes to is there before it does */
+	if (r == 0 && (madvise(j->head, WINDOW, MADV_POPULATE_WRITE) < 0 ||
+		       madvise(j->have, HAVE_READY, MADV_POPULATE_WRITE) < 0))
+		r = errno == EINVAL ? -posix_fallocate(j->fd, 0, WINDOW) : -errno;
 	if (r < 0) {
 		cor_journal_free(j);
 		return cor_fail_code(err, r, "making the pager's journal");
@@ -279,16 +294,18 @@ int cor_journal_load(struct cor_journal *j, void **bytes, size_t *len)
 int cor_journal_have(struct cor_journal *j, uint64_t words, uint64_t **out)
 {
 	size_t len = words * sizeof(**out);
-	void *m;
+	int r = 0;
 
-	if (!words || len > HAVE_MAX || j->have)
+	if (!words || len > HAVE_MAX)
 		return -EINVAL;
-	m = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, j->fd, HAVE_AT);
-	if (m == MAP_FAILED)
-		return -errno;
-	j->have_len = len;
-	*out = j->have = m;
-	return 0;
+	if (len > j->have_len) {
+		if (j->have)
+			munmap(j->have, j->have_len);
+		j->have = NULL;
+		r = map_have(j, len);
+	}
+	*out = j->have;
+	return r;
 }
 
 /* ---- figures ----------------------------------------------------------------------- */
