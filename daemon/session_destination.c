@@ -18,6 +18,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/home_mount.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
 #include "libcor/transport/lane.h"
@@ -703,12 +704,18 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	return status;
 }
 
+/* What cannot be done here is not offered: then files are carried as far as they can be. */
+static cor_mechanism_set destination_mechanisms_off(const struct cord_config *c)
+{
+	return c->mechanisms_off | (cor_home_possible() ? 0 : 1u << COR_MECHANISM_HOME);
+}
+
 int destination_receive(const struct worker_destination_args *a, struct arrival *s)
 {
 	struct destination d = DESTINATION_INIT(a, s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	cor_mechanisms_init(&d.mechanisms, a->config->mechanisms_off, 0);
+	cor_mechanisms_init(&d.mechanisms, destination_mechanisms_off(a->config), 0);
 	cor_tcp_give_up_after(a->control, a->config->timeouts.silence_s);
 	if (cor_lane_accept(&d.control, a->control, COR_CONN_CONTROL, &err) < 0)
 		return 1;

@@ -28,12 +28,15 @@ start()
 }
 
 # start_in HOST DIR PROGRAM [ARG...]: the same in a directory of the host's, where its
-# output goes too; only its beat is common to the hosts.
+# output goes too; only its beat is common to the hosts. TASK_USER: as that user.
 # shellcheck disable=SC2016
 start_in_main='
 	cd "$1" || exit 1
 	out=$1/$2 program=$2 beat=$3
-	shift 3
+	user=$4
+	shift 4
+	[ -z "$user" ] || set -- --reuid "$user" --regid "$user" --clear-groups "$program" -p "$beat" "$@"
+	[ -z "$user" ] || { setsid setpriv "$@" </dev/null >"$out.out" 2>"$out.err" & echo $!; exit; }
 	setsid "$program" -p "$beat" "$@" </dev/null >"$out.out" 2>"$out.err" &
 	echo $!'
 start_in()
@@ -45,7 +48,7 @@ start_in()
 	TASK_HOST=$host
 	TASK_DIR=$dir
 	TASK_OUT=$LAB_DIR/$host/$program
-	TASK_PID=$(on "$host" bash -c "$start_in_main" start "$dir" "$program" "$TASK_OUT.beat" "$@")
+	TASK_PID=$(on "$host" bash -c "$start_in_main" start "$dir" "$program" "$TASK_OUT.beat" "${TASK_USER:-}" "$@")
 	if ! wait_for 30 test -s "$TASK_OUT.beat"; then
 		on "$host" cat "$dir/$program.out" "$dir/$program.err" >&2
 		fail "$program did not begin"

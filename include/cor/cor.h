@@ -41,6 +41,7 @@ struct cor_features {
 	unsigned checkpoint   : 1;   /* CONFIG_CHECKPOINT_RESTORE: /proc/PID/timers, PR_SET_MM_MAP, map_files */
 	unsigned io_uring     : 1;   /* io_uring_setup(2) is allowed */
 	unsigned ptrace       : 1;   /* another process of ours may be traced */
+	unsigned fuse         : 1;   /* /dev/fuse can be used */
 };
 
 /* Opens a context. Returns 0; -ENOMEM; -ENOSYS where the kernel is too old to

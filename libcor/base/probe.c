@@ -152,6 +152,7 @@ int cor_probe(struct cor_features *out, struct cor_error *err)
 	f.pagemap_scan = probe_pagemap_scan();
 	f.set_tid = probe_set_tid();
 	f.time_ns = access("/proc/self/ns/time_for_children", F_OK) == 0;
+	f.fuse = access("/dev/fuse", R_OK | W_OK) == 0;
 	f.pidfd_getfd = probe_pidfd_getfd();
 	f.kcmp = syscall(SYS_kcmp, getpid(), getpid(), KCMP_VM, 0, 0) == 0;
 	f.checkpoint = access("/proc/self/timers", R_OK) == 0 &&
@@ -190,6 +191,7 @@ static bool has_kcmp(const struct cor_features *f) { return f->kcmp; }
 static bool has_rseq_config(const struct cor_features *f) { return f->rseq_config; }
 static bool has_checkpoint(const struct cor_features *f) { return f->checkpoint; }
 static bool has_io_uring(const struct cor_features *f) { return f->io_uring; }
+static bool has_fuse(const struct cor_features *f) { return f->fuse; }
 static bool has_ptrace(const struct cor_features *f) { return f->ptrace; }
 
 const struct cor_feature *cor_feature_list(unsigned *n)
@@ -210,6 +212,7 @@ const struct cor_feature *cor_feature_list(unsigned *n)
 		{ "io_uring",      "the pager's and the page server's loop", true, has_io_uring },
 		{ "pagemap_scan",  "finding written pages fast", false, has_pagemap_scan },
 		{ "time_ns",       "CLOCK_MONOTONIC that never jumps", false, has_time_ns },
+		{ "fuse",          "files that stay at home (/dev/fuse)", false, has_fuse },
 		{ "uffd_wp_async", "tracking written pages without faults", false, has_wp_async },
 		{ "uffd_device",   "userfaultfd without CAP_SYS_PTRACE", false, has_device },
 	};

@@ -76,6 +76,14 @@ static void read_far_ahead(const struct stat *st)
 	cor_spew(AT_FDCWD, path, "2048");
 }
 
+bool cor_home_possible(void)
+{
+	_cleanup_close_ int device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	_cleanup_close_ int context = device < 0 ? -1 : fsopen("fuse", FSOPEN_CLOEXEC);
+
+	return context >= 0;
+}
+
 /* ---- its process ---------------------------------------------------------------------- */
 
 struct client {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cor/error.h>
+#include <stdbool.h>
 
 #include "libcor/names/trees.pb-c.h"
 
@@ -11,6 +12,9 @@ struct cor_home_mount_options {
 	unsigned connect_s, silence_s, reconnect_s;
 	const char *dir;                /* where it writes how it does, for cor status; NULL: not */
 };
+
+/* Can this process mount a home's tree at all: is there FUSE, and may it be used? */
+bool cor_home_possible(void);
 
 /* Connects to the home and starts the process that serves its tree here, which ends with
  * the last mount of it (or when it is closed unused). A detached mount's descriptor, or

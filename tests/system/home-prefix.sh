@@ -1,3 +1,4 @@
+# short
 # Only /srv is each host's own: all else is common and stays as it is.
 . "$(dirname "$0")/../tasks.sh"
 LAB_OWN=/srv

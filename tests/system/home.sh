@@ -4,13 +4,20 @@
 # and back at home they are files as before.
 . "$(dirname "$0")/../tasks.sh"
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' regular append dup directory locks deleted o-path
+	printf '%s\n' regular append dup directory locks deleted o-path nobodys
 	exit 0
 fi
 LAB_ROOT=own
 lab_up A B C
 on A mkdir -p /srv/job
-start_in A /srv/job files "$1"
+kind=$1
+if [ "$kind" = nobodys ]; then
+	# the file server has no more rights than its task
+	kind=regular TASK_USER=65534
+	on A chown 65534:65534 /srv/job
+	chmod 777 "$LAB_DIR/A"
+fi
+start_in A /srv/job files "$kind"
 for host in B C B A; do
 	go "$host"
 	rounds 3
