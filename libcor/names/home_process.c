@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -389,6 +390,9 @@ static int begin(struct process *p, struct cor_error *err)
 		setrlimit(RLIMIT_NOFILE, &l);
 	}
 	umask(0);
+	/* buffers of a READ come and go: they stay this process's */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	proc = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0)
 		return cor_fail_errno(err, "/proc/self/fd");
