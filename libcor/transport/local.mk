@@ -11,3 +11,9 @@ libcor_sources += libcor/transport/psk_file.c
 libcor_sources += libcor/transport/fault_parse.c
 libcor_sources += libcor/transport/tcp.c libcor/transport/tcp.h
 libcor_sources += libcor/transport/transport.c libcor/transport/transport.h
+# reaching remote memory; the libraries are loaded when they are needed
+libcor_sources += libcor/transport/rdma.c libcor/transport/rdma.h
+if HAVE_FABRIC
+libcor_sources += libcor/transport/fabric.c libcor/transport/fabric_private.h \
+	libcor/transport/fabric_qp.c libcor/transport/fabric_msg.c libcor/transport/fabric_rdm.c
+endif

@@ -1,0 +1,37 @@
+/* The table of what reaches remote memory; see rdma.h. */
+#include "libcor/transport/rdma.h"
+
+#include <poll.h>
+#include <string.h>
+
+#include "config.h"
+
+static const struct cor_rdma_ops *const backends[] = {
+#ifdef HAVE_FABRIC
+	&cor_rdma_fabric,
+#endif
+	NULL
+};
+
+const struct cor_rdma_ops *cor_rdma_find(const char *transport, const char **provider)
+{
+	size_t len = strcspn(transport, ":");
+
+	for (unsigned i = 0; backends[i]; i++) {
+		if (strlen(backends[i]->name) != len ||
+		    strncmp(backends[i]->name, transport, len) != 0)
+			continue;
+		*provider = transport + len + (transport[len] == ':');
+		return backends[i];
+	}
+	return NULL;
+}
+
+int cor_rdma_wait(struct cor_rdma_qp *qp, int timeout_ms)
+{
+	struct pollfd p = { .fd = qp->ops->fd(qp), .events = POLLIN };
+
+	if (qp->ops->arm(qp) < 0)
+		return 1;
+	return poll(&p, 1, timeout_ms) > 0;
+}
