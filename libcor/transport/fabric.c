@@ -234,6 +234,7 @@ static int open_device(struct fabric **out, const char *provider, const char *ho
 	if (!f)
 		return cor_fail(err, -ENOMEM, "libfabric: out of memory");
 	f->base.ops = &cor_rdma_fabric;
+	atomic_init(&f->base.refs, 1);
 	f->epoll = -1;
 	TAILQ_INIT(&f->coming);
 	r = load(&f->lib, err);

@@ -28,6 +28,7 @@
 #pragma once
 
 #include <cor/error.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -103,12 +104,13 @@ struct cor_rdma_ops;
 
 struct cor_rdma {
 	const struct cor_rdma_ops *ops;
+	atomic_uint refs;       /* cor_rdma_ref() */
 	unsigned caps;          /* enum cor_rdma_caps; known once a device is open */
 };
 
 struct cor_rdma_qp {
 	const struct cor_rdma_ops *ops;
-	struct cor_rdma *device;        /* which must not be closed before */
+	struct cor_rdma *device;        /* on which its owner has a reference */
 };
 
 struct cor_rdma_ops {
@@ -121,11 +123,12 @@ struct cor_rdma_ops {
 	int (*probe)(const char *provider, unsigned *caps, struct cor_error *err);
 
 	/* Opens the device that host, a numeric address of this host, belongs to, and
-	 * listens there. *address is what a peer must be told. */
+	 * listens there. *address is what a peer must be told. The caller has the only
+	 * reference on it. */
 	int (*listen)(const char *provider, const char *host, struct cor_rdma **out,
 		      struct cor_rdma_address *address, struct cor_error *err);
 
-	/* Opens the device from which address can be reached. */
+	/* Opens the device from which address can be reached; a reference as above. */
 	int (*open)(const char *provider, const struct cor_rdma_address *address,
 		    struct cor_rdma **out, struct cor_error *err);
 
@@ -175,7 +178,8 @@ struct cor_rdma_ops {
 	/* Ends the connection and frees it. What was registered stays so. */
 	void (*disconnect)(struct cor_rdma_qp *qp);
 
-	/* Frees the device; its queue pairs are gone and its memory forgotten. */
+	/* By cor_rdma_unref() alone: frees the device. Its queue pairs are gone, and its
+	 * memory is forgotten. */
 	void (*close)(struct cor_rdma *r);
 };
 
@@ -185,6 +189,19 @@ extern const struct cor_rdma_ops cor_rdma_verbs;
 /* The backend that a transport's name means, and the provider behind the colon
  * ("": none named). NULL: none of ours. */
 const struct cor_rdma_ops *cor_rdma_find(const char *transport, const char **provider);
+
+static inline struct cor_rdma *cor_rdma_ref(struct cor_rdma *r)
+{
+	atomic_fetch_add(&r->refs, 1);
+	return r;
+}
+
+/* The last one closes the device. NULL allowed. Any thread. */
+static inline void cor_rdma_unref(struct cor_rdma *r)
+{
+	if (r && atomic_fetch_sub(&r->refs, 1) == 1)
+		r->ops->close(r);
+}
 
 /* Waits until poll() may find something, or until timeout_ms is over (-1: none): 1, or
  * 0. For threads that do nothing else. */

@@ -105,9 +105,10 @@ int pair_teardown(void **state)
 
 	if (p->in)
 		p->ops->disconnect(p->in);
-	p->ops->disconnect(p->out);
-	p->ops->close(p->active);
-	p->ops->close(p->passive);
+	if (p->out)
+		p->ops->disconnect(p->out);
+	cor_rdma_unref(p->active);
+	cor_rdma_unref(p->passive);
 	test_free(p);
 	return 0;
 }
