@@ -1,4 +1,5 @@
 # transport: moves page requests and bytes.
+libcor_sources += libcor/transport/choice.c libcor/transport/choice.h
 libcor_sources += libcor/transport/lane.c libcor/transport/lane.h
 libcor_sources += libcor/transport/preamble.c libcor/transport/preamble.h
 libcor_sources += libcor/transport/stream.c libcor/transport/stream.h
