@@ -15,7 +15,7 @@
 #include "libcor/base/error.h"
 #include "libcor/transport/tcp.h"
 
-enum kind { TEXT, YESNO, NUMBER, CHECK };
+enum kind { TEXT, YESNO, NUMBER, CHECK, TRANSPORTS };
 
 static const struct key {
 	const char *section, *name;
@@ -33,6 +33,7 @@ static const struct key {
 	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },
 	{ "paging",   "check",       CHECK,  FIELD(paging.check), 0, 0, 0 },
+	{ "paging",   "transports",  TRANSPORTS, 0, 0, 0, 0 },
 	{ "task",     "force-pid-namespace",  YESNO, FIELD(task.force_pid_ns), 0, 0, 0 },
 	{ "task",     "force-time-namespace", YESNO, FIELD(task.force_time_ns), 0, 0, 0 },
 	{ "task",     "force-foreign-vdso",   YESNO, FIELD(task.force_foreign_vdso), 0, 0, 0 },
@@ -67,6 +68,7 @@ void cord_config_init(struct cord_config *c)
 	snprintf(c->state_dir, sizeof(c->state_dir), "%s", CORD_DEFAULT_STATE);
 	c->paging.prefetch = true;
 	c->paging.spin_us = 200;
+	c->paging.transports = cor_transports_default;
 	c->timeouts.preamble_s = 10;
 	c->timeouts.connect_s = 10;
 	c->timeouts.prepare_s = 60;
@@ -144,6 +146,20 @@ static int set_mechanism(struct reading *r, const char *name, const char *value)
 	else
 		r->config->mechanisms_off |= 1u << which;
 	return 1;
+}
+
+static int set_transports(struct reading *r, const char *value)
+{
+	struct cor_error why = COR_ERROR_INIT;
+	int code = cor_transports_parse(value, &cor_transports_default,
+					&r->config->paging.transports, &why);
+
+	if (code < 0 && !r->failed) {
+		r->failed = cor_fail(r->err, -EINVAL, "%s:%d: %s", r->path, r->line, why.text);
+		r->failed_line = r->line;
+	}
+	r->config->paging.transports_only = true;
+	return code == 0;
 }
 
 static int set_number(struct reading *r, const struct key *k, const char *value)
@@ -247,6 +263,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
 		case YESNO:  return set_yesno(r, k, value);
 		case NUMBER: return set_number(r, k, value);
 		case CHECK:  return set_check(r, k, value);
+		case TRANSPORTS: return set_transports(r, value);
 		}
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)

@@ -2,7 +2,7 @@
  *
  *	[cord]      name, listen, control, state-dir, insecure
  *	[peers]     NAME = ADDR:PORT
- *	[paging]    prefetch, spin-us, check
+ *	[paging]    prefetch, spin-us, check, transports
  *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
  *	[files], [files PEER]  PREFIX = shared|local|home, for tasks that leave (for PEER)
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
@@ -17,6 +17,7 @@
 
 #include "libcor/names/home_plan.h"
 #include "libcor/names/mechanism.h"
+#include "libcor/transport/choice.h"
 
 #define CORD_DEFAULT_CONTROL "/run/cor/cord.sock"
 #define CORD_DEFAULT_LISTEN  "127.0.0.1:7411"
@@ -59,6 +60,8 @@ struct cord_config {
 		bool     prefetch;       /* what a migration does unless told otherwise */
 		enum cord_check check;
 		unsigned spin_us;        /* how long a pager spins for a reply before it blocks */
+		struct cor_transports transports;  /* of page lanes, best first */
+		bool     transports_only; /* peers that ask for others are told no */
 	} paging;
 
 	/* How tasks arrive; for tests, no is right otherwise. */

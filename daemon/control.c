@@ -26,6 +26,7 @@ const char *control_type_name(unsigned type)
 		[CONTROL_DRAINED] = "drained", [CONTROL_RELEASED] = "released",
 		[CONTROL_ABORT] = "abort", [CONTROL_RESUME] = "resume",
 		[CONTROL_TREES] = "trees", [CONTROL_PLAN] = "plan",
+		[CONTROL_TRANSPORT] = "transport",
 	};
 
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";

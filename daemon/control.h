@@ -29,6 +29,7 @@ enum control_type {
 	CONTROL_RELEASED    = 12,
 	CONTROL_ABORT       = 13,
 	CONTROL_RESUME      = 14,
+	CONTROL_TRANSPORT   = 15,
 	CONTROL_TREES       = 20,
 	CONTROL_PLAN        = 21,
 };

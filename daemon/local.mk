@@ -11,10 +11,13 @@ cord_session_sources = \
 	daemon/session_destination_paging.c \
 	daemon/session_destination_retake.c \
 	daemon/session_destination_task.c \
+	daemon/session_destination_transport.c \
 	daemon/session_source.c daemon/session_source.h \
 	daemon/session_source_home.c daemon/session_home.h \
 	daemon/session_destination_home.c \
-	daemon/session_source_paging.c
+	daemon/session_source_paging.c \
+	daemon/session_source_transport.c \
+	daemon/session_transport.c daemon/session_transport.h
 
 EXTRA_DIST += daemon/control.proto
 BUILT_SOURCES += daemon/control.pb-c.c daemon/control.pb-c.h

@@ -25,6 +25,7 @@
 #include "libcor/transport/tcp.h"
 
 #define CLOCK_PROBES          8
+#define LANES_TIMEOUT_NS 30000000000ull
 
 enum stub_op { STUB_FILES = 1 };
 
@@ -100,6 +101,7 @@ static int keep(struct destination *d, const Cor__Control__Hello *h, struct cor_
 static int hello(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Hello reply = COR__CONTROL__HELLO__INIT, *h;
+	struct destination_offer transports;
 	struct session_offer offer;
 	char id[33] = "", secret[65] = "";
 	struct control_message m;
@@ -129,16 +131,18 @@ static int hello(struct destination *d, struct cor_error *err)
 		json_object_set_new(d->session.figures, "comm", record_text(h->comm));
 		json_object_set_new(d->session.figures, "source", record_text(h->host));
 	}
+	if (r == 0) {
+		uname(&u);
+		reply.host = (char *)d->args->config->name;
+		reply.kernel = u.release;
+		session_offer(&reply, &offer, &d->mechanisms);
+		destination_offer_transports(d, h, &transports, &reply);
+		json_object_set_new(d->session.figures, "mechanisms",
+				    session_mechanisms_json(&d->mechanisms));
+		r = control_send(d->control, CONTROL_HELLO_REPLY, &reply.base, err);
+	}
 	cor__control__hello__free_unpacked(h, NULL);
-	if (r < 0)
-		return r;
-	uname(&u);
-	reply.host = (char *)d->args->config->name;
-	reply.kernel = u.release;
-	session_offer(&reply, &offer, &d->mechanisms);
-	json_object_set_new(d->session.figures, "mechanisms",
-			    session_mechanisms_json(&d->mechanisms));
-	return control_send(d->control, CONTROL_HELLO_REPLY, &reply.base, err);
+	return r;
 }
 
 static void forget_task(Cor__Task__Image *image, Cor__Names__FileTable *files)
@@ -293,23 +297,68 @@ static int hand_lanes_over(struct destination *d, struct cor_error *err)
 		r = cor_pager_add_lane(d->pager, take_ptr(d->demand), COR_CONN_DEMAND, err);
 	if (r == 0 && d->bulk)
 		r = cor_pager_add_lane(d->pager, take_ptr(d->bulk), COR_CONN_BULK, err);
+	if (r == 0 && d->fast_demand)
+		r = cor_pager_add_lane(d->pager, take_ptr(d->fast_demand), COR_CONN_DEMAND, err);
+	if (r == 0 && d->fast_bulk)
+		r = cor_pager_add_lane(d->pager, take_ptr(d->fast_bulk), COR_CONN_BULK, err);
 	return r;
 }
 
-/* Lanes come through cord; both must be here before memory is needed. */
+/* What the source says before its lanes have come. */
+static int hear_of_lanes(struct destination *d, struct cor_error *err)
+{
+	struct control_message m;
+	int r = control_receive(d->control, ANSWER_TIMEOUT_MS, &m, err);
+
+	if (r < 0)
+		return r;
+	switch (m.type) {
+	case CONTROL_TRANSPORT:
+		r = destination_hear_transport(d, &m, err);
+		break;
+	case CONTROL_ABORT:
+		r = control_aborted(&m, err);
+		break;
+	default:
+		/* lanes go by cord, which may take longer: this is for take_over() */
+		d->early = m;
+		return 0;
+	}
+	control_message_done(&m);
+	return r;
+}
+
+/* Lanes over TCP come through cord, others by themselves and before them; all must be
+ * here before memory is needed. */
 static int await_lanes(struct destination *d, struct cor_error *err)
 {
-	uint64_t until = cor_now_ns() + 10000000000ull;
+	uint64_t until = cor_now_ns() + LANES_TIMEOUT_NS;
 
 	while (!d->demand || !d->bulk) {
-		struct pollfd p = { .fd = session_fd(&d->session), .events = POLLIN };
+		struct pollfd p[] = {
+			{ .fd = session_fd(&d->session), .events = POLLIN },
+			{ .fd = d->early.body ? -1 : d->control->in_fd, .events = POLLIN },
+			{ .fd = destination_rdma_fd(d), .events = POLLIN },
+		};
+		bool pending = !d->early.body && cor_stream_pending(d->control);
+		int r = 0;
 
 		if (cor_now_ns() > until)
 			return cor_fail(err, -ETIMEDOUT, "the source's lanes did not come");
 		if (session_fd(&d->session) < 0)
 			return cor_fail(err, -ENOTCONN, "cord ended while lanes were due");
-		if (poll(&p, 1, 1000) > 0)
+		if (poll(p, ARRAY_SIZE(p), pending ? 0 : 1000) < 0)
+			continue;
+		if (p[0].revents)
 			destination_hear_cord(d);
+		if (p[2].revents)
+			destination_accept_rdma(d);
+		if (p[1].revents || pending) {
+			r = hear_of_lanes(d, err);
+			until = cor_now_ns() + LANES_TIMEOUT_NS;
+		}
+		if (r < 0)
+			return r;
 	}
 	/* ahead of the freeze where that can be */
 	return objects_to_fetch(d->image) ? 0 : hand_lanes_over(d, err);
@@ -581,6 +630,19 @@ static int await_commit(struct destination *d, struct cor_error *err)
 	return r;
 }
 
+static int await_image(struct destination *d, struct control_message *m, struct cor_error *err)
+{
+	if (!d->early.body)
+		return control_expect_soon(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, m, err);
+	*m = d->early;
+	d->early.body = NULL;
+	if (m->type == CONTROL_IMAGE)
+		return 0;
+	cor_fail(err, -EPROTO, "the peer sent %s instead of image", control_type_name(m->type));
+	control_message_done(m);
+	return -EPROTO;
+}
+
 static int take_over(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Resumed resumed = COR__CONTROL__RESUMED__INIT;
@@ -594,7 +656,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	session_hurry(true);
 	setpriority(PRIO_PROCESS, (id_t)cor_rebuild_pid(d->rebuild), -20);
 	if (r == 0)
-		r = control_expect_soon(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, &m, err);
+		r = await_image(d, &m, err);
 	if (r < 0)
 		return r;
 	session_move(&d->session, SESSION_FREEZE, NULL);
@@ -697,6 +759,10 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	cor_stream_close(d->control);
 	cor_stream_close(d->demand);
 	cor_stream_close(d->bulk);
+	cor_stream_close(d->fast_demand);
+	cor_stream_close(d->fast_bulk);
+	cor_rdma_unref(d->rdma);
+	control_message_done(&d->early);
 	destination_task_end(d);
 	cor_journal_free(d->journal);
 	cor_close(d->ctx);
@@ -722,5 +788,6 @@ int destination_receive(const struct worker_destination_args *a, struct arrival 
 	if (session_begin(&d.session, a->cord, &err) < 0)
 		return 1;
 	d.check = a->config->paging.check != CORD_CHECK_NO;
+	json_object_set_new(d.session.figures, "transport", json_string("tcp"));
 	return destination_end(&d, receive_task(&d, &err), &err);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "daemon/config.h"
+#include "daemon/control.h"
 #include "daemon/session.h"
 #include "daemon/session_home.h"
 #include "daemon/session_clock.h"
@@ -16,6 +17,8 @@
 #include "libcor/paging/pager.h"
 #include "libcor/task/capture.h"
 #include "libcor/task/rebuild.h"
+#include "libcor/transport/choice.h"
+#include "libcor/transport/rdma.h"
 #include "libcor/transport/stream.h"
 
 #define ANSWER_TIMEOUT_MS ((int)d->args->config->timeouts.prepare_s * 1000)
@@ -42,10 +45,14 @@ struct destination {
 	struct cor_mechanisms mechanisms;
 	struct cor_ctx *ctx;
 	struct cor_stream *control;     /* NULL: lost */
-	struct cor_stream *demand, *bulk; /* lanes before the pager has them */
+	/* lanes before the pager has them: over TCP, and those that came over rdma */
+	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
+	struct cor_rdma *rdma;          /* where we listen for lanes; NULL: the transport is TCP */
+	uint8_t rdma_token[COR_RDMA_TOKEN]; /* what they show */
 	int report;                     /* the supervisor's exit report, on its way to cord */
 	int task_listen, task_record;   /* what it gets besides; see session_destination_task.c */
 	struct state_page *task_page;   /* the task's; NULL: not yet */
+	struct control_message early;   /* came before the lanes; body NULL: none */
 	bool prefetch;
 	bool check;                     /* pages are checked as they come */
 	bool paging;                    /* lanes that come are replacements */
@@ -100,6 +107,20 @@ void destination_task_arrived(struct destination *d);
 void destination_task_found(struct destination *d);
 /* The session has ended; a task that has not arrived leaves nothing. */
 void destination_task_end(struct destination *d);
+/* Room for the transports that a HELLO_REPLY names. */
+struct destination_offer {
+	char *list[COR_TRANSPORTS];
+};
+
+/* Which of HELLO's transports could be had here; o and ask must live as long as reply. */
+void destination_offer_transports(struct destination *d, const Cor__Control__Hello *ask,
+				  struct destination_offer *o, Cor__Control__Hello *reply);
+/* Listens for the lanes of a transport, as TRANSPORT asks, or says why not. */
+int destination_hear_transport(struct destination *d, const struct control_message *m,
+			       struct cor_error *err);
+/* Takes the lanes that have come over it, when this descriptor is readable (-1: none). */
+int  destination_rdma_fd(const struct destination *d);
+void destination_accept_rdma(struct destination *d);
 
 /* Acts on what cord has said so far. */
 void destination_hear_cord(struct destination *d);

@@ -87,6 +87,7 @@ static void run_hooks(struct source *s)
 
 static int hello(struct source *s, struct cor_error *err)
 {
+	struct source_offer transports;
 	struct session_offer offer;
 	Cor__Control__Hello h = COR__CONTROL__HELLO__INIT, *reply;
 	struct control_message m;
@@ -101,6 +102,7 @@ static int hello(struct source *s, struct cor_error *err)
 	h.pid = s->args->pid;
 	h.comm = s->skeleton->n_threads ? s->skeleton->threads[0]->comm : (char *)"";
 	session_offer(&h, &offer, &s->mechanisms);
+	source_offer_transports(s, &transports, &h);
 	r = control_send(s->control, CONTROL_HELLO, &h.base, err);
 	if (r == 0)
 		r = control_expect(s->control, CONTROL_HELLO_REPLY, ANSWER_TIMEOUT_MS, &m, err);
@@ -112,6 +114,8 @@ static int hello(struct source *s, struct cor_error *err)
 		return -EPROTO;
 	json_object_set_new(s->session.figures, "destination", json_string(reply->host));
 	r = session_agree(&s->mechanisms, reply, err);
+	if (r == 0)
+		r = source_agree_transports(s, reply, err);
 	cor__control__hello__free_unpacked(reply, NULL);
 	json_object_set_new(s->session.figures, "mechanisms",
 			    session_mechanisms_json(&s->mechanisms));
@@ -333,6 +337,11 @@ static int start_server(struct source *s, const Cor__Task__Image *image, struct 
 		r = cor_page_server_add_lane(s->server, take_ptr(s->demand), COR_CONN_DEMAND, err);
 	if (r == 0)
 		r = cor_page_server_add_lane(s->server, take_ptr(s->bulk), COR_CONN_BULK, err);
+	if (r == 0 && s->fast_demand)
+		r = cor_page_server_add_lane(s->server, take_ptr(s->fast_demand), COR_CONN_DEMAND,
+					     err);
+	if (r == 0 && s->fast_bulk)
+		r = cor_page_server_add_lane(s->server, take_ptr(s->fast_bulk), COR_CONN_BULK, err);
 	return r;
 }
 
@@ -380,6 +389,8 @@ static int prepare(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = ask_prepare(s, err);
 	FAULT_POINT("prepared", s->control);
+	if (r == 0)
+		r = source_connect_transport(s, err);
 	if (r == 0)
 		r = connect_lane(s, COR_CONN_DEMAND, &s->demand, err);
 	if (r == 0)
@@ -568,8 +579,10 @@ static int hand_over(struct source *s, struct cor_error *err)
 
 static int migrate(struct source *s, struct cor_error *err)
 {
-	int r = await_go(s, err);
+	int r = session_transports(&s->transports, s->args->config, s->args->transport, err);
 
+	if (r == 0)
+		r = await_go(s, err);
 	if (r < 0)
 		return r;
 	run_hooks(s);
@@ -634,7 +647,7 @@ int session_source_run(const struct worker_source_args *a)
 	if (session_begin(&s.session, a->cord, &err) < 0)
 		return 1;
 	json_object_set_new(s.session.figures, "pid", json_integer(a->pid));
-	json_object_set_new(s.session.figures, "transport", json_string("tcp"));
+	source_transport_set(&s, "tcp");
 	session_report(&s.session);
 	if (keep(&s, &err) < 0 || migrate(&s, &err) < 0)
 		status = fail(&s, &err);
@@ -654,6 +667,8 @@ int session_source_run(const struct worker_source_args *a)
 	cor_stream_close(s.control);
 	cor_stream_close(s.demand);
 	cor_stream_close(s.bulk);
+	cor_stream_close(s.fast_demand);
+	cor_stream_close(s.fast_bulk);
 	session_end(&s.session);
 	return status;
 }

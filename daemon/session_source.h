@@ -8,6 +8,7 @@
 #include "daemon/config.h"
 #include "daemon/session.h"
 #include "daemon/session_home.h"
+#include "daemon/session_transport.h"
 #include "daemon/worker.h"
 #include "libcor/names/files.h"
 #include "libcor/paging/server.h"
@@ -24,7 +25,11 @@ struct source {
 	struct session session;
 	struct cor_mechanisms mechanisms;
 	struct cor_stream *control;     /* NULL: lost */
-	struct cor_stream *demand, *bulk; /* lanes before the page server has them */
+	struct cor_transports transports; /* that may be used; behind HELLO: that both have */
+	char transport[COR_TRANSPORT_TEXT]; /* that is used */
+	/* lanes before the page server has them: over TCP, and beside these of a better
+	 * transport (NULL: none) */
+	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
 	struct cor_capture_options options;
 	Cor__Task__Image *skeleton, *image;
 	Cor__Names__FileTable *files;   /* of the last capture */
@@ -50,6 +55,23 @@ bool source_cancelled(struct source *s, bool *go);
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
 		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
 		   struct cor_error *err);
+
+/* Room for the transports that a HELLO names. */
+struct source_offer {
+	char *list[COR_TRANSPORTS];
+};
+
+/* HELLO's transports; o must live as long as h. */
+void source_offer_transports(struct source *s, struct source_offer *o, Cor__Control__Hello *h);
+/* Settles s->transports. -EPROTONOSUPPORT: the only ones that were asked for are not
+ * common to both. */
+int source_agree_transports(struct source *s, const Cor__Control__Hello *reply,
+			    struct cor_error *err);
+/* Sets up the best of them, with the lanes that are its own. Fails only where the
+ * control channel does. */
+int source_connect_transport(struct source *s, struct cor_error *err);
+/* Notes what is used. */
+void source_transport_set(struct source *s, const char *name);
 
 /* Sends COMMIT, and returns 0 once it is known that the destination took the task
  * over, however long that takes. s->refused: it did not, and never will. */

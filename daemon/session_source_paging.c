@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -221,7 +222,25 @@ static bool whole(struct source *s)
 	struct cor_page_server_stats st;
 
 	cor_page_server_stats(s->server, &st);
-	return s->control && st.lanes_demand && st.lanes_bulk;
+	return s->control && st.lanes_demand && st.lanes_bulk &&
+	       (st.lanes_fast || strcmp(s->transport, "tcp") == 0);
+}
+
+/* Lanes of a better transport are not made again: what carries the task is what has
+ * always been there. */
+static void note_lost_transport(struct source *s)
+{
+	struct cor_page_server_stats st;
+
+	if (strcmp(s->transport, "tcp") == 0)
+		return;
+	cor_page_server_stats(s->server, &st);
+	if (st.lanes_fast)
+		return;
+	session_warn(&s->session, "the lanes of the transport %s were lost: the pages come over tcp",
+		     s->transport);
+	source_transport_set(s, "tcp");
+	session_report(&s->session);
 }
 
 /* What cor status shows: are all connections there? */
@@ -243,6 +262,7 @@ static int mend(struct source *s, struct cor_error *err)
 	int pid, r = 0;
 
 	s->mend_ns = cor_now_ns() + RECONNECT_NS;
+	note_lost_transport(s);
 	cor_page_server_stats(s->server, &st);
 	if (!st.lanes_demand)
 		r = connect_lane_again(s, COR_CONN_DEMAND);

@@ -58,6 +58,13 @@ need()
 	done
 }
 
+# need_transport NAME: of this build, on this host.
+need_transport()
+{
+	cor check --json | jq -e --arg t "$1" '.transports[$t]' >/dev/null ||
+		skip "$(cor check | sed -n "s/^\($1\) *no .*(\(.*\))$/the transport \1: \2/p")"
+}
+
 # wait_for SECONDS CMD...: until CMD succeeds. Only for conditions that offer
 # nothing to block on (another process's state, a port). COR_TIME_SCALE is how many
 # times slower than usual this machine may be, as in an emulated one.
@@ -323,10 +330,15 @@ migrate()
 	local from=$1 pid=$2 to=$3 status=0
 
 	shift 3
-	on "$from" cor migrate "$pid" "${LAB_ADDR[$to]}:$LAB_PORT" --json "$@" \
+	on "$from" cor migrate "$pid" "${LAB_ADDR[$to]}:$LAB_PORT" --json \
+		${COR_TEST_TRANSPORT:+--transport "$COR_TEST_TRANSPORT"} "$@" \
 		</dev/null >"$LAB_DIR/migrate.json" 2>"$LAB_DIR/migrate.err" || status=$?
 	MOVED=
 	[ $status -eq 0 ] || return $status
+	[ -z "${COR_TEST_TRANSPORT:-}" ] || [ "$(result .transport)" = "$COR_TEST_TRANSPORT" ] || {
+		cat "$LAB_DIR/migrate.json" >&2
+		fail "the pages did not go over $COR_TEST_TRANSPORT"
+	}
 	MOVED=$(result .destination_pid)
 }
 

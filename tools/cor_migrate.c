@@ -13,6 +13,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/mechanism.h"
+#include "libcor/transport/choice.h"
 #include "tools/client.h"
 #include "tools/output.h"
 #include "tools/progress.h"
@@ -32,8 +33,9 @@ static const struct argp_option options[] = {
 	  "followed, \"drained\" (this unless told otherwise)", 0 },
 	{ "no-prefetch", OPT_NO_PREFETCH, NULL, 0,
 	  "Move only those pages that the task touches", 0 },
-	{ "transport",   OPT_TRANSPORT, "NAME", 0,
-	  "Move pages this way (the best that both hosts have)", 0 },
+	{ "transport",   OPT_TRANSPORT, "NAME,...", 0,
+	  "Move pages over the first of these that both hosts have, or over none of those "
+	  "with a \"!\" (the best there is)", 0 },
 	{ "without",     OPT_WITHOUT, "MECHANISM,...", 0,
 	  "Do not use these mechanisms; a task that needs one is refused (see cor check)", 0 },
 	{ "json",        OPT_JSON, NULL, 0, "Print the result as one JSON object", 0 },
@@ -100,6 +102,7 @@ static int check_pid(struct wish *w, struct cor_error *err)
 
 static int check(struct wish *w, struct cor_error *err)
 {
+	struct cor_transports list;
 	cor_mechanism_set unused;
 
 	if (!w->pid_text || !w->dest)
@@ -111,6 +114,9 @@ static int check(struct wish *w, struct cor_error *err)
 		return cor_fail(err, -EINVAL, "--wait takes \"resumed\" or \"drained\", not \"%s\"",
 				w->wait);
 	if (w->without && cor_mechanisms_parse(w->without, &unused, err) < 0)
+		return -EINVAL;
+	if (w->transport &&
+	    cor_transports_parse(w->transport, &cor_transports_default, &list, err) < 0)
 		return -EINVAL;
 	return check_pid(w, err);
 }
@@ -227,6 +233,16 @@ static int await_result(const struct wish *w, struct client **c, json_t **result
 	return r;
 }
 
+/* What went otherwise than it might have, though it went well. */
+static void print_warnings(const json_t *result)
+{
+	const json_t *warning;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "warnings"), i, warning)
+		cor_complain("warning: %s", json_string_value(warning) ?: "?");
+}
+
 static int finish(const struct wish *w, json_t *result)
 {
 	bool ok = json_is_true(json_object_get(result, "ok"));
@@ -235,6 +251,7 @@ static int finish(const struct wish *w, json_t *result)
 	if (w->json)
 		output_json(result);
 	output_clean(result);
+	print_warnings(result);
 	if (ok && !w->json)
 		print_done(result);
 	if (ok)

@@ -142,14 +142,15 @@ static void print_sessions(const json_t *sessions)
 
 	if (!json_array_size(sessions))
 		return;
-	printf("%-8s %-11s %-9s %-8s %-5s %-6s %-16s %s\n", "SESSION", "ROLE", "STATE", "PID",
-	       "GHOST", "PAGES", "COMMAND", "PEER");
+	printf("%-8s %-11s %-9s %-8s %-5s %-6s %-10s %-16s %s\n", "SESSION", "ROLE", "STATE",
+	       "PID", "GHOST", "PAGES", "TRANSPORT", "COMMAND", "PEER");
 	json_array_foreach(sessions, i, s) {
 		printf("%-8.8s %-11s %-9s %-8lld %-5s", output_text(s, "id"),
 		       output_text(s, "role"), output_text(s, "state"),
 		       (long long)output_number(s, "pid"), has_ghost(s) ? "yes" : "no");
 		print_progress(s);
-		printf(" %-16s %s\n", output_text(s, "comm"), output_text(s, "peer"));
+		printf(" %-10s %-16s %s\n", output_text(s, "transport"), output_text(s, "comm"),
+		       output_text(s, "peer"));
 	}
 }
 

@@ -83,10 +83,36 @@ int pager_lane_open(struct cor_pager *p, struct cor_stream *stream,
 	return 0;
 }
 
+/* A lane that is no connection of the kernel's may not notice that the source is out
+ * of reach: without one that does, it is as good as lost. */
+static void lose_the_deaf(struct cor_pager *p)
+{
+	for (unsigned i = 0; i < PAGER_LANES; i++)
+		if (p->lanes[i] && p->lanes[i]->open && p->lanes[i]->stream->rank == 0)
+			return;
+	for (unsigned i = 0; i < PAGER_LANES; i++)
+		if (p->lanes[i])
+			pager_lane_lost(p, p->lanes[i]);
+}
+
+void pager_probe_lanes(struct cor_pager *p)
+{
+	for (unsigned i = 0; i < PAGER_LANES; i++) {
+		struct pager_lane *l = p->lanes[i];
+
+		if (l && l->open && l->stream->rank && pager_lane_unanswered(l) &&
+		    cor_now_ns() - pager_lane_oldest(l)->sent_at > PAGER_SILENCE_NS)
+			pager_lane_lost(p, l);
+	}
+}
+
 void pager_lane_lost(struct cor_pager *p, struct pager_lane *l)
 {
+	bool hears;
+
 	if (!l->open)
 		return;
+	hears = l->stream->rank == 0;
 	l->open = l->readable = false;
 	atomic_fetch_sub(&p->nlanes[l->kind], 1);
 	while (pager_lane_unanswered(l)) {
@@ -103,23 +129,36 @@ void pager_lane_lost(struct cor_pager *p, struct pager_lane *l)
 	pager_unpoll(p, l);
 	cor_stream_close(l->stream);
 	l->stream = NULL;
+	if (hears)
+		lose_the_deaf(p);
 	pager_notify(p);
 }
 
-struct pager_lane *pager_demand_lane(struct cor_pager *p)
+/* A lane of the kind, of the highest rank there is. */
+static struct pager_lane *best_lane(struct cor_pager *p, enum cor_connection_kind kind)
 {
-	struct pager_lane *spare = NULL;
+	struct pager_lane *best = NULL;
 
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];
 
-		if (!l || !l->open)
-			continue;
-		if (l->kind == COR_CONN_DEMAND)
-			return l;
-		spare = l;
+		if (l && l->open && l->kind == kind &&
+		    (!best || l->stream->rank > best->stream->rank))
+			best = l;
 	}
-	return spare;
+	return best;
+}
+
+struct pager_lane *pager_demand_lane(struct cor_pager *p)
+{
+	return best_lane(p, COR_CONN_DEMAND) ?: best_lane(p, COR_CONN_BULK);
+}
+
+unsigned pager_bulk_rank(struct cor_pager *p)
+{
+	struct pager_lane *l = best_lane(p, COR_CONN_BULK);
+
+	return l ? l->stream->rank : 0;
 }
 
 struct pager_request *pager_lane_request(struct pager_lane *l)

@@ -263,6 +263,7 @@ void *pager_thread(void *arg)
 		wait_ring(p, retry ? RETRY_NS : PROBE_NS);
 		if (cor_now_ns() - probed > PROBE_NS) {
 			pager_probe_mms(p);
+			pager_probe_lanes(p);
 			probed = cor_now_ns();
 		}
 	}

@@ -51,6 +51,8 @@
 
 /* Longest wait inside one attempt for the mappings to stop changing. */
 #define PAGER_PATIENCE_NS (50 * 1000ull)
+/* A lane of a better kind than TCP's that has answered nothing for so long is lost. */
+#define PAGER_SILENCE_NS  (10 * 1000000000ull)
 /* How long memory may be short before the pager gives up. */
 #define PAGER_STARVED_NS  (10 * 1000000000ull)
 
@@ -282,6 +284,7 @@ int  pager_lane_open(struct cor_pager *p, struct cor_stream *stream, enum cor_co
 		     struct cor_error *err);
 void pager_lane_lost(struct cor_pager *p, struct pager_lane *l);
 void pager_lane_free(struct pager_lane *l);
+void pager_probe_lanes(struct cor_pager *p);
 /* NULL when the queue is full. The caller fills it and then pushes. */
 struct pager_request *pager_lane_request(struct pager_lane *l);
 void pager_lane_push(struct cor_pager *p, struct pager_lane *l);
@@ -290,6 +293,8 @@ void pager_lane_flush(struct cor_pager *p, struct pager_lane *l);
 bool pager_lane_work(struct cor_pager *p, struct pager_lane *l);
 /* The lane that faults go to; NULL: none. */
 struct pager_lane *pager_demand_lane(struct cor_pager *p);
+/* Of the bulk lanes only those of this rank are used; the others are spare. */
+unsigned pager_bulk_rank(struct cor_pager *p);
 static inline unsigned pager_lane_unanswered(const struct pager_lane *l)
 {
 	return l->tail - l->head;

@@ -127,7 +127,7 @@ static void fill_lane(struct cor_pager *p, struct pager_lane *l, unsigned window
 void pager_prefetch_step(struct cor_pager *p)
 {
 	enum pager_prefetching how = atomic_load_explicit(&p->prefetch, memory_order_relaxed);
-	unsigned window = PAGER_WINDOW;
+	unsigned window = PAGER_WINDOW, rank;
 
 	if (how == PAGER_NO_BULK ||
 	    atomic_load_explicit(&p->state, memory_order_relaxed) != COR_PAGER_PAGING)
@@ -137,10 +137,12 @@ void pager_prefetch_step(struct cor_pager *p)
 			return;
 		window = 1;
 	}
+	rank = pager_bulk_rank(p);
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];
 
-		if (l && l->open && l->kind == COR_CONN_BULK && !l->blocked)
+		if (l && l->open && l->kind == COR_CONN_BULK && l->stream->rank == rank &&
+		    !l->blocked)
 			fill_lane(p, l, window, how);
 	}
 }

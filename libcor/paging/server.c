@@ -32,6 +32,7 @@ struct lane {
 	struct cor_answer *answer;
 	enum cor_connection_kind kind;
 	pthread_t thread;
+	bool hears;             /* of the kernel's TCP: it notices when the peer is gone */
 	struct cor_stream *stream;      /* under the server's lock; NULL: ended */
 	size_t have;            /* bytes in requests */
 	uint8_t requests[BATCH * sizeof(struct cor_page_request)];
@@ -120,6 +121,21 @@ static int answer_all(struct lane *l)
 	return 0;
 }
 
+/* Lanes that are no connections of the kernel's may not notice that the pager is out of
+ * reach: they end with the last one that does. Under the lock. */
+static void shut_the_deaf(struct cor_page_server *ps)
+{
+	bool hearing = false, any = false;
+
+	for (struct lane *l = ps->lanes; l; l = l->next) {
+		hearing |= l->hears && l->stream;
+		any |= l->hears;
+	}
+	for (struct lane *l = ps->lanes; l && any && !hearing; l = l->next)
+		if (l->stream)
+			cor_stream_shutdown(l->stream);
+}
+
 static void *serve_lane(void *arg)
 {
 	struct lane *l = arg;
@@ -133,6 +149,7 @@ static void *serve_lane(void *arg)
 	pthread_mutex_lock(&ps->lock);
 	cor_stream_close(s);
 	l->stream = NULL;
+	shut_the_deaf(ps);
 	pthread_mutex_unlock(&ps->lock);
 	(void)!write(ps->event_fd, &one, sizeof(one));  /* it can only be full: readable all the same */
 	return NULL;
@@ -203,6 +220,7 @@ int cor_page_server_add_lane(struct cor_page_server *ps, struct cor_stream *lane
 	l->server = ps;
 	l->kind = kind;
 	l->stream = take_ptr(owned);
+	l->hears = l->stream->rank == 0;
 	r = cor_answer_new(&l->answer, ps->source, lane, &ps->counters, err);
 	if (r < 0) {
 		free_lane(l);
@@ -237,6 +255,7 @@ void cor_page_server_stats(struct cor_page_server *ps, struct cor_page_server_st
 		if (!l->stream)
 			continue;
 		s.lanes++;
+		s.lanes_fast += !l->hears;
 		if (l->kind == COR_CONN_DEMAND)
 			s.lanes_demand++;
 		else

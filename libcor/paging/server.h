@@ -22,6 +22,7 @@ struct cor_page_server_stats {
 	uint64_t bytes_sent;         /* headers included */
 	unsigned lanes;              /* connected now */
 	unsigned lanes_demand, lanes_bulk; /* of them */
+	unsigned lanes_fast;         /* of them all: of a better kind than TCP's */
 };
 
 /* Takes ownership of source (also on failure). */

@@ -288,8 +288,10 @@ static int fabric_open(const char *provider, const struct cor_rdma_address *addr
 	r = open_device(&f, provider, NULL, address, err);
 	if (r < 0)
 		return r;
-	if (!f->connected && fi_av_insert(f->av, name->bytes, 1, &f->listener, 0, NULL) != 1)
-		return fabric_fail(f, err, -EINVAL, "the peer's address is none of its own");
+	r = f->connected ? 0 : fabric_rdm_insert(f, address, &f->listener);
+	if (r < 0)
+		return fabric_fail(f, err, r, r == -EHOSTUNREACH ? "the peer is on another host" :
+				   "the peer's address is none of its own");
 	*out = &take_ptr(f)->base;
 	return 0;
 }

@@ -142,6 +142,8 @@ int  fabric_msg_accept(struct fabric *f, bool (*admit)(void *, const struct cor_
 		       void *arg, struct fabric_qp **out);
 int  fabric_msg_connect(struct fabric *f, const struct cor_rdma_greeting *g, unsigned timeout_ms,
 			struct fabric_qp **out, struct cor_error *err);
+/* The peer of that name, as fi_addr_t. -EPROTO, -EHOSTUNREACH. */
+int  fabric_rdm_insert(struct fabric *f, const struct cor_rdma_address *a, fi_addr_t *out);
 int  fabric_rdm_listen(struct fabric *f, struct cor_rdma_address *address, struct cor_error *err);
 int  fabric_rdm_accept(struct fabric *f, bool (*admit)(void *, const struct cor_rdma_greeting *),
 		       void *arg, struct fabric_qp **out);

@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -84,13 +86,28 @@ static int await_answer(struct fabric_qp *q, union fabric_slot **answer, uint64_
 	}
 }
 
-static int insert_peer(struct fabric *f, const struct cor_rdma_address *a, fi_addr_t *out)
+/* Names of shared memory tell at once whether it is this host's; otherwise the provider
+ * would wait for it to appear. */
+static bool out_of_reach(const char *name)
+{
+	static const char prefix[] = "fi_shm://";
+	char path[160];
+
+	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+		return false;
+	snprintf(path, sizeof(path), "/dev/shm/%s", name + sizeof(prefix) - 1);
+	return access(path, F_OK) < 0;
+}
+
+int fabric_rdm_insert(struct fabric *f, const struct cor_rdma_address *a, fi_addr_t *out)
 {
 	const struct fabric_name *name;
 	size_t len;
 
 	if (fabric_name_check(a, &name, &len) < 0)
 		return -EPROTO;
+	if (name->format == FI_ADDR_STR && out_of_reach((const char *)name->bytes))
+		return -EHOSTUNREACH;
 	return fi_av_insert(f->av, name->bytes, 1, out, 0, NULL) == 1 ? 0 : -EPROTO;
 }
 
@@ -112,7 +129,7 @@ static int answer_hail(struct fabric *f, const struct fabric_hail *hail, struct 
 
 	if (r < 0)
 		return r;
-	r = insert_peer(f, &hail->from, &q->peer);
+	r = fabric_rdm_insert(f, &hail->from, &q->peer);
 	if (r == 0)
 		r = send_hail(q, &hail->greeting, q->peer, deadline(ANSWER_MS));
 	if (r < 0) {
@@ -166,7 +183,7 @@ int fabric_rdm_connect(struct fabric *f, const struct cor_rdma_greeting *g, unsi
 	if (r == 0 && memcmp(answer->hail.greeting.reserved, hail_magic, sizeof(hail_magic)) != 0)
 		r = -EPROTO;
 	if (r == 0)
-		r = insert_peer(f, &answer->hail.from, &q->peer);
+		r = fabric_rdm_insert(f, &answer->hail.from, &q->peer);
 	if (r == 0)
 		r = fabric_qp_repost(q, answer);
 	if (r < 0) {

@@ -68,6 +68,7 @@ struct cor_stream {
 	 * one as a rule. */
 	int in_fd;              /* POLLIN: receive would do something */
 	int out_fd;             /* POLLOUT: send would */
+	unsigned rank;          /* of two lanes to one source the one of higher rank is used */
 };
 
 /* A stream over sock, a connected stream socket, which becomes blocking. Takes

@@ -202,7 +202,8 @@ int cor_stream_delay(struct cor_stream **out, struct cor_stream *inner, uint64_t
 	d->inner = inner;
 	d->until_at = at;
 	d->delay_ns = delay_us * UINT64_C(1000);
-	d->stream = (struct cor_stream){ &delay_ops, epoll_create1(EPOLL_CLOEXEC), inner->out_fd };
+	d->stream = (struct cor_stream){ &delay_ops, epoll_create1(EPOLL_CLOEXEC), inner->out_fd,
+					 inner->rank };
 	d->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	r = d->stream.in_fd < 0 || d->timer < 0 ? -errno : watch(d, inner->in_fd);
 	if (r == 0)

@@ -244,7 +244,7 @@ int cor_stream_fault(struct cor_stream **out, struct cor_stream *inner,
 		return cor_fail(err, n > COR_FAULTS_MAX ? -E2BIG : -ENOMEM,
 				"a connection with %u faults cannot be made", n);
 	}
-	s->stream = (struct cor_stream){ &fault_ops, inner->in_fd, inner->out_fd };
+	s->stream = (struct cor_stream){ &fault_ops, inner->in_fd, inner->out_fd, inner->rank };
 	s->inner = inner;
 	s->counts = counts ? counts : &s->own;
 	s->idle[0] = s->idle[1] = -1;

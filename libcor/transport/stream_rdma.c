@@ -363,6 +363,7 @@ int cor_stream_rdma(struct cor_stream **out, struct cor_rdma_qp *qp, size_t room
 		return cor_fail(err, -ENOMEM, "out of memory for a lane");
 	}
 	s->base.ops = &rdma_stream_ops;
+	s->base.rank = 1;
 	s->qp = qp;
 	s->ops = qp->ops;
 	cor_rdma_ref(qp->device);

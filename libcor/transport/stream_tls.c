@@ -384,7 +384,7 @@ int cor_stream_tls(struct cor_stream **out, struct cor_stream *inner, const stru
 		cor_stream_close(inner);
 		return cor_fail(err, -ENOMEM, "an encrypted connection: out of memory");
 	}
-	t->stream = (struct cor_stream){ &tls_ops, inner->in_fd, inner->out_fd };
+	t->stream = (struct cor_stream){ &tls_ops, inner->in_fd, inner->out_fd, inner->rank };
 	t->inner = inner;
 	t->keys = keys;
 	t->server = server;

@@ -273,11 +273,31 @@ static void tells_the_line_of_wrong_files(void **state)
 	assert_told(f, 2, "mine");
 }
 
+static void reads_a_list_of_transports(void **state)
+{
+	struct fixture *f = *state;
+	const struct cor_transports *t = &f->config.paging.transports;
+
+	assert_int_equal(load(f, "[paging]\nprefetch = yes\n"), 0);
+	assert_string_equal(t->name[0], "verbs");
+	assert_false(f->config.paging.transports_only);
+	assert_int_equal(load(f, "[paging]\ntransports = fabric:tcp;ofi_rxm, fabric:shm\n"), 0);
+	assert_int_equal(t->n, 3);
+	assert_string_equal(t->name[0], "fabric:tcp;ofi_rxm");
+	assert_string_equal(t->name[2], "tcp");
+	assert_true(f->config.paging.transports_only);
+	assert_int_equal(load(f, "[paging]\n\ntransports = pigeon\n"), -EINVAL);
+	assert_told(f, 3, "pigeon");
+	assert_int_equal(load(f, "[paging]\ntransports =\n"), -EINVAL);
+	assert_told(f, 2, "empty");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(reads_every_section),
+		T(reads_a_list_of_transports),
 		T(finds_peers_by_name),
 		T(takes_an_address_for_a_peer),
 		T(tells_the_line_of_an_unknown_key),

@@ -1,0 +1,173 @@
+/* The source's side of agreeing on a transport, and its lanes. */
+#include "daemon/session_source.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/control.h"
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/transport/stream_rdma.h"
+
+void source_transport_set(struct source *s, const char *name)
+{
+	snprintf(s->transport, sizeof(s->transport), "%s", name);
+	json_object_set_new(s->session.figures, "transport", json_string(name));
+}
+
+void source_offer_transports(struct source *s, struct source_offer *o, Cor__Control__Hello *h)
+{
+	for (unsigned i = 0; i < s->transports.n; i++)
+		o->list[i] = s->transports.name[i];
+	h->transports = o->list;
+	h->n_transports = s->transports.n;
+}
+
+/* What the user named, and nothing else, is an order: that the other host does not know
+ * it is for the user to hear before anything moves another way. */
+static int check_order(struct source *s, const struct cor_transports *common,
+		       struct cor_error *err)
+{
+	const char *asked = s->args->transport;
+
+	if (!asked[0] || strchr(asked, '!') || common->n > 1 || s->transports.n == 1)
+		return 0;
+	if (s->transports.tcp_named)
+		return 0;
+	return cor_fail(err, -EPROTONOSUPPORT, "%s does not have the transport %s", s->args->dest,
+			asked);
+}
+
+int source_agree_transports(struct source *s, const Cor__Control__Hello *reply,
+			    struct cor_error *err)
+{
+	struct cor_transports common = { .tcp_named = s->transports.tcp_named };
+	int r;
+
+	for (unsigned i = 0; i < s->transports.n; i++) {
+		bool both = strcmp(s->transports.name[i], "tcp") == 0;
+
+		for (size_t k = 0; k < reply->n_transports && !both; k++)
+			both = strcmp(reply->transports[k], s->transports.name[i]) == 0;
+		if (both)
+			strcpy(common.name[common.n++], s->transports.name[i]);
+	}
+	r = check_order(s, &common, err);
+	if (r == 0)
+		s->transports = common;
+	return r;
+}
+
+/* ---- setting one up ---------------------------------------------------------------- */
+
+struct invitation {
+	struct cor_rdma_address address;
+	uint8_t token[COR_RDMA_TOKEN];
+};
+
+static int take_invitation(const Cor__Control__Transport *t, struct invitation *out,
+			   struct cor_error *err)
+{
+	if (t->refusal[0])
+		return cor_fail(err, -ENODEV, "%s", t->refusal);
+	if (t->address.len != sizeof(out->address) || t->token.len != sizeof(out->token))
+		return cor_fail(err, -EPROTO, "the peer's invitation makes no sense");
+	memcpy(&out->address, t->address.data, sizeof(out->address));
+	memcpy(out->token, t->token.data, sizeof(out->token));
+	return 0;
+}
+
+/* Asks the destination to listen. A broken control channel is *broken. */
+static int ask_invitation(struct source *s, const char *name, struct invitation *out,
+			  bool *broken, struct cor_error *err)
+{
+	Cor__Control__Transport ask = COR__CONTROL__TRANSPORT__INIT, *answer;
+	struct control_message m;
+	int r;
+
+	ask.name = (char *)name;
+	r = control_send(s->control, CONTROL_TRANSPORT, &ask.base, err);
+	if (r == 0)
+		r = control_expect(s->control, CONTROL_TRANSPORT, ANSWER_TIMEOUT_MS, &m, err);
+	*broken = r < 0;
+	if (r < 0)
+		return r;
+	answer = control_unpack(&m, &cor__control__transport__descriptor, err);
+	control_message_done(&m);
+	*broken = !answer;
+	if (!answer)
+		return -EPROTO;
+	r = take_invitation(answer, out, err);
+	cor__control__transport__free_unpacked(answer, NULL);
+	return r;
+}
+
+static int connect_staged(struct cor_rdma *device, const struct invitation *in,
+			  enum transport_purpose purpose, struct cor_stream **out,
+			  struct cor_error *err)
+{
+	struct cor_rdma_greeting g = { .purpose = purpose };
+	struct cor_rdma_qp *qp;
+	int r;
+
+	memcpy(g.token, in->token, sizeof(g.token));
+	r = device->ops->connect(device, &g, TRANSPORT_TIMEOUT_MS, &qp, err);
+	explicit_bzero(&g, sizeof(g));
+	if (r < 0)
+		return r;
+	return cor_stream_rdma(out, qp, COR_RDMA_ROOM_REQUESTS, TRANSPORT_TIMEOUT_MS, err);
+}
+
+static int set_up(struct source *s, const char *name, bool *broken, struct cor_error *err)
+{
+	_cleanup_stream_ struct cor_stream *demand = NULL, *bulk = NULL;
+	const struct cor_rdma_ops *ops;
+	struct cor_rdma *device;
+	const char *provider;
+	struct invitation in;
+	int r;
+
+	ops = cor_rdma_find(name, &provider);
+	if (!ops)
+		return cor_fail(err, -ENOTSUP, "cor was built without it");
+	r = ask_invitation(s, name, &in, broken, err);
+	if (r == 0)
+		r = ops->open(provider, &in.address, &device, err);
+	if (r < 0)
+		return r;
+	r = connect_staged(device, &in, TRANSPORT_DEMAND, &demand, err);
+	if (r == 0)
+		r = connect_staged(device, &in, TRANSPORT_BULK, &bulk, err);
+	explicit_bzero(&in, sizeof(in));
+	cor_rdma_unref(device);         /* the lanes have theirs */
+	if (r < 0)
+		return r;
+	s->fast_demand = take_ptr(demand);
+	s->fast_bulk = take_ptr(bulk);
+	return 0;
+}
+
+int source_connect_transport(struct source *s, struct cor_error *err)
+{
+	for (unsigned i = 0; i < s->transports.n; i++) {
+		const char *name = s->transports.name[i];
+		struct cor_error why = COR_ERROR_INIT;
+		bool broken = false;
+		int r;
+
+		if (strcmp(name, "tcp") == 0)
+			break;
+		r = set_up(s, name, &broken, &why);
+		if (r == 0) {
+			source_transport_set(s, name);
+			return 0;
+		}
+		if (broken) {
+			*err = why;
+			return r;
+		}
+		session_warn(&s->session, "the transport %s cannot be set up: %s", name, why.text);
+	}
+	source_transport_set(s, "tcp");
+	return 0;
+}
