@@ -29,6 +29,7 @@ static const struct key {
 	{ "cord",     "listen",      TEXT_FIELD(listen) },
 	{ "cord",     "control",     TEXT_FIELD(control) },
 	{ "cord",     "state-dir",   TEXT_FIELD(state_dir) },
+	{ "cord",     "uniform",     YESNO,  FIELD(uniform), 0, 0, 0 },
 	{ "cord",     "insecure",    YESNO,  FIELD(insecure), 0, 0, 0 },
 	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },

@@ -1,6 +1,6 @@
 /* cord's configuration: defaults, the file (an ini file, cord(8)), the command line.
  *
- *	[cord]      name, listen, control, state-dir, insecure
+ *	[cord]      name, listen, control, state-dir, insecure, uniform
  *	[peers]     NAME = ADDR:PORT
  *	[paging]    prefetch, spin-us, check, transports
  *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
@@ -46,6 +46,7 @@ struct cord_config {
 	char     listen[256];     /* ADDR:PORT */
 	char     control[108];    /* the UNIX socket's path */
 	char     state_dir[256];
+	bool     uniform;         /* arriving tasks see every host's tree at /cor/HOST */
 	bool     insecure;        /* peers beyond loopback, in the clear */
 
 	struct cord_peer *peers;

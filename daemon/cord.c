@@ -155,6 +155,11 @@ static int make_directories(const struct cord_config *config, struct cor_error *
 	char control[sizeof(config->control)];
 	int r;
 
+	/* tasks that leave find the hosts there wherever they are */
+	r = config->uniform ? make_directory("/cor", 0755, err) : 0;
+	if (r < 0)
+		return r;
+
 	strcpy(control, config->control);
 	r = make_directory(dirname(control), 0755, err);
 	return r < 0 ? r : make_directory(config->state_dir, 0700, err);

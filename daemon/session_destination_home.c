@@ -145,7 +145,9 @@ int destination_home_view(void *arg, struct cor_error *err)
 {
 	struct destination *d = arg;
 
-	return cor_home_assemble(d->home.plan, d->home.staging, err);
+	const struct cord_config *c = d->args->config;
+
+	return cor_home_assemble(d->home.plan, d->home.staging, c->uniform ? c->name : NULL, err);
 }
 
 static int fetch_one(struct destination *d, Cor__Names__OpenFile *f, struct cor_error *err)

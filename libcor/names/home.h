@@ -15,6 +15,7 @@
 
 #define COR_HOME_FSTYPE   "fuse.cor"
 #define COR_HOME_LOCKS    64
+#define COR_HOME_HOSTS    "cor-hosts"   /* source of the mount at /cor */
 
 /* Which tree of which home this is, and how another host gets to it. */
 struct cor_home_info {

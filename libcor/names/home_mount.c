@@ -307,7 +307,10 @@ int cor_home_sync(int fd)
 struct view {
 	const Cor__Names__Plan *plan;
 	const char *staging;
+	const char *here;       /* NULL: no name space of all hosts */
 	int *parts;             /* parts[i] is trees[i], detached; -1: as it is */
+	int *whole;             /* likewise the whole of homes[i] */
+	int  own;               /* and of this host */
 };
 
 static int clone_tree(int at, const char *path)
@@ -393,6 +396,11 @@ static int take_home(struct view *v, unsigned home, struct cor_error *err)
 		if (v->parts[i] < 0)
 			return cor_fail_errno(err, "%s of %s", t->prefix, v->plan->homes[home]->host);
 	}
+	if (v->here) {
+		v->whole[home] = clone_tree(top, "");
+		if (v->whole[home] < 0)
+			return cor_fail_errno(err, "the files of %s", v->plan->homes[home]->host);
+	}
 	cor_home_detach(v->staging, home);
 	return 0;
 }
@@ -426,6 +434,48 @@ static int put_parts(struct view *v, int base, struct cor_error *err)
 	return 0;
 }
 
+static int put_host(int at, const char *name, int tree, struct cor_error *err)
+{
+	_cleanup_close_ int place = -1;
+
+	if (tree < 0)
+		return 0;
+	if (strchr(name, '/') || name[0] == '.')
+		return cor_fail(err, -EINVAL, "a host cannot be named \"%s\" in /cor", name);
+	if (mkdirat(at, name, 0755) < 0 && errno != EEXIST)
+		return cor_fail_errno(err, "/cor/%s", name);
+	place = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (place < 0 || move_mount(tree, "", place, "", MOVE_MOUNT_F_EMPTY_PATH |
+				    MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return cor_fail_errno(err, "/cor/%s", name);
+	return 0;
+}
+
+/* /cor/HOST for every host that the task has to do with, under one directory of its own. */
+static int put_hosts(struct view *v, int base, struct cor_error *err)
+{
+	_cleanup_close_ int at = -1, context = -1, all = -1;
+	int r = 0;
+
+	if (!v->here)
+		return 0;
+	at = place(base, "/cor");
+	if (at < 0)
+		return 0;
+	context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	if (context < 0 || set(context, "source", COR_HOME_HOSTS) < 0 ||
+	    set(context, "mode", "755") < 0 ||
+	    fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return cor_fail_errno(err, "a directory for the hosts at /cor");
+	all = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	if (all < 0 || move_mount(all, "", at, "", MOVE_MOUNT_F_EMPTY_PATH |
+				  MOVE_MOUNT_T_EMPTY_PATH) < 0)
+		return cor_fail_errno(err, "a directory for the hosts at /cor");
+	for (size_t i = 0; i < v->plan->n_homes && r == 0; i++)
+		r = put_host(all, v->plan->homes[i]->host, v->whole[i], err);
+	return r < 0 ? r : put_host(all, v->here, v->own, err);
+}
+
 /* The home's root becomes this process's. */
 static int change_root(struct view *v, int part, struct cor_error *err)
 {
@@ -438,6 +488,8 @@ static int change_root(struct view *v, int part, struct cor_error *err)
 	if (top < 0)
 		return cor_fail_errno(err, "%s", v->staging);
 	r = put_parts(v, top, err);
+	if (r == 0)
+		r = put_hosts(v, top, err);
 	if (r < 0)
 		return r;
 	if (fchdir(top) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
@@ -456,26 +508,40 @@ static int assemble(struct view *v, struct cor_error *err)
 	/* behind that, so that nothing waits below it any more */
 	if (r == 0)
 		r = take_own(v, err);
+	if (r == 0 && v->here) {
+		v->own = clone_tree(AT_FDCWD, "/");
+		if (v->own < 0)
+			r = cor_fail_errno(err, "the files of this host");
+	}
 	if (r < 0)
 		return r;
 	if (v->plan->n_trees && strcmp(v->plan->trees[0]->prefix, "/") == 0 && v->parts[0] >= 0)
 		return change_root(v, v->parts[0], err);
 	top = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return top < 0 ? cor_fail_errno(err, "/") : put_parts(v, top, err);
+	r = top < 0 ? cor_fail_errno(err, "/") : put_parts(v, top, err);
+	return r < 0 ? r : put_hosts(v, top, err);
 }
 
-int cor_home_assemble(const Cor__Names__Plan *plan, const char *staging, struct cor_error *err)
+int cor_home_assemble(const Cor__Names__Plan *plan, const char *staging, const char *here,
+		      struct cor_error *err)
 {
 	_cleanup_free_ int *parts = calloc(plan->n_trees + 1, sizeof(*parts));
-	struct view v = { .plan = plan, .staging = staging, .parts = parts };
+	_cleanup_free_ int *whole = calloc(plan->n_homes + 1, sizeof(*whole));
+	struct view v = { .plan = plan, .staging = staging, .here = here, .parts = parts,
+			  .whole = whole, .own = -1 };
 	int r;
 
-	if (!parts)
+	if (!parts || !whole)
 		return cor_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < plan->n_homes; i++)
+		whole[i] = -1;
 	for (size_t i = 0; i < plan->n_trees; i++)
 		parts[i] = -1;
 	r = assemble(&v, err);
 	for (size_t i = 0; i < plan->n_trees; i++)
 		cor_closep(&parts[i]);
+	for (size_t i = 0; i < plan->n_homes; i++)
+		cor_closep(&whole[i]);
+	cor_closep(&v.own);
 	return r;
 }

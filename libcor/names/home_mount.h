@@ -29,8 +29,11 @@ int  cor_home_attach(int mount, const char *staging, unsigned i, struct cor_erro
 void cor_home_detach(const char *staging, unsigned i);
 
 /* In a copy of that namespace: puts the trees of plan in place. Changes the process's root
- * where "/" is the home's. May be done any number of times, in a new copy each. */
-int cor_home_assemble(const Cor__Names__Plan *plan, const char *staging, struct cor_error *err);
+ * where "/" is the home's. May be done any number of times, in a new copy each. here, NULL
+ * allowed: this host's name; the tree of every home is then at /cor/HOME too, and this
+ * host's own at /cor/HERE, where the task's tree has a directory /cor. */
+int cor_home_assemble(const Cor__Names__Plan *plan, const char *staging, const char *here,
+		      struct cor_error *err);
 
 /* Before anything runs on it: nothing kept from earlier is wrong now. path: any of the
  * home's tree. */

@@ -252,6 +252,24 @@ static int add_wishes(Cor__Names__Trees *t, const struct cor_tree_wish *wishes, 
 	return 0;
 }
 
+/* /cor/HOST is made anew on each host. */
+static void forget_hosts(Cor__Names__Trees *t)
+{
+	bool ours = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n_mounts; i++)
+		ours |= strcmp(t->mounts[i]->point, "/cor") == 0 &&
+			strcmp(t->mounts[i]->source, COR_HOME_HOSTS) == 0;
+	for (size_t i = 0; i < t->n_mounts; i++) {
+		if (ours && within("/cor", t->mounts[i]->point))
+			cor__names__mount__free_unpacked(t->mounts[i], NULL);
+		else
+			t->mounts[n++] = t->mounts[i];
+	}
+	t->n_mounts = n;
+}
+
 static int fill_trees(Cor__Names__Trees *t, pid_t pid, const struct cor_tree_wish *wishes,
 		      unsigned nwishes, struct cor_error *err)
 {
@@ -266,6 +284,7 @@ static int fill_trees(Cor__Names__Trees *t, pid_t pid, const struct cor_tree_wis
 		r = add_wishes(t, wishes, nwishes);
 	if (r < 0)
 		return cor_fail_code(err, r, "%s", path);
+	forget_hosts(t);
 	r = find_used(t, pid, err);
 	for (size_t i = 0; i < t->n_mounts && r == 0; i++)
 		if (strcmp(t->mounts[i]->type, COR_HOME_FSTYPE) == 0)
