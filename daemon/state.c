@@ -108,7 +108,10 @@ int state_page_new(int dir, enum state_kind kind, const uint8_t session[16],
 	fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return cor_fail_errno(err, "the state of the session cannot be kept");
-	r = -posix_fallocate(fd, 0, sizeof(*p));
+	/* a tmpfs gives up for any signal */
+	do
+		r = -posix_fallocate(fd, 0, sizeof(*p));
+	while (r == -EINTR);
 	if (r == 0)
 		r = map(fd, &p);
 	if (r < 0) {

@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,6 +86,39 @@ static void a_session_has_one_page(void **state)
 
 	assert_int_equal(state_page_new(f->dir, STATE_SOURCE, session, secret, &again, NULL, NULL),
 			 -EEXIST);
+}
+
+static void on_alarm(int sig)
+{
+}
+
+/* On a tmpfs, where fallocate gives up for a signal: /run is one. */
+static void a_signal_is_no_reason_to_give_up(void **state)
+{
+	const struct sigaction sa = { .sa_handler = on_alarm };
+	const struct itimerval often = { { 0, 20 }, { 0, 20 } }, never = { 0 };
+	struct cor_error err = COR_ERROR_INIT;
+	char path[] = "/dev/shm/cor-state-XXXXXX";
+	struct state_page *p;
+	int dir, r = 0;
+
+	assert_non_null(mkdtemp(path));
+	dir = open(path, O_DIRECTORY | O_CLOEXEC);
+	assert_true(dir >= 0);
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (int i = 0; i < 2000 && r == 0; i++) {
+		r = state_page_new(dir, STATE_SOURCE, session, secret, &p, NULL, &err);
+		if (r == 0) {
+			state_page_unmap(p);
+			state_remove(dir, STATE_SOURCE, session);
+		}
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	close(dir);
+	rmdir(path);
+	if (r < 0)
+		fail_msg("%s", err.text);
 }
 
 static void a_text_without_room_leaves_the_last_one(void **state)
@@ -265,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_page_is_there_for_the_next_one),
 		TEST(a_session_has_one_page),
+		TEST(a_signal_is_no_reason_to_give_up),
 		TEST(a_text_without_room_leaves_the_last_one),
 		TEST(a_page_of_an_earlier_boot_is_stale),
 		TEST(what_is_no_page_is_refused),
