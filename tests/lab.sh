@@ -174,16 +174,25 @@ lab_network()
 	done
 }
 
+# What a daemon waits for its peer, on a machine that is slower than usual.
+lab_timeouts()
+{
+	local scale=${COR_TIME_SCALE:-1}
+
+	[ "$scale" -gt 1 ] || return 0
+	[ "$scale" -le 60 ] || scale=60         # what cord takes at most
+	printf '%s\n' "[timeouts]" "preamble-s = $((10 * scale))" "connect-s = $((10 * scale))" \
+		"prepare-s = $((60 * scale))" "freeze-ms = $((10000 * scale))"
+}
+
 # lab_cord HOST: starts (or starts again) its daemon and waits until it answers.
 # LAB_CONFIG, if set, is the text of its configuration.
 lab_cord()
 {
-	local name=$1 config=()
+	local name=$1 conf=$LAB_DIR/$1/cord.conf config=()
 
-	if [ -n "${LAB_CONFIG:-}" ]; then
-		printf '%s\n' "$LAB_CONFIG" >"$LAB_DIR/$name/cord.conf"
-		config=(--config "$LAB_DIR/$name/cord.conf")
-	fi
+	{ lab_timeouts; [ -z "${LAB_CONFIG:-}" ] || printf '%s\n' "$LAB_CONFIG"; } >"$conf"
+	[ ! -s "$conf" ] || config=(--config "$conf")
 	spawn "$name" cord cord --insecure --name "$name" \
 		--listen "${LAB_ADDR[$name]}:$LAB_PORT" \
 		--control /run/cor/cord.sock --state-dir /run/cor/state "${config[@]}"
