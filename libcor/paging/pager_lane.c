@@ -324,6 +324,9 @@ static void reply_done(struct cor_pager *p, struct pager_lane *l)
 	l->answered = 0;
 	l->head++;
 	pager_request_end(p, rq);
+	/* nothing more is due: the lane's end, if it comes, makes the ring say so */
+	if (!pager_lane_unanswered(l) && !l->carry)
+		l->readable = false;
 }
 
 /* Nothing of a spoiled reply is used: what it was for is asked for again. -EBADMSG: the
