@@ -28,5 +28,5 @@ libcor_sources += libcor/paging/pager_journal.c
 libcor_sources += libcor/paging/pager_lane.c
 libcor_sources += libcor/paging/pager_reply.c
 libcor_sources += libcor/paging/install.c
-libcor_sources += libcor/paging/prefetch.c
+libcor_sources += libcor/paging/pace.c libcor/paging/prefetch.c libcor/paging/trend.c libcor/paging/trend.h
 libcor_sources += libcor/paging/import.c

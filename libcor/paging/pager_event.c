@@ -152,7 +152,7 @@ void pager_mm_event(struct cor_pager *p, struct pager_mm *mm, const struct uffd_
 {
 	switch (m->event) {
 	case UFFD_EVENT_PAGEFAULT:
-		pager_fault_new(p, mm, m->arg.pagefault.address);
+		pager_fault_new(p, mm, m->arg.pagefault.address, m->arg.pagefault.feat.ptid);
 		break;
 	case UFFD_EVENT_FORK:
 		forked(p, mm, (int)m->arg.fork.ufd);

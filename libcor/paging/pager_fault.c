@@ -8,6 +8,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
+#include "libcor/paging/bits.h"
 #include "libcor/paging/uffd.h"
 
 enum resolved {
@@ -89,7 +90,27 @@ static void finish(struct cor_pager *p, struct pager_slot *s)
 	move(p, s, SLOT_FREE);
 }
 
-void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr)
+/* For the trend: nothing between two faults is missing. */
+static bool all_there(void *arg, uint64_t from, uint64_t to)
+{
+	struct pager_mm *mm = arg;
+
+	while (from < to) {
+		struct cor_place at;
+		enum cor_page_is is = cor_space_look(&mm->space, from << COR_PAGE_SHIFT, &at);
+		uint64_t n;
+
+		if (is == COR_IS_FOREIGN || is == COR_IS_MISSING || !at.track)
+			return false;
+		n = COR_MIN(at.pages, to - from);
+		if (cor_track_missing(at.track, at.index, n))
+			return false;
+		from += n;
+	}
+	return true;
+}
+
+void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint32_t tid)
 {
 	struct pager_slot *s;
 
@@ -108,7 +129,10 @@ void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr)
 	s->mm = mm;
 	s->addr = addr;
 	s->since = cor_now_ns();
-	s->landed = false;
+	s->landed = s->waited = false;
+	s->tid = tid;
+	s->expected = pager_prefetching(p) &&
+		      cor_trend_fault(&mm->trends, tid, addr >> COR_PAGE_SHIFT, all_there, mm);
 	s->answer = (struct pager_answer) { 0, NULL };
 	LIST_INSERT_HEAD(&p->chains[chain_of(mm, addr)], s, chain);
 	move(p, s, SLOT_FRESH);
@@ -306,6 +330,32 @@ static uint64_t spin_budget(struct cor_pager *p)
 	return p->spin_ns;
 }
 
+/* How long to wait for what a trend has sent for already. */
+#define COMING_NS (500 * 1000ull)
+
+/* A page that is on its way, and whose reader comes along behind the data: to ask for
+ * it once more would only hold both up. */
+static bool is_coming(const struct pager_slot *s, const struct cor_place *at)
+{
+	return s->expected && !s->waited && !cor_bits_clear_run(at->track->busy, at->index, 1);
+}
+
+static void ask_for(struct cor_pager *p, struct pager_lane *l, struct pager_request *rq,
+		    struct pager_slot *s, const struct cor_place *at)
+{
+	s->presence = at->track->presence;
+	s->index = at->index;
+	rq->slot = s;
+	rq->wire = (struct cor_page_request) {
+		.op = COR_PAGE_READ, .object = s->presence->object, .npages = 1,
+		.offset = s->presence->offset + (s->index << COR_PAGE_SHIFT),
+	};
+	move(p, s, SLOT_SENT);
+	pager_lane_push(p, l);
+	p->asked++;
+	p->spin_until = cor_now_ns() + spin_budget(p);
+}
+
 void pager_fault_send(struct cor_pager *p)
 {
 	struct pager_lane *l = NULL;
@@ -323,30 +373,52 @@ void pager_fault_send(struct cor_pager *p)
 			move(p, s, SLOT_FRESH);
 			continue;
 		}
-		s->presence = at.track->presence;
-		s->index = at.index;
+		if (!s->expected)
+			pager_surprised(p);
 		s->mm->cursor = s->addr + PAGE;
-		rq->slot = s;
-		rq->wire = (struct cor_page_request) {
-			.op = COR_PAGE_READ, .object = s->presence->object, .npages = 1,
-			.offset = s->presence->offset + (s->index << COR_PAGE_SHIFT),
-		};
-		move(p, s, SLOT_SENT);
-		pager_lane_push(p, l);
-		p->asked++;
-		p->spin_until = cor_now_ns() + spin_budget(p);
+		if (is_coming(s, &at)) {
+			s->coming_until = cor_now_ns() + COMING_NS;
+			move(p, s, SLOT_COMING);
+		} else {
+			ask_for(p, l, rq, s, &at);
+		}
+		if (s->expected)
+			pager_look_ahead(p, l, s->mm, s->tid);
 	}
 	if (l)
 		pager_lane_flush(p, l);
 }
 
-void pager_fault_landed(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint64_t n)
+uint64_t pager_fault_late(struct cor_pager *p)
 {
 	struct pager_slot *s;
+	uint64_t now;
+
+	if (TAILQ_EMPTY(&p->lists[SLOT_COMING]))
+		return UINT64_MAX;
+	now = cor_now_ns();
+	while ((s = TAILQ_FIRST(&p->lists[SLOT_COMING]))) {
+		if (now < s->coming_until)
+			return s->coming_until - now;
+		s->waited = true;
+		move(p, s, SLOT_FRESH);
+	}
+	return 0;
+}
+
+void pager_fault_landed(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint64_t n)
+{
+	const uint64_t end = addr + (n << COR_PAGE_SHIFT);
+	struct pager_slot *s, *next;
 
 	if (!mm->waiting)
 		return;
 	TAILQ_FOREACH(s, &p->lists[SLOT_SENT], link)
-		if (s->mm == mm && s->addr >= addr && s->addr < addr + (n << COR_PAGE_SHIFT))
+		if (s->mm == mm && s->addr >= addr && s->addr < end)
 			landed(p, s);
+	for (s = TAILQ_FIRST(&p->lists[SLOT_COMING]); s; s = next) {
+		next = TAILQ_NEXT(s, link);
+		if (s->mm == mm && s->addr >= addr && s->addr < end)
+			finish(p, s);
+	}
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 
@@ -193,10 +194,14 @@ static bool work_demand(struct cor_pager *p, bool spin)
 	return worked;
 }
 
-/* One unit on each bulk lane. */
+/* One unit on each bulk lane, when it is time. */
 static bool work_bulk(struct cor_pager *p)
 {
+	uint64_t since = cor_now_ns();
 	bool worked = false;
+
+	if (pager_bulk_wait(p))
+		return false;
 
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];
@@ -205,6 +210,8 @@ static bool work_bulk(struct cor_pager *p)
 		    (l->readable || l->phase == LANE_REPLY || l->carry))
 			worked |= pager_lane_work(p, l);
 	}
+	if (worked)
+		pager_bulk_worked(p, since);
 	return worked;
 }
 
@@ -232,12 +239,22 @@ static bool turn(struct cor_pager *p)
 	worked = work_demand(p, spin);
 	if (spin && !worked)
 		sched_yield();  /* on one processor with the server or the task, they go first */
-	if (!TAILQ_EMPTY(&p->lists[SLOT_FRESH]) || spin)
+	if (!TAILQ_EMPTY(&p->lists[SLOT_FRESH]))
 		return true;
 	pager_prefetch_step(p);
 	worked |= work_bulk(p);
 	pager_check_done(p);
-	return worked || !TAILQ_EMPTY(&p->lists[SLOT_FRESH]);
+	return spin || worked || !TAILQ_EMPTY(&p->lists[SLOT_FRESH]);
+}
+
+/* How long the loop may sleep if nothing happens. */
+static uint64_t patience(struct cor_pager *p)
+{
+	bool retry = p->stalled || !TAILQ_EMPTY(&p->lists[SLOT_HELD]);
+	uint64_t ns = COR_MIN(retry ? RETRY_NS : PROBE_NS, pager_fault_late(p));
+	uint64_t pause = pager_prefetching(p) ? pager_bulk_wait(p) : 0;
+
+	return pause ? COR_MIN(ns, pause) : ns;
 }
 
 void *pager_thread(void *arg)
@@ -255,12 +272,13 @@ void *pager_thread(void *arg)
 	io_uring_submit(&p->ring);
 	pager_run_commands(p);
 	while (!p->leave) {
-		bool retry;
+		uint64_t ns;
 
 		if (turn(p) || p->leave)
 			continue;
-		retry = p->stalled || !TAILQ_EMPTY(&p->lists[SLOT_HELD]);
-		wait_ring(p, retry ? RETRY_NS : PROBE_NS);
+		ns = patience(p);
+		if (ns)
+			wait_ring(p, ns);
 		if (cor_now_ns() - probed > PROBE_NS) {
 			pager_probe_mms(p);
 			pager_probe_lanes(p);

@@ -11,6 +11,7 @@
  *	pager_journal.c  what another pager needs to go on from where this one dies
  *	install.c        putting runs of pages in place
  *	prefetch.c       what to ask for next in bulk
+ *	pace.c           when: out of the way of faults
  */
 #pragma once
 
@@ -23,6 +24,7 @@
 #include "libcor/paging/journal.h"
 #include "libcor/paging/pager.h"
 #include "libcor/paging/space.h"
+#include "libcor/paging/trend.h"
 #include "libcor/paging/wire.h"
 
 #define PAGE (1ull << COR_PAGE_SHIFT)
@@ -67,6 +69,7 @@ struct pager_mm {
 	bool unserved;          /* its map could not be made: kept open, not answered */
 	uint64_t cursor;        /* where the prefetcher goes on: behind the last fault */
 	uint32_t id;            /* in the journal */
+	struct cor_trends trends;
 };
 
 TAILQ_HEAD(pager_mms, pager_mm);
@@ -76,6 +79,7 @@ enum slot_state {
 	SLOT_FRESH,             /* to be looked at */
 	SLOT_UNSENT,            /* must be asked for */
 	SLOT_SENT,
+	SLOT_COMING,            /* asked for in bulk already: it is on its way */
 	SLOT_HELD,              /* could not be installed yet */
 	SLOT_STUCK,             /* cannot be had: the pager has failed */
 	SLOT_STATES
@@ -93,6 +97,10 @@ struct pager_slot {
 	LIST_ENTRY(pager_slot) chain;
 	enum slot_state state;
 	bool landed;            /* came by another way meanwhile */
+	bool expected;          /* the thread's faults have a trend, and this one is in it */
+	bool waited;            /* for what was on its way, in vain */
+	uint32_t tid;           /* of the thread, as far as the kernel tells; 0 */
+	uint64_t coming_until;  /* COMING: then it is asked for */
 	struct pager_mm *mm;
 	uint64_t addr;
 	uint64_t since;         /* when the fault was read */
@@ -192,7 +200,9 @@ struct cor_pager {
 	bool check;                      /* replies are to be checked */
 	uint64_t rtt_ns;                 /* the best of late of a demand request */
 	unsigned unspun;                 /* faults without spinning */
-	uint64_t bulk_sent_at;
+	uint64_t surprised_at;           /* pace.c: the last fault that nobody could expect */
+	uint64_t bulk_worked_at;         /* the end of the last bulk work */
+	uint64_t bulk_free_at;           /* when the next may begin */
 	bool stalled;                    /* bulk data waits for mappings to settle */
 	uint64_t short_since;            /* memory is short since */
 	unsigned polls;                  /* armed in the ring, control aside */
@@ -269,12 +279,15 @@ void pager_journal_closed(struct cor_pager *p, const struct pager_mm *mm);
 /* pager_fault.c */
 void pager_slots_init(struct cor_pager *p);
 void pager_slots_fini(struct cor_pager *p);
-void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr);
+void pager_fault_new(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint32_t tid);
 void pager_fault_work(struct cor_pager *p);
 void pager_fault_send(struct cor_pager *p);
 /* The reply for a sent slot; a.data is only borrowed. */
 void pager_fault_answer(struct cor_pager *p, struct pager_slot *s, struct pager_answer a);
 void pager_fault_lost(struct cor_pager *p, struct pager_slot *s);
+/* Those that wait for bulk data ask themselves when it is late. Returns ns until the
+ * next one does, UINT64_MAX: none waits. */
+uint64_t pager_fault_late(struct cor_pager *p);
 void pager_fault_stuck(struct cor_pager *p, struct pager_slot *s);
 /* Pages were installed otherwise: whoever waits for one of them has it now. */
 void pager_fault_landed(struct cor_pager *p, struct pager_mm *mm, uint64_t addr, uint64_t n);
@@ -327,6 +340,19 @@ int pager_run_install(struct cor_pager *p, struct pager_command *c);
 int pager_install_early(struct cor_pager *p, struct cor_error *err);
 void pager_drop_early(struct cor_pager *p);
 
+/* pace.c */
+void pager_surprised(struct cor_pager *p);
+/* No fault has come as a surprise of late. */
+bool pager_calm(const struct cor_pager *p);
+/* How long bulk work has to wait, ns; 0: it may be done. */
+uint64_t pager_bulk_wait(const struct cor_pager *p);
+/* Some was done. */
+void pager_bulk_worked(struct cor_pager *p, uint64_t since);
+
 /* prefetch.c */
+/* Sends for what the thread that faulted at addr will want next. */
+void pager_look_ahead(struct cor_pager *p, struct pager_lane *l, struct pager_mm *mm,
+		      uint32_t tid);
+bool pager_prefetching(struct cor_pager *p);
 void pager_prefetch_step(struct cor_pager *p);
 void pager_hint_add(struct cor_pager *p, const uint64_t *addrs, unsigned n);

@@ -1,5 +1,6 @@
-/* What to ask for in bulk, and when: hints first, then the nearest missing run
- * behind the last fault. Steps aside while a fault waits for the source. */
+/* What to ask for before it is touched. In bulk: hints first, then the nearest missing
+ * run behind the last fault, as fast as pace.c allows. And along with a fault that has a
+ * trend (trend.h): the pages that the thread will come to. */
 #include "libcor/paging/pager_private.h"
 
 #include <string.h>
@@ -8,9 +9,6 @@
 #include "libcor/base/io.h"
 #include "libcor/paging/bits.h"
 
-/* A task that faults without a pause does not starve the prefetcher for good:
- * one request goes out after so much silence. */
-#define TRICKLE_NS (2 * 1000000ull)
 #define HINT_RUN 8u
 
 void pager_hint_add(struct cor_pager *p, const uint64_t *addrs, unsigned n)
@@ -39,9 +37,47 @@ static void ask_run(struct cor_pager *p, struct pager_lane *l, struct pager_mm *
 	at->track->refs++;
 	pager_mm_ref(mm);
 	cor_track_mark(at->track, COR_TRACK_BUSY, at->index, n, true);
-	p->bulk_sent_at = cor_now_ns();
 	pager_lane_push(p, l);
 }
+
+/* --- along with a fault ---------------------------------------------------------- */
+
+bool pager_prefetching(struct cor_pager *p)
+{
+	return atomic_load_explicit(&p->prefetch, memory_order_relaxed) == PAGER_PREFETCH;
+}
+
+/* A single page, if it is one that is missing and nobody has asked for. */
+static bool ask_page(struct cor_pager *p, struct pager_lane *l, struct pager_mm *mm, uint64_t addr)
+{
+	struct cor_place at;
+
+	if (cor_space_look(&mm->space, addr, &at) != COR_IS_MISSING ||
+	    !cor_bits_clear_run(at.track->busy, at.index, 1) ||
+	    pager_lane_unanswered(l) >= PAGER_DEPTH / 2)
+		return false;
+	ask_run(p, l, mm, addr, &at, 1);
+	return true;
+}
+
+/* From page to page the bulk lanes do better: they go on behind the fault. */
+void pager_look_ahead(struct cor_pager *p, struct pager_lane *l, struct pager_mm *mm, uint32_t tid)
+{
+	struct cor_trend *t = cor_trend_of(&mm->trends, tid);
+	unsigned depth = t ? cor_trend_depth(t) : 0;
+
+	if (!depth || (t->step == 1 && atomic_load(&p->nlanes[COR_CONN_BULK])))
+		return;
+	for (unsigned i = 1; i <= depth; i++) {
+		uint64_t page = t->page + (uint64_t)t->step * i;
+
+		if (page >= 1ull << (63 - COR_PAGE_SHIFT))
+			return;
+		ask_page(p, l, mm, page << COR_PAGE_SHIFT);
+	}
+}
+
+/* --- in bulk ------------------------------------------------------------------------ */
 
 /* Hinted pages may lie where the presence map has not been seen yet. */
 static bool ask_hint(struct cor_pager *p, struct pager_lane *l)
@@ -96,7 +132,8 @@ static bool ask_next(struct cor_pager *p, struct pager_lane *l)
 
 	TAILQ_FOREACH(mm, &p->mms, link) {
 		struct cor_place at;
-		uint64_t addr, n = cor_space_next(&mm->space, mm->cursor, l->buf_pages, &addr, &at);
+		uint64_t most = pager_calm(p) ? l->buf_pages : PAGER_PIECE;
+		uint64_t addr, n = cor_space_next(&mm->space, mm->cursor, most, &addr, &at);
 
 		if (!n)
 			continue;
@@ -132,11 +169,10 @@ void pager_prefetch_step(struct cor_pager *p)
 	if (how == PAGER_NO_BULK ||
 	    atomic_load_explicit(&p->state, memory_order_relaxed) != COR_PAGER_PAGING)
 		return;
-	if (p->asked) {
-		if (cor_now_ns() - p->bulk_sent_at < TRICKLE_NS)
-			return;
+	if (pager_bulk_wait(p))
+		return;
+	if (!pager_calm(p))
 		window = 1;
-	}
 	rank = pager_bulk_rank(p);
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];

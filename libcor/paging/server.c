@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -22,6 +23,9 @@
  * fault takes when both sides sleep (250 us): else a session that has become slow
  * once stays so, its every request coming just after the server fell asleep. */
 #define DEMAND_SPIN_NS UINT64_C(1000000)
+
+/* For the threads of bulk lanes; setpriority(2). */
+#define BULK_NICE 10
 
 /* Requests taken from the socket at once. */
 #define BATCH 64u
@@ -141,9 +145,12 @@ static void *serve_lane(void *arg)
 	struct lane *l = arg;
 	struct cor_page_server *ps = l->server;
 	const uint64_t one = 1;
-	bool spin = false;
 	struct cor_stream *s = l->stream;       /* only this thread closes it */
+	bool spin = false;
 
+	/* bulk data can wait, faults cannot: where both want one processor */
+	if (l->kind == COR_CONN_BULK)
+		setpriority(PRIO_PROCESS, (id_t)gettid(), BULK_NICE);
 	while (receive(l, s, spin) && answer_all(l) == 0)
 		spin = l->kind == COR_CONN_DEMAND;
 	pthread_mutex_lock(&ps->lock);

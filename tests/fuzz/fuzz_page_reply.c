@@ -223,14 +223,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cor_pager_check(p, nfaults & 0x80);
 	nfaults %= 8;
 	for (unsigned i = 0; i < nfaults; i++)
-		pager_fault_new(p, p->root, (i & 1 ? MAP_AT : WHOLE_AT) + i * 7 * PAGE);
+		pager_fault_new(p, p->root, (i & 1 ? MAP_AT : WHOLE_AT) + i * 7 * PAGE, 1);
 	turn(p, &ends[0]);
 	for (unsigned i = 0; in.size && i < 16; i++) {
 		uint8_t how = fuzz_u8(&in);
 
 		answer(p, &ends[how & 1], &in, how);
 		if (how & 8)
-			pager_fault_new(p, p->root, WHOLE_AT + how * PAGE);
+			pager_fault_new(p, p->root, WHOLE_AT + how * PAGE, 2);
 	}
 	check(p);
 	for (unsigned i = 0; i < 2; i++) {

@@ -1,6 +1,6 @@
 # The pager and what it is made of. Need userfaultfd(2).
 if HAVE_CMOCKA
-pager_tests = tests/unit/test_space tests/unit/test_uffd \
+pager_tests = tests/unit/test_space tests/unit/test_trend tests/unit/test_uffd \
 	tests/unit/test_journal tests/unit/test_retake \
 	tests/unit/test_pager_faults tests/unit/test_pager_drain tests/unit/test_pager_check \
 	tests/unit/test_import
@@ -11,6 +11,7 @@ pager_fixture = tests/unit/pager_fixture.c tests/unit/pager_fixture.h \
 	tests/unit/toy_server.c tests/unit/toy_server.h
 
 tests_unit_test_space_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_trend_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_uffd_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_journal_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_retake_SOURCES = tests/unit/test_retake.c $(pager_fixture)

@@ -103,6 +103,53 @@ static void drain_leaves_zero_pages_alone(void **state)
 	assert_int_equal(l->toy.reads[COR_CONN_DEMAND], 0);
 }
 
+/* Without a bulk lane, so that nothing else brings pages. */
+static void prefetch_without_bulk(struct lazy *l)
+{
+	l->toy.cut_after = 1;
+	l->toy.cut_kind = COR_CONN_BULK;
+	lazy_start(l);
+	cor_pager_prefetch(l->pager, true);
+	lazy_await_lanes(l, COR_CONN_BULK, 0);
+}
+
+static void await_prefetched(struct lazy *l, uint64_t n)
+{
+	uint64_t deadline = cor_now_ns() + 5000000000ull;
+
+	while (lazy_stats(l).pages_prefetched < n) {
+		assert_true(cor_now_ns() < deadline);
+		sched_yield();
+	}
+}
+
+static void what_lies_on_a_threads_way_is_sent_along(void **state)
+{
+	struct lazy *l = *state;
+
+	prefetch_without_bulk(l);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(page_is(l, l->mem, i * 8, i * 8));
+	await_prefetched(l, 4);
+	for (unsigned i = 3; i < 7; i++)
+		assert_true(page_is(l, l->mem, i * 8, i * 8));
+	assert_int_equal(lazy_stats(l).pages_demand, 3);
+	assert_int_equal(lazy_stats(l).faults, 3);
+	assert_int_equal(l->toy.asked[4], 0);
+}
+
+static void nothing_is_sent_along_without_a_way(void **state)
+{
+	static const unsigned pages[] = { 500, 3, 77, 900, 10, 641, 222, 30 };
+	struct lazy *l = *state;
+
+	prefetch_without_bulk(l);
+	for (unsigned i = 0; i < ARRAY_SIZE(pages); i++)
+		assert_true(page_is(l, l->mem, pages[i], pages[i]));
+	assert_int_equal(l->toy.reads[COR_CONN_DEMAND], ARRAY_SIZE(pages));
+	assert_int_equal(lazy_stats(l).pages_prefetched, 0);
+}
+
 static void drain_knows_dropped_and_moved_pages(void **state)
 {
 	struct lazy *l = *state;
@@ -526,6 +573,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(nothing_moves_before_the_prefetcher_is_on), T(references_alone_drain_it_too), T(drain_brings_every_page),
 		T(drain_leaves_zero_pages_alone), T(drain_knows_dropped_and_moved_pages),
+		T(what_lies_on_a_threads_way_is_sent_along), T(nothing_is_sent_along_without_a_way),
 		T(whole_regions_need_no_presence), T(hints_come_first),
 		T(installed_pages_are_not_fetched), T(a_cut_bulk_lane_is_replaced),
 		T(faults_wait_for_a_new_demand_lane), T(faults_may_use_a_bulk_lane),

@@ -1,0 +1,42 @@
+/* How bulk work keeps out of the way of faults. While a task faults where nobody
+ * could know, each piece of bulk work is followed by a pause of several times its
+ * length, and pieces are small: most faults then find nothing in their way, and the
+ * drain goes on all the same. A task that goes through memory in order is served
+ * best by bulk work, which is not slowed down then. */
+#include "libcor/paging/pager_private.h"
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
+
+/* Without a surprise for so long, the task is not in need. */
+#define CALM_NS  (2 * 1000000ull)
+/* Of the time while it is, bulk work takes one part in so many. */
+#define SHARE    6u
+/* Faults that follow each other without a gap do not keep it out for longer. */
+#define STARVED_NS (2 * 1000000ull)
+
+void pager_surprised(struct cor_pager *p)
+{
+	p->surprised_at = cor_now_ns();
+}
+
+bool pager_calm(const struct cor_pager *p)
+{
+	return cor_now_ns() - p->surprised_at > CALM_NS;
+}
+
+uint64_t pager_bulk_wait(const struct cor_pager *p)
+{
+	uint64_t now = cor_now_ns(), until;
+
+	if (now - p->surprised_at > CALM_NS)
+		return 0;
+	until = p->asked ? p->bulk_worked_at + STARVED_NS : p->bulk_free_at;
+	return now < until ? until - now : 0;
+}
+
+void pager_bulk_worked(struct cor_pager *p, uint64_t since)
+{
+	p->bulk_worked_at = cor_now_ns();
+	p->bulk_free_at = p->bulk_worked_at + (p->bulk_worked_at - since) * (SHARE - 1);
+}
