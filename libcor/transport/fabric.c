@@ -24,9 +24,13 @@
 
 static int load(struct fabric_lib *lib, struct cor_error *err)
 {
-	/* never unloaded: some providers have threads and handlers of their own */
-	void *h = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *h;
 
+	/* A cache would keep registered what was forgotten, and with it the key. Libfabric
+	 * looks when it is loaded. */
+	setenv("FI_MR_CACHE_MAX_COUNT", "0", 0);
+	/* never unloaded: some providers have threads and handlers of their own */
+	h = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 	if (!h)
 		return cor_fail(err, -ENOPKG, "libfabric is not installed: %s", dlerror());
 	lib->getinfo = (__typeof__(lib->getinfo))dlsym(h, "fi_getinfo");
@@ -243,6 +247,7 @@ static int open_device(struct fabric **out, const char *provider, const char *ho
 	if (r < 0)
 		return r;
 	f->base.caps = caps_of(f->info);
+	f->noteless = f->info->domain_attr->cq_data_size < sizeof(uint32_t);
 	r = f->lib.fabric(f->info->fabric_attr, &f->fabric, NULL);
 	if (r == 0)
 		r = fi_domain(f->fabric, f->info, &f->domain, NULL);

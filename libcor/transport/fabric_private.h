@@ -18,6 +18,7 @@
 #include <sys/queue.h>
 
 #include "libcor/transport/rdma.h"
+#include "libcor/transport/rdma_message.h"
 
 /* What is in a cor_rdma_address of ours. */
 struct fabric_name {
@@ -34,7 +35,7 @@ struct fabric_hail {
 
 /* Room for one message that comes in. */
 union fabric_slot {
-	uint8_t message[COR_RDMA_MESSAGE];
+	struct rdma_message message;
 	struct fabric_hail hail;
 };
 
@@ -77,6 +78,7 @@ struct fabric {
 	struct fid_fabric *fabric;
 	struct fid_domain *domain;
 	bool connected;         /* the provider makes connections */
+	bool noteless;          /* writes carry no note: a message follows (iWARP) */
 	/* listening */
 	int epoll;              /* what accept() waits for */
 	struct fid_eq *eq;      /* FI_EP_MSG: connection requests, */

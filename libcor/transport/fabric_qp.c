@@ -29,10 +29,17 @@ int fabric_qp_repost(struct fabric_qp *q, union fabric_slot *slot)
 	return r < 0 ? (int)r : 0;
 }
 
-static int open_queues(struct fabric *f, struct fabric_qp *q)
+/* No more than we use: a provider sets aside room for all of it in the completion queue. */
+static void limit_sizes(struct fi_info *info)
 {
-	struct fi_cq_attr cq = { .size = COR_RDMA_POSTED + 2 * FABRIC_SLOTS, .format = FI_CQ_FORMAT_DATA,
-				 .wait_obj = FI_WAIT_FD };
+	info->tx_attr->size = COR_MIN(info->tx_attr->size, (size_t)COR_RDMA_POSTED + COR_RDMA_UNREAD);
+	info->rx_attr->size = COR_MIN(info->rx_attr->size, (size_t)FABRIC_SLOTS);
+}
+
+static int open_queues(struct fabric *f, struct fabric_qp *q, const struct fi_info *info)
+{
+	struct fi_cq_attr cq = { .size = info->tx_attr->size + info->rx_attr->size,
+				 .format = FI_CQ_FORMAT_DATA, .wait_obj = FI_WAIT_FD };
 	struct fi_eq_attr eq = { .wait_obj = FI_WAIT_FD };
 	int r;
 
@@ -100,9 +107,10 @@ int fabric_qp_new(struct fabric *f, struct fi_info *info, struct fabric_qp **out
 	q->base = (struct cor_rdma_qp){ .ops = &cor_rdma_fabric, .device = &f->base };
 	q->fd = -1;
 	q->peer = FI_ADDR_UNSPEC;
+	limit_sizes(info);
 	r = fi_endpoint(f->domain, info, &q->ep, q);
 	if (r == 0)
-		r = open_queues(f, q);
+		r = open_queues(f, q, info);
 	if (r == 0)
 		r = open_fd(f, q);
 	if (r == 0)
@@ -148,11 +156,40 @@ int fabric_qp_lose(struct fabric_qp *q, int code)
 
 /* ---- posting -------------------------------------------------------------------- */
 
-static int posted(struct fabric_qp *q, ssize_t r)
+/* Some providers (verbs) take up what has completed only when they are asked, and are
+ * full after a few operations until then: reading nothing is asking. */
+#define TRIES 16u
+
+/* Posts by op(q, m, flags); is it worth another try? */
+static int post(struct fabric_qp *q, ssize_t (*op)(struct fabric_qp *, const void *, uint64_t),
+		const void *m, uint64_t flags)
 {
-	if (r == 0)
-		return 0;
+	ssize_t r = q->lost;
+
+	for (unsigned i = 0; i < TRIES && !q->lost; i++) {
+		r = op(q, m, flags);
+		if (r != -FI_EAGAIN)
+			break;
+		fi_cq_read(q->cq, NULL, 0);
+	}
+	if (r == 0 || q->lost)
+		return q->lost;
 	return r == -FI_EAGAIN ? -EAGAIN : fabric_qp_lose(q, (int)r);
+}
+
+static ssize_t post_read(struct fabric_qp *q, const void *m, uint64_t flags)
+{
+	return fi_readmsg(q->ep, m, flags);
+}
+
+static ssize_t post_write(struct fabric_qp *q, const void *m, uint64_t flags)
+{
+	return fi_writemsg(q->ep, m, flags);
+}
+
+static ssize_t post_message(struct fabric_qp *q, const void *m, uint64_t flags)
+{
+	return fi_inject(q->ep, m, sizeof(struct rdma_message), q->peer);
 }
 
 /* Contexts of reads are odd, those of messages are addresses. */
@@ -172,9 +209,7 @@ int fabric_read(struct cor_rdma_qp *qp, const struct cor_rdma_memory *local, voi
 				.rma_iov = &rma, .rma_iov_count = 1,
 				.context = read_context(cookie) };
 
-	if (q->lost)
-		return q->lost;
-	return posted(q, fi_readmsg(q->ep, &m, FI_COMPLETION));
+	return post(q, post_read, &m, FI_COMPLETION);
 }
 
 int fabric_write(struct cor_rdma_qp *qp, const struct cor_rdma_memory *local, const void *from,
@@ -187,18 +222,27 @@ int fabric_write(struct cor_rdma_qp *qp, const struct cor_rdma_memory *local, co
 	struct fi_msg_rma m = { .msg_iov = &iov, .desc = &desc, .iov_count = 1, .addr = q->peer,
 				.rma_iov = &rma, .rma_iov_count = 1, .data = note ? *note : 0 };
 
-	if (q->lost)
-		return q->lost;
-	return posted(q, fi_writemsg(q->ep, &m, note ? FI_REMOTE_CQ_DATA : 0));
+	bool noteless = note && fabric_of(qp->device)->noteless;
+	int r;
+
+	r = post(q, post_write, &m, note && !noteless ? FI_REMOTE_CQ_DATA : 0);
+	if (r == 0 && noteless) {
+		const struct rdma_message n = { .kind = RDMA_NOTE, .note = *note };
+
+		/* there is no way back for the data */
+		while ((r = post(q, post_message, &n, 0)) == -EAGAIN)
+			;
+	}
+	return r;
 }
 
 int fabric_send(struct cor_rdma_qp *qp, const void *message, size_t len)
 {
 	struct fabric_qp *q = fabric_qp_of(qp);
+	struct rdma_message m;
 
-	if (q->lost)
-		return q->lost;
-	return posted(q, fi_inject(q->ep, message, len, q->peer));
+	rdma_message_make(&m, message, len);
+	return post(q, post_message, &m, 0);
 }
 
 /* ---- completions ------------------------------------------------------------------ */
@@ -257,13 +301,9 @@ static int take_message(struct fabric_qp *q, const struct fi_cq_data_entry *e,
 			struct cor_rdma_event *out)
 {
 	union fabric_slot *slot = e->op_context;
+	int r = rdma_message_take(&slot->message, e->len, out);
 
-	if (e->len == 0 || e->len > COR_RDMA_MESSAGE)
-		return fabric_qp_lose(q, -EPROTO);
-	out->kind = COR_RDMA_MSG;
-	out->len = (unsigned)e->len;
-	memcpy(out->bytes, slot->message, e->len);
-	return fabric_qp_repost(q, slot);
+	return r < 0 ? r : fabric_qp_repost(q, slot);
 }
 
 int fabric_poll(struct cor_rdma_qp *qp, struct cor_rdma_event *events, unsigned max)

@@ -14,7 +14,8 @@
 #include "libcor/base/io.h"
 
 const uint8_t pair_token[COR_RDMA_TOKEN] = "a token that both sides know";
-const char *pair_transports[] = { "fabric:tcp", "fabric:shm", "fabric:tcp;ofi_rxm", NULL };
+const char *pair_transports[] = { "fabric:tcp", "fabric:shm", "fabric:tcp;ofi_rxm", "verbs",
+				  "fabric:verbs", NULL };
 const char *pair_transport = "fabric:tcp";
 
 /* Where the devices of tests listen; a virtual machine has others. */
@@ -25,11 +26,14 @@ static const char *host(void)
 
 bool pair_available(const char *transport)
 {
+	const char *only = getenv("COR_TEST_TRANSPORT");
 	struct cor_error err = COR_ERROR_INIT;
 	const char *provider;
 	const struct cor_rdma_ops *ops = cor_rdma_find(transport, &provider);
 	unsigned caps;
 
+	if (only && strcmp(only, transport) != 0)
+		return false;
 	if (ops && ops->probe(provider, &caps, &err) == 0)
 		return true;
 	printf("skip: %s: %s\n", transport, ops ? err.text : "not built in");

@@ -20,12 +20,13 @@ struct pair {
 };
 
 extern const uint8_t pair_token[COR_RDMA_TOKEN];
-/* The transports that tests run over; COR_TEST_TRANSPORT names others. NULL ends it. */
+/* The transports that tests run over, or the one of them that COR_TEST_TRANSPORT names.
+ * NULL ends it. */
 extern const char *pair_transports[];
 /* The one that setup uses. */
 extern const char *pair_transport;
 
-/* Prints why not. */
+/* Is it to be tested, and can it be? Prints why not. */
 bool pair_available(const char *transport);
 
 int pair_setup(void **state);
