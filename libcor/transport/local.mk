@@ -13,9 +13,13 @@ libcor_sources += libcor/transport/fault_parse.c
 libcor_sources += libcor/transport/tcp.c libcor/transport/tcp.h
 libcor_sources += libcor/transport/transport.c libcor/transport/transport.h
 # reaching remote memory; the libraries are loaded when they are needed
-libcor_sources += libcor/transport/rdma.c libcor/transport/rdma.h
+libcor_sources += libcor/transport/rdma.c libcor/transport/rdma.h libcor/transport/rdma_message.h
 libcor_sources += libcor/transport/stream_rdma.c libcor/transport/stream_rdma.h
 if HAVE_FABRIC
 libcor_sources += libcor/transport/fabric.c libcor/transport/fabric_private.h \
 	libcor/transport/fabric_qp.c libcor/transport/fabric_msg.c libcor/transport/fabric_rdm.c
+endif
+if HAVE_VERBS
+libcor_sources += libcor/transport/verbs.c libcor/transport/verbs_private.h \
+	libcor/transport/verbs_cm.c libcor/transport/verbs_qp.c
 endif

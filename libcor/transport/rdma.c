@@ -10,6 +10,9 @@ static const struct cor_rdma_ops *const backends[] = {
 #ifdef HAVE_FABRIC
 	&cor_rdma_fabric,
 #endif
+#ifdef HAVE_VERBS
+	&cor_rdma_verbs,
+#endif
 	NULL
 };
 
