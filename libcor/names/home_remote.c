@@ -71,7 +71,8 @@ static struct pending *pack(const struct home_request *q, const struct iovec *bo
 	p->message[0].length = (uint32_t)len;
 	at = (char *)(p->message + 1);
 	for (unsigned i = 0; i < n; i++) {
-		memcpy(at, body[i].iov_base, body[i].iov_len);
+		if (body[i].iov_len)
+			memcpy(at, body[i].iov_base, body[i].iov_len);
 		at += body[i].iov_len;
 	}
 	return p;

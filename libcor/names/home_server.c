@@ -155,7 +155,8 @@ static void end(struct home_call *c)
 		k->reply = malloc(c->reply.length);
 		if (k->reply) {
 			memcpy(k->reply, &c->reply, sizeof(c->reply));
-			memcpy((char *)k->reply + sizeof(c->reply), c->out, c->out_len);
+			if (c->out_len)
+				memcpy((char *)k->reply + sizeof(c->reply), c->out, c->out_len);
 			return;
 		}
 	}
