@@ -32,6 +32,7 @@ static const struct key {
 	{ "cord",     "uniform",     YESNO,  FIELD(uniform), 0, 0, 0 },
 	{ "cord",     "insecure",    YESNO,  FIELD(insecure), 0, 0, 0 },
 	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
+	{ "paging",   "huge-pages",  YESNO,  FIELD(paging.huge_pages), 0, 0, 0 },
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },
 	{ "paging",   "check",       CHECK,  FIELD(paging.check), 0, 0, 0 },
 	{ "paging",   "transports",  TRANSPORTS, 0, 0, 0, 0 },
@@ -68,6 +69,7 @@ void cord_config_init(struct cord_config *c)
 	snprintf(c->control, sizeof(c->control), "%s", CORD_DEFAULT_CONTROL);
 	snprintf(c->state_dir, sizeof(c->state_dir), "%s", CORD_DEFAULT_STATE);
 	c->paging.prefetch = true;
+	c->paging.huge_pages = true;
 	c->paging.spin_us = 200;
 	c->paging.transports = cor_transports_default;
 	c->timeouts.preamble_s = 10;

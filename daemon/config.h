@@ -2,7 +2,7 @@
  *
  *	[cord]      name, listen, control, state-dir, insecure, uniform
  *	[peers]     NAME = ADDR:PORT
- *	[paging]    prefetch, spin-us, check, transports
+ *	[paging]    prefetch, huge-pages, spin-us, check, transports
  *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
  *	[files], [files PEER]  PREFIX = shared|local|home, for tasks that leave (for PEER)
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
@@ -59,6 +59,7 @@ struct cord_config {
 
 	struct {
 		bool     prefetch;       /* what a migration does unless told otherwise */
+		bool     huge_pages;     /* make huge pages again where the source had them */
 		enum cord_check check;
 		unsigned spin_us;        /* how long a pager spins for a reply before it blocks */
 		struct cor_transports transports;  /* of page lanes, best first */

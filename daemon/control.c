@@ -27,6 +27,7 @@ const char *control_type_name(unsigned type)
 		[CONTROL_ABORT] = "abort", [CONTROL_RESUME] = "resume",
 		[CONTROL_TREES] = "trees", [CONTROL_PLAN] = "plan",
 		[CONTROL_TRANSPORT] = "transport",
+		[CONTROL_HUGE] = "huge",
 	};
 
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";

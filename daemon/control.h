@@ -30,6 +30,7 @@ enum control_type {
 	CONTROL_ABORT       = 13,
 	CONTROL_RESUME      = 14,
 	CONTROL_TRANSPORT   = 15,
+	CONTROL_HUGE     = 16,
 	CONTROL_TREES       = 20,
 	CONTROL_PLAN        = 21,
 };

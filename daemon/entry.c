@@ -139,14 +139,29 @@ static int on_status(struct entry *e, const json_t *message)
 	return r;
 }
 
+/* Not a failure: the task runs, perhaps a little slower than at home. */
+static void log_huge_pages(const struct entry *e)
+{
+	const json_t *f = e->record.figures;
+	json_int_t left = json_integer_value(json_object_get(f, "huge_pages_left"));
+
+	if (left && !e->record.source)
+		cord_log(CORD_LOG_WARNING, e->record.id, "%lld of %lld huge pages could not be made "
+			 "again: %s", (long long)left,
+			 (long long)(left + json_integer_value(json_object_get(f, "huge_pages"))),
+			 json_string_value(json_object_get(f, "huge_pages_error")) ?: "no reason was given");
+}
+
 static int on_result(struct entry *e, const json_t *message)
 {
 	json_int_t spoiled = corrupt(e);
 	int r = record_result(&e->record, message);
 
 	log_corruption(e, spoiled);
-	if (r == 0)
+	if (r == 0) {
 		log_result(e);
+		log_huge_pages(e);
+	}
 	return r;
 }
 

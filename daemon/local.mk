@@ -10,6 +10,7 @@ cord_session_sources = \
 	daemon/session_destination_keeper.c \
 	daemon/session_destination_paging.c \
 	daemon/session_destination_retake.c \
+	daemon/session_destination_huge.c \
 	daemon/session_destination_task.c \
 	daemon/session_destination_transport.c \
 	daemon/session_source.c daemon/session_source.h \

@@ -168,6 +168,11 @@ void record_worker_died(struct record *r, int status, bool let_go)
 
 	if (r->ended)
 		return;
+	/* nothing was left to do for the task */
+	if (r->state == SESSION_RELEASED) {
+		end(r, true, 0);
+		return;
+	}
 	if (!r->source && ((record_resumed(r) && status != -1 && WIFEXITED(status) &&
 			    !WEXITSTATUS(status)) || r->state == SESSION_DRAINED)) {
 		end(r, true, 0);

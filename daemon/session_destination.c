@@ -764,6 +764,7 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	cor_rdma_unref(d->rdma);
 	control_message_done(&d->early);
 	destination_task_end(d);
+	destination_huge_end(d);
 	cor_journal_free(d->journal);
 	cor_close(d->ctx);
 	session_end(&d->session);

@@ -81,10 +81,16 @@ struct destination {
 	int *objects;                   /* descriptor of object i + 1; behind them, fetched files */
 	unsigned nobjects;
 	int stub_keep_from;             /* the stub's own descriptors lie from here */
+	struct {                        /* session_destination_huge.c */
+		uint64_t *addrs;        /* were in huge pages at the source */
+		size_t n;
+		int pidfd;              /* of the task; -1: nothing to do */
+	} huge;
 };
 
 #define DESTINATION_INIT(a, s) { \
 	.args = (a), .shared = (s), .report = -1, .task_listen = -1, .task_record = -1, \
+	.huge.pidfd = -1, \
 }
 
 /* What a worker does, its exit status: the first one, from the control connection's first
@@ -130,3 +136,11 @@ void destination_hear_cord(struct destination *d);
 int destination_page(struct destination *d, struct cor_error *err);
 /* Tells the source, and waits until its ghost is gone. */
 int destination_release(struct destination *d, struct cor_error *err);
+/* The figures of this side go on their way, and to cord. */
+void destination_report(struct destination *d);
+
+/* While the pager still knows: notes where the source had huge pages. */
+void destination_huge_begin(struct destination *d);
+/* Behind the release: makes them again, while the task runs, and tells the source. */
+void destination_huge(struct destination *d);
+void destination_huge_end(struct destination *d);

@@ -48,15 +48,12 @@ static void fill_progress(struct destination *d, Cor__Control__Progress *p)
 	p->fault_max_us = (double)st.fault_ns.max / 1000;
 }
 
-static void report_progress(struct destination *d)
+void destination_report(struct destination *d)
 {
-	Cor__Control__Progress p;
-
-	fill_progress(d, &p);
-	session_figures_progress(&d->session, &p);
+	session_figures_progress(&d->session, &d->last);
 	session_report(&d->session);
 	if (d->control)
-		control_send(d->control, CONTROL_PROGRESS, &p.base, NULL);
+		control_send(d->control, CONTROL_PROGRESS, &d->last.base, NULL);
 }
 
 /* What the source says while we page: nothing, or that it gave up. */
@@ -144,8 +141,10 @@ int destination_page(struct destination *d, struct cor_error *err)
 		case COR_PAGER_FAILED:
 			return -EIO;
 		default:
-			if (n == 0 && !more)
-				report_progress(d);
+			if (n > 0 || more)
+				break;
+			fill_progress(d, &d->last);
+			destination_report(d);
 		}
 	}
 }
@@ -158,6 +157,7 @@ static int tell_drained(struct destination *d)
 
 	done.progress = &d->last;
 	done.task_ended = d->task_ended;
+	done.huge = d->huge.n != 0;
 	return control_send(d->control, CONTROL_DRAINED, &done.base, NULL);
 }
 
@@ -182,7 +182,7 @@ static int answer_resume(struct destination *d)
 	answer.state = (char *)session_state_name(d->session.state);
 	answer.pid = d->pid;
 	r = control_send(d->control, CONTROL_RESUME, &answer.base, NULL);
-	if (r == 0 && d->session.state == SESSION_DRAINED)
+	if (r == 0 && d->session.state >= SESSION_DRAINED)
 		r = tell_drained(d);
 	return r;
 }
@@ -252,6 +252,7 @@ int destination_release(struct destination *d, struct cor_error *err)
 	}
 	session_report(&d->session);
 	FAULT_POINT("drained", d->control);
+	destination_huge_begin(d);
 	/* who is told that it is over finds nothing of us in the task's way */
 	r = d->pager ? cor_pager_finish(d->pager, err) : 0;
 	if (r < 0)
@@ -266,5 +267,6 @@ int destination_release(struct destination *d, struct cor_error *err)
 	FAULT_POINT("told", d->control);
 	await_released(d);
 	session_move(&d->session, SESSION_RELEASED, NULL);
+	destination_huge(d);
 	return r;
 }

@@ -45,6 +45,7 @@ struct source {
 	bool refused;                   /* the destination has given up, not having seen COMMIT */
 	bool moved;                     /* it has all pages */
 	struct source_home home;
+	bool huge_follow;                  /* it will say when the task is as it was at home */
 	uint64_t mend_ns;               /* connections are looked after again then */
 };
 
@@ -79,5 +80,6 @@ int source_commit(struct source *s, struct cor_error *err);
 /* Serves the ghost's pages until the destination has them all. Fails only where it
  * says that it has lost the task. */
 int source_page(struct source *s, struct cor_error *err);
-/* All pages are there: ends the ghost, and says so. */
+/* All pages are there: ends the ghost, and says so. Then waits, where that was
+ * promised, until the destination has nothing more to do for the task. */
 void source_release(struct source *s);

@@ -24,6 +24,8 @@
 #define SETTLE_NS        (SETTLE_MS * UINT64_C(1000000))
 #define AGAIN_TIMEOUT_MS 2000   /* connecting anew, which is tried often */
 #define ANSWER_AGAIN_MS  5000
+/* The destination tells of its progress far more often. */
+#define HUGE_SILENCE_MS 5000
 
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
 		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
@@ -281,6 +283,7 @@ static int paging_message(struct source *s, const struct control_message *m)
 {
 	Cor__Control__Progress *p;
 	Cor__Control__Drained *d;
+	Cor__Control__Huge *e;
 
 	switch (m->type) {
 	case CONTROL_PROGRESS:
@@ -299,8 +302,18 @@ static int paging_message(struct source *s, const struct control_message *m)
 			session_figures_progress(&s->session, d->progress);
 		if (d->task_ended)
 			json_object_set_new(s->session.figures, "task_ended", json_true());
+		s->huge_follow = d->huge;
 		cor__control__drained__free_unpacked(d, NULL);
 		s->moved = true;
+		return 0;
+	case CONTROL_HUGE:
+		e = control_unpack(m, &cor__control__huge__descriptor, NULL);
+		if (!e)
+			return -EPROTO;
+		if (e->progress)
+			session_figures_progress(&s->session, e->progress);
+		cor__control__huge__free_unpacked(e, NULL);
+		s->huge_follow = false;
 		return 0;
 	case CONTROL_RESUMED:   /* was on its way when we asked */
 		return 0;
@@ -362,6 +375,19 @@ int source_page(struct source *s, struct cor_error *err)
 	return r;
 }
 
+/* Only figures come yet: without the connection they are not had. */
+static void await_huge(struct source *s)
+{
+	while (s->huge_follow && s->control) {
+		struct pollfd p = { .fd = s->control->in_fd, .events = POLLIN };
+
+		if (!cor_stream_pending(s->control) && poll(&p, 1, HUGE_SILENCE_MS) == 0)
+			return;
+		if (hear_destination(s, NULL) < 0)
+			return;
+	}
+}
+
 /* Named shared memory has moved along: its name here would be a stale copy. */
 static void remove_moved_objects(struct source *s)
 {
@@ -395,4 +421,5 @@ void source_release(struct source *s)
 	FAULT_POINT("released", s->control);
 	if (s->control)
 		control_send(s->control, CONTROL_RELEASED, NULL, NULL);
+	await_huge(s);
 }

@@ -194,7 +194,7 @@ static int find_runs(struct cor_answer *a, uint16_t object, uint64_t offset, uin
 	if (a->source->ops->presence)
 		return a->source->ops->presence(a->source, object, offset,
 						(end - offset) >> COR_PAGE_SHIFT, runs, RUNS_MAX, next);
-	cor_runs_add(runs, RUNS_MAX, &n, offset, end, next);
+	cor_runs_add(runs, RUNS_MAX, &n, offset, end, 0, next);
 	return (int)n;
 }
 

@@ -57,7 +57,7 @@ int cor_fd_runs(int fd, uint64_t base, uint64_t start, uint64_t end,
 			from = COR_MAX(((uint64_t)data - base) & ~(PAGE - 1), start);
 			to = COR_MIN(((uint64_t)hole - base + PAGE - 1) & ~(PAGE - 1), end);
 		}
-		if (from < end && !cor_runs_add(runs, max, &n, from, to, next))
+		if (from < end && !cor_runs_add(runs, max, &n, from, to, 0, next))
 			return (int)n;
 		start = from < end ? to : end;
 	}

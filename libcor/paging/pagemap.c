@@ -23,6 +23,13 @@
 #define PM_SWAPPED (UINT64_C(1) << 62)
 #define PM_FILE    (UINT64_C(1) << 61)
 #define PM_GUARD   (UINT64_C(1) << 58)   /* 6.15; zero before */
+#define PM_FRAME   ((UINT64_C(1) << 55) - 1)
+
+/* Of /proc/kpageflags. */
+#define KPF_THP       (UINT64_C(1) << 22)
+#define KPF_ZERO_PAGE (UINT64_C(1) << 24)
+
+#define HUGE_PAGES (1u << (COR_HUGE_SHIFT - COR_PAGE_SHIFT))
 
 /* Does the kernel know these categories? Asked of an empty range. */
 static bool scan_knows(int fd, uint64_t categories)
@@ -40,7 +47,7 @@ static bool scan_knows(int fd, uint64_t categories)
 
 int cor_pagemap_open(struct cor_pagemap *out, int proc_dir)
 {
-	struct cor_pagemap p = { .not_data = PAGE_IS_FILE | PAGE_IS_PFNZERO };
+	struct cor_pagemap p = { .not_data = PAGE_IS_FILE | PAGE_IS_PFNZERO, .kpageflags = -1 };
 
 	p.fd = openat(proc_dir, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (p.fd < 0)
@@ -48,6 +55,9 @@ int cor_pagemap_open(struct cor_pagemap *out, int proc_dir)
 	p.scan = scan_knows(p.fd, p.not_data);
 	if (p.scan && scan_knows(p.fd, p.not_data | PAGE_IS_GUARD))
 		p.not_data |= PAGE_IS_GUARD;
+	/* not for everyone; without it no page counts as huge */
+	if (!p.scan)
+		p.kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	*out = p;
 	return 0;
 }
@@ -55,15 +65,17 @@ int cor_pagemap_open(struct cor_pagemap *out, int proc_dir)
 void cor_pagemap_close(struct cor_pagemap *p)
 {
 	cor_closep(&p->fd);
-	p->fd = -1;
+	cor_closep(&p->kpageflags);
+	p->fd = p->kpageflags = -1;
 }
 
 bool cor_runs_add(struct cor_page_run *runs, unsigned max, unsigned *n,
-		  uint64_t start, uint64_t end, uint64_t *done)
+		  uint64_t start, uint64_t end, uint32_t flags, uint64_t *done)
 {
 	while (start < end) {
 		struct cor_page_run *last = *n ? &runs[*n - 1] : NULL;
-		uint32_t have = last && last->offset + last->npages * PAGE == start ? last->npages : 0;
+		bool joins = last && last->flags == flags && last->offset + last->npages * PAGE == start;
+		uint32_t have = joins ? last->npages : 0;
 		uint64_t take = COR_MIN((end - start) >> COR_PAGE_SHIFT, (uint64_t)UINT32_MAX - have);
 
 		if (have && take) {
@@ -72,7 +84,8 @@ bool cor_runs_add(struct cor_page_run *runs, unsigned max, unsigned *n,
 			if (*n == max)
 				break;
 			take = COR_MIN((end - start) >> COR_PAGE_SHIFT, (uint64_t)UINT32_MAX);
-			runs[(*n)++] = (struct cor_page_run){ .offset = start, .npages = (uint32_t)take };
+			runs[(*n)++] = (struct cor_page_run){
+				.offset = start, .npages = (uint32_t)take, .flags = flags };
 		}
 		start += take * PAGE;
 	}
@@ -92,7 +105,7 @@ static int runs_by_scan(const struct cor_pagemap *p, uint64_t start, uint64_t en
 			.vec = (uintptr_t)found, .vec_len = REGIONS,
 			.category_inverted = p->not_data, .category_mask = p->not_data,
 			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE,
 		};
 		int r = ioctl(p->fd, PAGEMAP_SCAN, &arg);
 
@@ -101,7 +114,8 @@ static int runs_by_scan(const struct cor_pagemap *p, uint64_t start, uint64_t en
 		if (r < 0)
 			return -errno;
 		for (int i = 0; i < r; i++)
-			if (!cor_runs_add(runs, max, &n, found[i].start, found[i].end, next))
+			if (!cor_runs_add(runs, max, &n, found[i].start, found[i].end,
+					  found[i].categories & PAGE_IS_HUGE ? COR_RUN_HUGE : 0, next))
 				return (int)n;
 		start = arg.walk_end;
 	}
@@ -109,10 +123,22 @@ static int runs_by_scan(const struct cor_pagemap *p, uint64_t start, uint64_t en
 	return (int)n;
 }
 
+/* Is the page whose entry this is the first one of a transparent huge page? */
+static bool begins_huge(const struct cor_pagemap *p, uint64_t entry)
+{
+	uint64_t frame = entry & PM_FRAME, flags;
+
+	if (!(entry & PM_PRESENT) || !frame || frame % HUGE_PAGES || p->kpageflags < 0)
+		return false;
+	return pread(p->kpageflags, &flags, sizeof(flags), (off_t)(frame * sizeof(flags))) ==
+	       (ssize_t)sizeof(flags) && (flags & (KPF_THP | KPF_ZERO_PAGE)) == KPF_THP;
+}
+
 static int runs_by_entries(const struct cor_pagemap *p, uint64_t start, uint64_t end,
 			   struct cor_page_run *runs, unsigned max, uint64_t *next)
 {
 	uint64_t entry[512];
+	uint32_t flags = 0;
 	unsigned n = 0;
 
 	while (start < end) {
@@ -127,9 +153,11 @@ static int runs_by_entries(const struct cor_pagemap *p, uint64_t start, uint64_t
 		if (got < (ssize_t)sizeof(entry[0]))
 			return -ESRCH;      /* the address space has ended */
 		for (size_t i = 0; i < (size_t)got / sizeof(entry[0]); i++, start += PAGE) {
+			if (start % (HUGE_PAGES * PAGE) == 0)
+				flags = begins_huge(p, entry[i]) ? COR_RUN_HUGE : 0;
 			if (!(entry[i] & (PM_PRESENT | PM_SWAPPED)) || (entry[i] & (PM_FILE | PM_GUARD)))
 				continue;
-			if (!cor_runs_add(runs, max, &n, start, start + PAGE, next))
+			if (!cor_runs_add(runs, max, &n, start, start + PAGE, flags, next))
 				return (int)n;
 		}
 	}

@@ -275,6 +275,28 @@ void cor_pager_hint(struct cor_pager *p, const uint64_t *addrs, unsigned n)
 	pager_command(p, &c);
 }
 
+static int run_huge(struct cor_pager *p, struct pager_command *c)
+{
+	const struct cor_space *s = &p->root->space;
+	size_t n = p->root->gone ? 0 : cor_space_huge(s, NULL, 0);
+	uint64_t *addrs = calloc(n + 1, sizeof(*addrs));
+
+	if (!addrs)
+		return cor_fail(c->err, -ENOMEM, "out of memory for %zu addresses", n);
+	*c->huge.n = n ? cor_space_huge(s, addrs, n) : 0;
+	*c->huge.addrs = addrs;
+	return 0;
+}
+
+int cor_pager_huge(struct cor_pager *p, uint64_t **addrs, size_t *n, struct cor_error *err)
+{
+	struct pager_command c = {
+		.run = run_huge, .err = err, .huge = { .addrs = addrs, .n = n },
+	};
+
+	return pager_command(p, &c);
+}
+
 int cor_pager_event_fd(const struct cor_pager *p)
 {
 	return p->event_fd;

@@ -135,6 +135,11 @@ enum cor_pager_state cor_pager_state(const struct cor_pager *p, struct cor_error
 unsigned cor_pager_lanes(const struct cor_pager *p, enum cor_connection_kind kind);
 void cor_pager_stats(struct cor_pager *p, struct cor_paging_stats *out);
 
+/* Where the source had transparent huge pages, as far as they could be some again:
+ * run-time addresses of 2 MiB each, ascending, malloc'ed, the caller's. Of the task
+ * alone, not of its children. From DRAINED on, until finish. */
+int cor_pager_huge(struct cor_pager *p, uint64_t **addrs, size_t *n, struct cor_error *err);
+
 /* When DRAINED (or TASK_GONE): unregisters every range, closes the userfaultfds
  * and the lanes, joins the thread. -EBUSY while pages are missing. */
 int cor_pager_finish(struct cor_pager *p, struct cor_error *err);

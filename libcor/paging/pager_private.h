@@ -165,6 +165,7 @@ struct pager_command {
 		struct { struct cor_stream *stream; enum cor_connection_kind kind; } lane;
 		struct { uint64_t addr; const void *data; size_t len; } install;
 		struct { const uint64_t *addrs; unsigned n; } hint;
+		struct { uint64_t **addrs; size_t *n; } huge;
 	};
 };
 STAILQ_HEAD(pager_commands, pager_command);

@@ -169,12 +169,15 @@ static void learn(struct cor_pager *p, struct pager_lane *l, const struct pager_
 	uint64_t total = 0;
 
 	for (uint32_t i = 0; l->reply.status == COR_PAGE_RUNS && i < l->reply.npages; i++) {
-		uint64_t first = (runs[i].offset - rq->wire.offset) >> COR_PAGE_SHIFT;
+		uint64_t first = (runs[i].offset - rq->wire.offset) >> COR_PAGE_SHIFT, n;
 
 		if (runs[i].offset < rq->wire.offset || first >= rq->wire.npages)
 			continue;
-		cor_presence_learn(pr, first + ((rq->wire.offset - pr->offset) >> COR_PAGE_SHIFT),
-				   COR_MIN(runs[i].npages, rq->wire.npages - first), true);
+		n = COR_MIN(runs[i].npages, rq->wire.npages - first);
+		first += (rq->wire.offset - pr->offset) >> COR_PAGE_SHIFT;
+		cor_presence_learn(pr, first, n, true);
+		if (runs[i].flags & COR_RUN_HUGE)
+			cor_presence_learn_huge(pr, first, n);
 	}
 	if (l->reply.flags & COR_PAGE_LAST) {
 		pr->known = ((rq->wire.offset - pr->offset) >> COR_PAGE_SHIFT) + rq->wire.npages;

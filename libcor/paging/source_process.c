@@ -143,7 +143,7 @@ static int presence_by_vma(const struct process_source *p, uint64_t start, uint6
 		from = COR_MAX(start, vma.start);
 		to = COR_MIN(end, vma.end);
 		if (vma.inode) {
-			cor_runs_add(runs, max, &n, from, to, &start);
+			cor_runs_add(runs, max, &n, from, to, 0, &start);
 			continue;
 		}
 		r = cor_pagemap_runs(&p->pagemap, from, to, runs + n, max - n, &start);
@@ -208,7 +208,7 @@ int cor_source_process(struct cor_source **out, pid_t pid, struct cor_error *err
 		return cor_fail(err, -ENOMEM, "reading process %d: out of memory", pid);
 	p->base.ops = &process_ops;
 	p->pid = pid;
-	p->mem_fd = p->maps.maps_fd = p->pagemap.fd = -1;
+	p->mem_fd = p->maps.maps_fd = p->pagemap.fd = p->pagemap.kpageflags = -1;
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	p->proc_dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (p->proc_dir < 0)

@@ -295,3 +295,37 @@ uint64_t cor_space_next(const struct cor_space *s, uint64_t cursor, uint64_t max
 		run = next_in(&s->extents[i], 0, max, addr, place);
 	return run;
 }
+
+#define HUGE ((uint64_t)1 << COR_HUGE_SHIFT)
+#define HUGE_PAGES ((uint64_t)1 << (COR_HUGE_SHIFT - COR_PAGE_SHIFT))
+
+static size_t extent_huge(const struct cor_extent *e, uint64_t *addrs, size_t max)
+{
+	uint64_t addr = (e->start + HUGE - 1) & ~(HUGE - 1);
+	size_t n = 0;
+
+	/* a move by less than a huge page has torn them all */
+	if (!e->track || !e->track->presence->huge ||
+	    (e->track->presence->offset + (e->first << COR_PAGE_SHIFT) - e->start) & (HUGE - 1))
+		return 0;
+	for (; addr + HUGE <= extent_end(e); addr += HUGE) {
+		uint64_t page = e->first + ((addr - e->start) >> COR_PAGE_SHIFT);
+
+		if (!cor_presence_is_huge(e->track->presence, page) ||
+		    cor_bits_clear_run(e->track->drop, page, HUGE_PAGES) < HUGE_PAGES)
+			continue;
+		if (n < max)
+			addrs[n] = addr;
+		n++;
+	}
+	return n;
+}
+
+size_t cor_space_huge(const struct cor_space *s, uint64_t *addrs, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		n += extent_huge(&s->extents[i], addrs + COR_MIN(n, max), n < max ? max - n : 0);
+	return n;
+}

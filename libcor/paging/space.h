@@ -74,6 +74,11 @@ int cor_space_grow(struct cor_space *s, uint64_t addr);
 /* Fills an initialized, empty space with a copy (fork). Nothing is in flight in it. */
 int cor_space_clone(struct cor_space *into, const struct cor_space *s);
 
+/* Stores in addrs[0..max) the run-time addresses of the huge pages' worth of memory
+ * that is in a huge page at the source, lies where one can be here, and has lost
+ * nothing of it since. Returns how many there are, which may be more than max. */
+size_t cor_space_huge(const struct cor_space *s, uint64_t *addrs, size_t max);
+
 /* The next run of wanted pages at or behind cursor, going round at the end: its
  * run-time address, its place, and its length in pages (at most max). 0: none. */
 uint64_t cor_space_next(const struct cor_space *s, uint64_t cursor, uint64_t max,

@@ -7,6 +7,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/paging/bits.h"
 #include "libcor/paging/space.h"
+#include "libcor/paging/wire.h"
 
 struct cor_presence *cor_presence_new(uint16_t object, uint64_t offset, uint64_t npages,
 				      bool whole)
@@ -37,6 +38,7 @@ void cor_presence_unref(struct cor_presence *pr)
 	if (!pr || --pr->refs)
 		return;
 	free(pr->data);
+	free(pr->huge);
 	free(pr);
 }
 
@@ -48,6 +50,31 @@ void cor_presence_load(struct cor_presence *pr, const uint64_t *data)
 		pr->counted += (uint64_t)__builtin_popcountll(pr->data[i]);
 	}
 	pr->known = pr->npages;
+}
+
+/* Which bit of huge a page's is. */
+static uint64_t huge_of(const struct cor_presence *pr, uint64_t page)
+{
+	return ((pr->offset + (page << COR_PAGE_SHIFT)) >> COR_HUGE_SHIFT) -
+	       (pr->offset >> COR_HUGE_SHIFT);
+}
+
+void cor_presence_learn_huge(struct cor_presence *pr, uint64_t first, uint64_t n)
+{
+	uint64_t from = huge_of(pr, first);
+
+	if (!n)
+		return;
+	if (!pr->huge)
+		pr->huge = calloc(cor_bits_words(huge_of(pr, pr->npages - 1) + 1),
+				  sizeof(*pr->huge));
+	if (pr->huge)
+		cor_bits_put(pr->huge, from, huge_of(pr, first + n - 1) - from + 1, true);
+}
+
+bool cor_presence_is_huge(const struct cor_presence *pr, uint64_t page)
+{
+	return pr->huge && cor_bit(pr->huge, huge_of(pr, page));
 }
 
 /* Counts pages of [first, first+n): those with data that are not there, and of

@@ -25,6 +25,8 @@ struct cor_presence {
 	uint64_t counted;           /* pages that hold data */
 	bool whole;                 /* made so: every page does */
 	uint64_t *data;
+	uint64_t *huge;             /* huge pages at the source, the first one being that of
+				       page 0; NULL: none */
 	struct cor_track *tracks;   /* one per address space */
 };
 
@@ -60,6 +62,11 @@ void cor_presence_load(struct cor_presence *pr, const uint64_t *data);
 /* Pages [first, first+n) hold data, or do not; the totals of every space that
  * waits for them follow. Does not move known. */
 void cor_presence_learn(struct cor_presence *pr, uint64_t first, uint64_t n, bool data);
+
+/* Pages [first, first+n) lie in huge pages at the source. Without memory for it that
+ * is forgotten. */
+void cor_presence_learn_huge(struct cor_presence *pr, uint64_t first, uint64_t n);
+bool cor_presence_is_huge(const struct cor_presence *pr, uint64_t page);
 
 /* A track with one reference; it takes its own reference on pr. NULL: no memory. */
 struct cor_track *cor_track_new(struct cor_presence *pr, struct cor_space *space, bool shared);

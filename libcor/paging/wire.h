@@ -29,6 +29,7 @@
 #define COR_PAGING_VERSION 2         /* of the mechanism "paging" in HELLO */
 
 #define COR_PAGE_SHIFT 12
+#define COR_HUGE_SHIFT 21            /* a huge page */
 
 /* The largest READ a server accepts: bounds its buffer. */
 #define COR_PAGE_MAX_RUN 1024u        /* pages: 4 MiB */
@@ -73,9 +74,13 @@ struct cor_page_reply {
 static_assert(sizeof(struct cor_page_reply) == 32, "reply header is 32 bytes");
 static_assert(offsetof(struct cor_page_reply, check) == 24, "check at 24");
 
+enum cor_run_flags {
+	COR_RUN_HUGE = 1,       /* these pages lie in transparent huge pages at the source */
+};
+
 struct cor_page_run {
 	uint64_t offset;
 	uint32_t npages;
-	uint32_t reserved;
+	uint32_t flags;         /* enum cor_run_flags; unknown ones mean nothing */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_page_run) == 16, "run is 16 bytes");

@@ -285,6 +285,11 @@ pid_t cor_rebuild_supervisor(const struct cor_rebuild *rb)
 	return rb->supervisor;
 }
 
+int cor_rebuild_pidfd(const struct cor_rebuild *rb)
+{
+	return rb->pidfd;
+}
+
 bool cor_rebuild_in_pid_ns(const struct cor_rebuild *rb)
 {
 	return rb->pid_ns;

@@ -79,6 +79,7 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 pid_t cor_rebuild_pid(const struct cor_rebuild *rb);          /* as the caller sees it */
 pid_t cor_rebuild_supervisor(const struct cor_rebuild *rb);
 bool  cor_rebuild_in_pid_ns(const struct cor_rebuild *rb);
+int   cor_rebuild_pidfd(const struct cor_rebuild *rb);        /* borrowed, until release */
 
 /* The stub's userfaultfd, handshaken (cor_pager_uffd_handshake) and O_NONBLOCK;
  * the caller's. */

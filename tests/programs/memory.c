@@ -113,6 +113,24 @@ static void sparse_verify(void)
 	}
 }
 
+/* In transparent huge pages, as far as the kernel has any to give. */
+#define THP (2 * MIB)
+static struct block g_thp;
+
+static void thp_setup(void)
+{
+	char *room = map_anon(4 * THP);
+	char *at = (char *)(((uintptr_t)room + THP - 1) & ~(THP - 1));
+
+	need(!madvise(at, 3 * THP, MADV_HUGEPAGE));
+	block_fill(&g_thp, "transparent huge pages", at, 3 * THP);
+}
+
+static void thp_verify(void)
+{
+	block_round(&g_thp);
+}
+
 /* Pages that were only ever read, and pages given back with MADV_DONTNEED. */
 static char *g_zero;
 
@@ -686,6 +704,7 @@ static void vdso_verify(void)
 static const struct check_kind KINDS[] = {
 	{ "anonymous", anon_setup, anon_verify, NULL },
 	{ "sparse", sparse_setup, sparse_verify, NULL },
+	{ "thp", thp_setup, thp_verify, NULL },
 	{ "zero", zero_setup, zero_verify, NULL },
 	{ "heap", heap_setup, heap_verify, NULL },
 	{ "stack", stack_setup, stack_verify, NULL },

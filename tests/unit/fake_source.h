@@ -52,7 +52,7 @@ static inline int fake_presence(struct cor_source *s, uint16_t object, uint64_t 
 	*next = end;
 	for (uint64_t o = offset; o < end && o >> COR_PAGE_SHIFT < strlen(f->pages); o += 4096)
 		if (f->pages[o >> COR_PAGE_SHIFT] == 'D' &&
-		    !cor_runs_add(runs, max, &n, o, o + 4096, next))
+		    !cor_runs_add(runs, max, &n, o, o + 4096, 0, next))
 			return (int)n;
 	*next = end;
 	return (int)n;

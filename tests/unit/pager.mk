@@ -3,7 +3,7 @@ if HAVE_CMOCKA
 pager_tests = tests/unit/test_space tests/unit/test_trend tests/unit/test_uffd \
 	tests/unit/test_journal tests/unit/test_retake \
 	tests/unit/test_pager_faults tests/unit/test_pager_drain tests/unit/test_pager_check \
-	tests/unit/test_import
+	tests/unit/test_import tests/unit/test_collapse
 check_PROGRAMS += $(pager_tests)
 TESTS += $(pager_tests)
 
@@ -22,5 +22,6 @@ tests_unit_test_pager_drain_SOURCES = tests/unit/test_pager_drain.c $(pager_fixt
 tests_unit_test_pager_drain_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_pager_check_SOURCES = tests/unit/test_pager_check.c $(pager_fixture)
 tests_unit_test_pager_check_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_collapse_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_import_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 endif

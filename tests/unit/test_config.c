@@ -69,7 +69,7 @@ static void reads_every_section(void **state)
 
 	assert_int_equal(load(f, "[cord]\nname = a\nlisten=127.0.0.1:9\ncontrol = /c.sock\n"
 				 "state-dir = /s\ninsecure = yes\n"
-				 "[paging]\nprefetch = off\nspin-us = 0\ncheck = no\n"
+				 "[paging]\nprefetch = off\nhuge-pages = no\nspin-us = 0\ncheck = no\n"
 				 "[timeouts]\nfreeze-ms = 5\nreconnect-s = 7\n"), 0);
 	assert_string_equal(f->config.name, "a");
 	assert_string_equal(f->config.listen, "127.0.0.1:9");
@@ -77,6 +77,7 @@ static void reads_every_section(void **state)
 	assert_string_equal(f->config.state_dir, "/s");
 	assert_true(f->config.insecure);
 	assert_false(f->config.paging.prefetch);
+	assert_false(f->config.paging.huge_pages);
 	assert_int_equal(f->config.paging.spin_us, 0);
 	assert_int_equal(f->config.paging.check, CORD_CHECK_NO);
 	assert_int_equal(f->config.timeouts.freeze_ms, 5);

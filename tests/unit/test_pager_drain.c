@@ -17,6 +17,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "tests/stream.h"
+#include "tests/thp.h"
 
 static bool a_third(uint64_t page)
 {
@@ -476,6 +477,28 @@ static bool registered(const unsigned char *mem, size_t len)
 	return found;
 }
 
+static void huge_pages_of_the_source_are_known(void **state)
+{
+	struct lazy *l = *state;
+	unsigned char *mem = (unsigned char *)thp_room(2);
+	struct cor_region r = { .start = (uintptr_t)mem, .len = NPAGES * P, .offset = SOURCE_BASE };
+	uint64_t *addrs;
+	size_t n;
+
+	l->toy.huge = true;
+	l->toy.holds = a_third;         /* also where zeros are left out */
+	assert_int_equal(cor_pager_add_region(l->pager, &r, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, lazy_uffd(), NULL), 0);
+	drain(l);
+	assert_int_equal(cor_pager_huge(l->pager, &addrs, &n, NULL), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(addrs[0], (uintptr_t)mem);
+	assert_int_equal(addrs[1], (uintptr_t)mem + THP);
+	free(addrs);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+	munmap(mem, 2 * THP);
+}
+
 static void finish_leaves_nothing_registered(void **state)
 {
 	struct lazy *l = *state;
@@ -584,7 +607,7 @@ int main(void)
 		T(what_a_child_drops_stays_with_its_parent),
 		T(a_page_dropped_while_asked_for_is_zero), T(moves_during_the_drain_lose_nothing),
 		T(a_page_that_does_not_exist_cannot_be_touched), T(untouched_growth_is_released_too),
-		T(finish_leaves_nothing_registered),
+		T(huge_pages_of_the_source_are_known), T(finish_leaves_nothing_registered),
 		T(the_end_of_the_task_is_noticed), T(a_pager_that_never_started_is_freed),
 	};
 

@@ -173,6 +173,17 @@ static void an_arrival_may_end_well_by_its_exit_status(void **state)
 	assert_int_equal(r->state, SESSION_RELEASED);
 }
 
+static void a_worker_killed_after_the_release_harmed_nobody(void **state)
+{
+	struct record *r = *state;
+
+	tell(record_status, r, "{\"state\":\"released\"}");
+	record_worker_died(r, SIGKILL, true);
+	assert_true(r->ok);
+	assert_int_equal(r->exit, 0);
+	assert_int_equal(r->state, SESSION_RELEASED);
+}
+
 static void an_arrival_that_never_ran_has_failed_in_any_case(void **state)
 {
 	struct record *r = *state;
@@ -248,6 +259,7 @@ int main(void)
 		S(a_worker_killed_before_commit_has_failed),
 		S(a_worker_killed_after_commit_has_lost_the_task),
 		D(an_arrival_may_end_well_by_its_exit_status),
+		D(a_worker_killed_after_the_release_harmed_nobody),
 		D(an_arrival_that_never_ran_has_failed_in_any_case),
 		D(answers_nothing_while_it_lives),
 		D(answers_how_it_ended),

@@ -23,6 +23,7 @@
 #include "libcor/paging/pagemap.h"
 #include "libcor/paging/source.h"
 #include "libcor/paging/vma.h"
+#include "tests/thp.h"
 
 #define P 4096u
 #define BIG_RUNS 64
@@ -395,6 +396,38 @@ static void both_ways_to_look_at_the_pagemap_agree(void **state)
 	cor_pagemap_close(&map);
 }
 
+/* One of two is huge, as far as this kernel lets us make one. */
+static void huge_pages_are_told(void **state)
+{
+	struct cor_page_run runs[BIG_RUNS];
+	char *mem = thp_room(2);
+	struct cor_pagemap map;
+	uint64_t from = (uintptr_t)mem, next;
+
+	assert_true(mem != MAP_FAILED);
+	madvise(mem, 2 * THP, MADV_NOHUGEPAGE);
+	memset(mem, 'h', 2 * THP);
+	madvise(mem, THP, MADV_HUGEPAGE);
+	_cleanup_close_ int dir = open("/proc/self", O_PATH | O_CLOEXEC);
+
+	assert_int_equal(cor_pagemap_open(&map, dir), 0);
+	if (madvise(mem, THP, MADV_COLLAPSE) == 0) {
+		assert_int_equal(cor_pagemap_runs(&map, from, from + 2 * THP, runs, BIG_RUNS, &next), 2);
+		assert_true(runs[0].offset == from && runs[0].npages == 512);
+		assert_int_equal(runs[0].flags, COR_RUN_HUGE);
+		assert_true(runs[1].offset == from + THP && runs[1].npages == 512);
+		assert_int_equal(runs[1].flags, 0);
+		/* as on a kernel without PAGEMAP_SCAN */
+		map.scan = false;
+		map.kpageflags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+		assert_int_equal(cor_pagemap_runs(&map, from, from + 2 * THP, runs, BIG_RUNS, &next),
+				 map.kpageflags < 0 ? 1 : 2);
+		assert_int_equal(runs[0].flags, map.kpageflags < 0 ? 0 : COR_RUN_HUGE);
+	}
+	cor_pagemap_close(&map);
+	munmap(mem, 2 * THP);
+}
+
 static void text_of_maps_finds_the_same_mapping(void **state)
 {
 	struct layout *l = *state;
@@ -552,6 +585,7 @@ int main(void)
 		process_test(whole_files_are_present_when_asked),
 		process_test(presence_goes_on_where_it_stopped),
 		process_test(both_ways_to_look_at_the_pagemap_agree),
+		cmocka_unit_test(huge_pages_are_told),
 		process_test(text_of_maps_finds_the_same_mapping),
 		process_test(object_is_read_through_its_descriptor),
 		process_test(unknown_object_is_an_error),

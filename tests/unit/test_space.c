@@ -294,6 +294,60 @@ static void presence_tells_zero_from_data(void **state)
 	cor_presence_unref(pr);
 }
 
+#define H 512ull                 /* pages in a huge one */
+
+/* Memory of four huge pages, the first half of the first one being somebody else's. */
+static void setup_huge(struct fixture *f, struct cor_presence **pr, struct cor_track **t)
+{
+	*pr = cor_presence_new(0, 0x40000000 + H / 2 * P, 4 * H - H / 2, true);
+	*t = cor_track_new(*pr, &f->space, false);
+	assert_int_equal(cor_space_add(&f->space, 0x60000000 + H / 2 * P, 4 * H - H / 2, *t, 0), 0);
+	cor_track_unref(*t);
+}
+
+static void huge_pages_are_found_where_they_lie_now(void **state)
+{
+	struct fixture *f = *state;
+	struct cor_presence *pr;
+	struct cor_track *t;
+	uint64_t at[4] = { 0 };
+
+	setup_huge(f, &pr, &t);
+	assert_int_equal(cor_space_huge(&f->space, at, 4), 0);
+	/* a few pages of the second, as where a request ended in its midst; all of the last */
+	cor_presence_learn_huge(pr, 0, 10);
+	cor_presence_learn_huge(pr, H / 2 + 500, 12);
+	cor_presence_learn_huge(pr, H / 2 + 2 * H, H);
+	assert_true(cor_presence_is_huge(pr, 0) && cor_presence_is_huge(pr, H / 2));
+	assert_false(cor_presence_is_huge(pr, H / 2 + H));
+	/* the first is not all there */
+	assert_int_equal(cor_space_huge(&f->space, NULL, 0), 2);
+	assert_int_equal(cor_space_huge(&f->space, at, 1), 2);
+	assert_int_equal(at[0], 0x60000000 + H * P);
+	assert_int_equal(cor_space_huge(&f->space, at, 4), 2);
+	assert_int_equal(at[1], 0x60000000 + 3 * H * P);
+	cor_presence_unref(pr);
+}
+
+static void huge_pages_are_lost_by_what_tears_them(void **state)
+{
+	struct fixture *f = *state;
+	struct cor_presence *pr;
+	struct cor_track *t;
+	uint64_t at[4] = { 0 };
+
+	setup_huge(f, &pr, &t);
+	cor_presence_learn_huge(pr, 0, 4 * H - H / 2);
+	assert_int_equal(cor_space_huge(&f->space, at, 4), 3);
+	/* the second: dropped in part; the third: moved by a page; the last: as a whole */
+	cor_space_remove(&f->space, 0x60000000 + H * P + 100 * P, P);
+	assert_int_equal(cor_space_remap(&f->space, 0x60000000 + 2 * H * P, 0x80000000 + P, H * P), 0);
+	assert_int_equal(cor_space_remap(&f->space, 0x60000000 + 3 * H * P, 0x90000000, H * P), 0);
+	assert_int_equal(cor_space_huge(&f->space, at, 4), 1);
+	assert_int_equal(at[0], 0x90000000);
+	cor_presence_unref(pr);
+}
+
 static void bit_runs_cross_words(void **state)
 {
 	uint64_t map[3] = { 0 };
@@ -322,7 +376,9 @@ int main(void)
 		T(remap_of_unknown_memory_clears_the_target), T(growth_coalesces_both_ways),
 		T(clone_is_independent), T(clone_of_many_splits_shares_one_track),
 		T(next_goes_round_once), T(next_stops_at_pages_that_are_there),
-		T(presence_tells_zero_from_data), cmocka_unit_test(bit_runs_cross_words),
+		T(presence_tells_zero_from_data),
+		T(huge_pages_are_found_where_they_lie_now), T(huge_pages_are_lost_by_what_tears_them),
+		cmocka_unit_test(bit_runs_cross_words),
 	};
 
 	return cmocka_run_group_tests_name("space", tests, NULL, NULL);

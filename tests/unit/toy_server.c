@@ -99,7 +99,8 @@ static int answer_presence(struct toy *t, int sock, const struct cor_page_reques
 			;
 		if (!holds(t, i))
 			continue;
-		run = (struct cor_page_run) { t->base + i * P, (uint32_t)n, 0 };
+		run = (struct cor_page_run) { t->base + i * P, (uint32_t)n,
+					      t->huge ? COR_RUN_HUGE : 0 };
 		re = reply_to(rq, COR_PAGE_RUNS, rq->offset, 1, false);
 		if (say(sock, rq, &re, &run, sizeof(run)) < 0)
 			return -1;

@@ -33,6 +33,7 @@ struct toy {
 	atomic_uint error;                /* what is said then; 0: EIO */
 	atomic_int bad_page;              /* page + 1 that is answered with nonsense */
 	atomic_int gone_page;             /* page + 1 that does not exist */
+	bool huge;                        /* all of it lies in huge pages */
 	atomic_bool hold_demand;          /* demand requests wait while set */
 	/* what was asked */
 	atomic_uint reads[4];             /* requests by kind */
