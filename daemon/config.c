@@ -45,6 +45,7 @@ static const struct key {
 	{ "timeouts", "freeze-ms",   NUMBER, FIELD(timeouts.freeze_ms), 0, 1, 600000 },
 	{ "timeouts", "silence-s",   NUMBER, FIELD(timeouts.silence_s), 0, 1, 3600 },
 	{ "timeouts", "reconnect-s", NUMBER, FIELD(timeouts.reconnect_s), 0, 0, INT_MAX },
+	{ "timeouts", "tell-s",      NUMBER, FIELD(timeouts.tell_s), 0, 1, INT_MAX },
 #undef TEXT_FIELD
 #undef FIELD
 };
@@ -78,6 +79,7 @@ void cord_config_init(struct cord_config *c)
 	c->timeouts.freeze_ms = 10000;
 	c->timeouts.silence_s = 10;
 	c->timeouts.reconnect_s = 0;
+	c->timeouts.tell_s = 3600;
 }
 
 void cord_config_clear(struct cord_config *c)

@@ -7,7 +7,7 @@
  *	[files], [files PEER]  PREFIX = shared|local|home, for tasks that leave (for PEER)
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
  *	[timeouts]  preamble-s, connect-s, prepare-s, freeze-ms, silence-s,
- *		    reconnect-s
+ *		    reconnect-s, tell-s
  */
 #pragma once
 
@@ -80,6 +80,8 @@ struct cord_config {
 		unsigned freeze_ms;      /* stopping the task's threads, and until READY */
 		unsigned silence_s;      /* a connection whose peer is silent for so long is lost */
 		unsigned reconnect_s;    /* a source out of reach after COMMIT; 0: for ever */
+		unsigned tell_s;         /* a destination out of reach, which is to be told
+					    that the source has lost the ghost */
 	} timeouts;
 };
 

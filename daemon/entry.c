@@ -272,10 +272,16 @@ static void find_result(struct entry *e, int status)
 		if (page) {
 			e->record.state = (enum session_state)atomic_load(&page->state);
 			let_go = e->record.source || atomic_load(&page->let_go);
+			/* a ghost died with it, or would have run twice */
+			if (e->record.source && atomic_load(&page->let_go) &&
+			    !record_committed(&e->record))
+				e->record.state = SESSION_COMMIT;
 		}
 		record_worker_died(&e->record, status, let_go);
 		if (e->record.died && !e->record.source)
 			abandon(e);
+		else if (e->record.exit == 3 && page)
+			registry_tell_dead(e);
 	}
 	log_result(e);
 }

@@ -135,7 +135,8 @@ static void pass_rejoining(struct listener *l, int fd, const struct cor_preamble
 		cord_log(CORD_LOG_WARNING, id, "the connection from %s is not handed over: %s",
 			 peer, strerror(-r));
 	else
-		cord_log(CORD_LOG_INFO, id, "%s has connected again", peer);
+		cord_log(p->index ? CORD_LOG_DEBUG : CORD_LOG_INFO, id, "%s has connected again",
+			 peer);
 }
 
 static void pass_lane(struct listener *l, int fd, const struct cor_preamble *p, const char *peer)

@@ -16,7 +16,10 @@ cord_session_sources = \
 	daemon/session_source.c daemon/session_source.h \
 	daemon/session_source_home.c daemon/session_home.h \
 	daemon/session_destination_home.c \
+	daemon/session_source_keeper.c \
+	daemon/session_source_obituary.c \
 	daemon/session_source_paging.c \
+	daemon/session_source_server.c \
 	daemon/session_source_transport.c \
 	daemon/session_transport.c daemon/session_transport.h
 

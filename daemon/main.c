@@ -8,7 +8,8 @@
 
 int main(int argc, char **argv)
 {
-	static const struct worker_ops workers = { session_source_run, session_destination_run };
+	static const struct worker_ops workers = { session_source_run, session_destination_run,
+						   session_source_obituary };
 	struct cor_error err = COR_ERROR_INIT;
 	struct cord_options options;
 	int r;

@@ -13,6 +13,7 @@
 #include "daemon/config.h"
 #include "daemon/entry.h"
 #include "daemon/log.h"
+#include "daemon/spawn.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
@@ -220,6 +221,35 @@ int registry_start_source(struct registry *reg, const struct registry_source *wh
 		 (int)what->pid, what->shown, (int)e->worker);
 	*out = e;
 	return 0;
+}
+
+static int run_obituary(const void *arg)
+{
+	const struct entry_source_start *s = arg;
+
+	return s->run(&s->args);
+}
+
+void registry_tell_dead(const struct entry *e)
+{
+	const struct registry *reg = e->registry;
+	struct entry_source_start start = { .run = reg->env.workers->obituary,
+					    .args = { .cord = -1, .config = reg->env.config } };
+	json_auto_t *about = e->page ? state_page_about(e->page) : NULL;
+	const char *dest = json_string_value(json_object_get(about, "dest"));
+	pid_t pid;
+
+	if (!start.run || !dest)
+		return;
+	strcpy(start.args.id, e->record.id);
+	memcpy(start.args.session, e->record.session, sizeof(start.args.session));
+	memcpy(start.args.secret, e->record.secret, sizeof(start.args.secret));
+	snprintf(start.args.dest, sizeof(start.args.dest), "%s", dest);
+	start.args.epoch = atomic_load(&e->page->epoch);
+	pid = spawn_worker("cord-obituary", NULL, 0, run_obituary, &start);
+	explicit_bzero(start.args.secret, sizeof(start.args.secret));
+	if (pid < 0)
+		cord_log(CORD_LOG_ERROR, e->record.id, "%s cannot be told: %s", dest, strerror(-pid));
 }
 
 int registry_start_destination(struct registry *reg, int control, const char *peer,

@@ -142,6 +142,11 @@ void session_tell_all(struct session *s, json_t *message, int fd)
 	session_tell(s, message, fd);
 }
 
+void session_leave_cord(struct session *s)
+{
+	lose_cord(s);
+}
+
 int session_fd(const struct session *s)
 {
 	return s->cord >= 0 ? s->cord : s->listen;

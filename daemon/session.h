@@ -58,7 +58,10 @@ void session_tell(struct session *s, json_t *message, int fd);
  * has gone, another one is there. -1: neither will ever be. */
 int session_fd(const struct session *s);
 
-/* The same, and to every cord that comes later. */
+/* Another process of the session speaks with cord from here on. */
+void session_leave_cord(struct session *s);
+
+/* The same as session_tell(), and to every cord that comes later. */
 void session_tell_all(struct session *s, json_t *message, int fd);
 
 /* Reads one message of cord's if there is one, without blocking: 1, 0 (none), or

@@ -284,13 +284,6 @@ static int ask_prepare(struct source *s, struct cor_error *err)
 	return r;
 }
 
-static int connect_lane(struct source *s, enum cor_connection_kind kind, struct cor_stream **out,
-			struct cor_error *err)
-{
-	return source_connect(s, kind, s->args->session, s->args->secret, CONNECT_TIMEOUT_MS, out,
-			      err);
-}
-
 /* A mapping or, where the task has it open only, a descriptor leads to it. */
 static int open_object(struct source *s, const Cor__Task__Image *image, uint32_t id,
 		       struct cor_error *err)
@@ -315,33 +308,21 @@ static int open_object(struct source *s, const Cor__Task__Image *image, uint32_t
 	return cor_capture_open_object(s->args->pid, image, id, err);
 }
 
-static int start_server(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
+/* The objects of the task's shared memory, for the page server. */
+static int give_objects(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
 {
-	struct cor_source *memory = NULL;
-	int r = cor_source_process(&memory, s->args->pid, err);
+	size_t n = image->memory->n_objects, got = 0;
+	_cleanup_free_ int *fds = calloc(n + 1, sizeof(*fds));
+	int r = fds ? 0 : cor_fail(err, -ENOMEM, "out of memory");
 
-	for (size_t i = 0; r == 0 && i < image->memory->n_objects; i++) {
-		const Cor__Task__Object *o = image->memory->objects[i];
-		int fd = open_object(s, image, o->id, err);
-
-		r = fd < 0 ? fd : cor_source_process_add_object(memory, (uint16_t)o->id, fd, err);
+	for (; r == 0 && got < n; got++) {
+		fds[got] = open_object(s, image, image->memory->objects[got]->id, err);
+		r = COR_MIN(fds[got], 0);
 	}
-	if (r < 0) {
-		if (memory)
-			memory->ops->close(memory);
-		return r;
-	}
-	s->memory = memory;
-	r = cor_page_server_new(&s->server, memory, err);
 	if (r == 0)
-		r = cor_page_server_add_lane(s->server, take_ptr(s->demand), COR_CONN_DEMAND, err);
-	if (r == 0)
-		r = cor_page_server_add_lane(s->server, take_ptr(s->bulk), COR_CONN_BULK, err);
-	if (r == 0 && s->fast_demand)
-		r = cor_page_server_add_lane(s->server, take_ptr(s->fast_demand), COR_CONN_DEMAND,
-					     err);
-	if (r == 0 && s->fast_bulk)
-		r = cor_page_server_add_lane(s->server, take_ptr(s->fast_bulk), COR_CONN_BULK, err);
+		r = source_give_objects(s, fds, (unsigned)n, err);
+	while (got-- > 0)
+		cor_closep(&fds[got]);
 	return r;
 }
 
@@ -390,15 +371,14 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = ask_prepare(s, err);
 	FAULT_POINT("prepared", s->control);
 	if (r == 0)
-		r = source_connect_transport(s, err);
-	if (r == 0)
-		r = connect_lane(s, COR_CONN_DEMAND, &s->demand, err);
-	if (r == 0)
-		r = connect_lane(s, COR_CONN_BULK, &s->bulk, err);
+		r = source_start_server(s, err);
 	FAULT_POINT("lanes", s->control);
 	/* shared memory may still come and go: then it begins in the freeze */
-	if (r == 0 && !s->skeleton->memory->n_objects)
-		r = start_server(s, s->skeleton, err);
+	if (r == 0 && !s->skeleton->memory->n_objects) {
+		r = give_objects(s, s->skeleton, err);
+		if (r == 0)
+			r = source_await_serving(s, err);
+	}
 	return r;
 }
 
@@ -455,7 +435,7 @@ static void await_close(struct source *s)
 		control_message_done(&m);
 }
 
-static void thaw(struct source *s)
+void source_thaw(struct source *s)
 {
 	if (s->image)
 		cor__task__image__free_unpacked(s->image, NULL);
@@ -493,7 +473,7 @@ static int freeze(struct source *s, struct cor_error *err)
 			r = freeze_once(s, err);
 		if (r != -EAGAIN || cor_now_ns() > until)
 			return r;
-		thaw(s);
+		source_thaw(s);
 		session_move(&s->session, SESSION_PREPARE, NULL);
 		/* what is in the way ends by itself; nothing tells when */
 		usleep(pause_us);
@@ -522,8 +502,8 @@ static int check_server(struct source *s, struct cor_error *err)
 	uint64_t page = s->tracee->threads[0].regs.rsp & ~(uint64_t)(COR_PAGE_SIZE - 1);
 	uint8_t buf[COR_PAGE_SIZE];
 
-	if (!s->server)
-		return start_server(s, s->image, err);
+	if (!s->serving)
+		return give_objects(s, s->image, err);
 	if (s->image->memory->n_objects)
 		return cor_fail(err, -EAGAIN, "process %d made shared memory while its migration "
 				"was prepared; try again", s->args->pid);
@@ -572,7 +552,14 @@ static int hand_over(struct source *s, struct cor_error *err)
 	s->ready_ns = cor_now_ns();
 	if (source_cancelled(s, NULL))
 		return cor_fail(err, -ECANCELED, "cancelled");
-	return cor_tracee_make_ghost(s->tracee, err);
+	r = source_check_serving(s, err);
+	if (r < 0)
+		return r;
+	/* from here on our death is the task's */
+	atomic_store(&s->session.page->let_go, 1);
+	r = cor_tracee_make_ghost(s->tracee, err);
+	FAULT_POINT("ghost", s->control);
+	return r;
 }
 
 /* ---- the whole ---------------------------------------------------------------- */
@@ -591,33 +578,33 @@ static int migrate(struct source *s, struct cor_error *err)
 		r = freeze(s, err);
 	if (r == 0)
 		r = hand_over(s, err);
-	if (r == 0)
-		r = source_commit(s, err);
-	if (r == 0)
-		r = source_page(s, err);
-	if (r == 0)
-		source_release(s);
 	return r;
 }
 
-/* A failure before the commit, or a commit that the destination has never seen: the
- * task goes on here. Otherwise the destination's is lost, and the ghost with it. */
+/* Before COMMIT: the task goes on here. */
 static int fail(struct source *s, struct cor_error *err)
 {
-	if (!session_committed(&s->session) || s->refused) {
-		if (s->control)
-			control_send_abort(s->control, err);
-		if (s->tracee)
-			thaw(s);
-		if (s->have_hooks)
-			cor_hooks_cancel(&s->hooks, false, NULL);
-		session_move(&s->session, SESSION_ABORTED, NULL);
-		session_result(&s->session, 1, err);
-		return 1;
-	}
-	session_move(&s->session, SESSION_LOST, NULL);
-	session_result(&s->session, 3, err);
-	return 3;
+	if (s->control)
+		control_send_abort(s->control, err);
+	if (s->tracee)
+		source_thaw(s);
+	if (s->session.page)
+		atomic_store(&s->session.page->let_go, 0);
+	if (s->have_hooks)
+		cor_hooks_cancel(&s->hooks, false, NULL);
+	session_move(&s->session, SESSION_ABORTED, NULL);
+	session_result(&s->session, 1, err);
+	return 1;
+}
+
+static int commit(struct source *s)
+{
+	char doubt[COR_ERROR_TEXT];
+
+	source_commit(s, doubt, sizeof(doubt));
+	cor_stream_close(s->control);
+	s->control = NULL;
+	return source_keep(s, doubt);
 }
 
 static int keep(struct source *s, struct cor_error *err)
@@ -639,6 +626,7 @@ int session_source_run(const struct worker_source_args *a)
 	struct source s = {
 		.args = a,
 		.options = { .inline_written_max = 1024 }, .home = { .control = -1 },
+		.link = -1,
 	};
 	int status = 0;
 
@@ -652,10 +640,9 @@ int session_source_run(const struct worker_source_args *a)
 	if (keep(&s, &err) < 0 || migrate(&s, &err) < 0)
 		status = fail(&s, &err);
 	else
-		session_result(&s.session, 0, NULL);
-	cor_page_server_free(s.server);
-	if (s.tracee)
-		cor_tracee_kill(s.tracee);
+		status = commit(&s);
+	source_end_server(&s);
+	cor_source_close(s.memory);
 	if (s.skeleton)
 		cor__task__image__free_unpacked(s.skeleton, NULL);
 	if (s.image)
@@ -665,10 +652,6 @@ int session_source_run(const struct worker_source_args *a)
 	free(s.extra);
 	source_home_end(&s);
 	cor_stream_close(s.control);
-	cor_stream_close(s.demand);
-	cor_stream_close(s.bulk);
-	cor_stream_close(s.fast_demand);
-	cor_stream_close(s.fast_bulk);
 	session_end(&s.session);
 	return status;
 }

@@ -1,5 +1,7 @@
 /* The source's side of a migration, as its files share it: session_source.c goes up
- * to COMMIT, session_source_paging.c on from there. */
+ * to COMMIT. From there on there are two processes: the tracer, which keeps the ghost
+ * (session_source_keeper.c), and the serving part (session_source_server.c,
+ * session_source_paging.c), which it has started ahead of the freeze. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,7 +29,7 @@ struct source {
 	struct cor_stream *control;     /* NULL: lost */
 	struct cor_transports transports; /* that may be used; behind HELLO: that both have */
 	char transport[COR_TRANSPORT_TEXT]; /* that is used */
-	/* lanes before the page server has them: over TCP, and beside these of a better
+	/* the serving part's lanes before they are served: over TCP, and beside these of a better
 	 * transport (NULL: none) */
 	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
 	struct cor_capture_options options;
@@ -37,13 +39,19 @@ struct source {
 	unsigned nextra;
 	struct cor_tracee *tracee;
 	struct cor_page_server *server;
-	struct cor_source *memory;      /* the server's */
+	struct cor_source *memory;      /* the tracer's; the serving part's is a copy */
 	uint64_t freeze_from_ns, captured_ns, ready_ns;
 	struct cor_hooks hooks;
 	bool have_hooks;
 	bool parked;                    /* the task's addresses and locks are the destination's */
 	bool refused;                   /* the destination has given up, not having seen COMMIT */
 	bool moved;                     /* it has all pages */
+	int link;                       /* between tracer and serving part; -1 */
+	pid_t server_pid;               /* the tracer's: the serving part; 0: none */
+	bool first_join;                /* the serving part's: it has no connection yet */
+	bool serving;                   /* the tracer's: it has been told to */
+	bool tracer_died;               /* the serving part's */
+	enum session_state end;         /* the tracer's: what the last verdict came to */
 	struct source_home home;
 	bool huge_follow;                  /* it will say when the task is as it was at home */
 	uint64_t mend_ns;               /* connections are looked after again then */
@@ -68,18 +76,56 @@ void source_offer_transports(struct source *s, struct source_offer *o, Cor__Cont
  * common to both. */
 int source_agree_transports(struct source *s, const Cor__Control__Hello *reply,
 			    struct cor_error *err);
-/* Sets up the best of them, with the lanes that are its own. Fails only where the
- * control channel does. */
+/* The serving part's: sets up the best of them, with the lanes that are its own. Fails only
+ * where the control channel does, on which the tracer asks for it: */
 int source_connect_transport(struct source *s, struct cor_error *err);
+int source_answer_transport(struct source *s, const json_t *ask);
 /* Notes what is used. */
 void source_transport_set(struct source *s, const char *name);
 
-/* Sends COMMIT, and returns 0 once it is known that the destination took the task
- * over, however long that takes. s->refused: it did not, and never will. */
-int source_commit(struct source *s, struct cor_error *err);
+/* ---- the tracer ------------------------------------------------------------------------- */
+
+/* Lets the task go on as if nothing had happened. */
+void source_thaw(struct source *s);
+
+/* Ahead of the freeze: starts the serving part, which connects the lanes. */
+int  source_start_server(struct source *s, struct cor_error *err);
+/* Has it serve the task's memory, with n objects of shared memory (fds, in order, the
+ * caller's). Its word on that is waited for, or only looked at. */
+int  source_give_objects(struct source *s, const int *fds, unsigned n, struct cor_error *err);
+int  source_await_serving(struct source *s, struct cor_error *err);
+int  source_check_serving(struct source *s, struct cor_error *err);
+/* Before COMMIT: it is not needed. */
+void source_end_server(struct source *s);
+
+/* Sends COMMIT and waits for RESUMED. Not heard: doubt, a text, says why; else it is "". */
+void source_commit(struct source *s, char *doubt, size_t size);
+/* Keeps the ghost until the serving part has its verdict; returns the exit status. */
+int  source_keep(struct source *s, const char *doubt);
+
+/* ---- the serving part ------------------------------------------------------------------------ */
+
+/* All of it, from its start; again: another one has died. Returns the exit status. */
+int source_serve(struct source *s, bool again);
+
+/* Whether COMMIT arrived: 0 once it is known that the destination took the task over,
+ * however long that takes. err: in, why it is not known. s->refused: it did not, and never
+ * will; s->tracer_died. */
+int source_ask(struct source *s, struct cor_error *err);
+/* One attempt to join the session again; see session_source_paging.c. */
+int source_join_again(struct source *s, int *pid, struct cor_error *err);
 /* Serves the ghost's pages until the destination has them all. Fails only where it
- * says that it has lost the task. */
+ * says that it has lost the task, or where the tracer has died. */
 int source_page(struct source *s, struct cor_error *err);
-/* All pages are there: ends the ghost, and says so. Then waits, where that was
- * promised, until the destination has nothing more to do for the task. */
-void source_release(struct source *s);
+/* Behind the release: waits, where that was promised, until the destination has nothing
+ * more to do for the task. */
+void source_await_huge(struct source *s);
+
+/* ---- between them: JSON over SOCK_SEQPACKET ------------------------------------------------- */
+
+#define SOURCE_LINK_FDS 64      /* descriptors in one message */
+
+/* message is stolen; fds stay the caller's. */
+int source_link_say(int link, json_t *message, const int *fds, unsigned nfds);
+/* -EPIPE: the other one has ended. fds NULL: none are expected. */
+int source_link_hear(int link, json_t **out, int *fds, unsigned *nfds);

@@ -1,14 +1,12 @@
-/* The source's side from COMMIT on: finding out whether it arrived, then serving the
- * ghost's pages until the destination has them all. Connections are lost and made
- * again; the ghost stays. */
+/* The source's side from COMMIT on, but for the ghost itself: finding out whether COMMIT
+ * arrived, then serving pages until the destination has them all. Connections are lost and
+ * made again. */
 #include "daemon/session_source.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/control.h"
@@ -34,6 +32,8 @@ int source_connect(const struct source *s, enum cor_connection_kind kind, const 
 	struct cor_lane_options o = {
 		.addrport = s->args->dest, .kind = kind, .session = session, .secret = secret,
 		.timeout_ms = (unsigned)timeout_ms,
+		/* the serving part's first is no loss that anybody should see */
+		.index = kind == COR_CONN_CONTROL && session && s->first_join,
 		.silence_s = s->args->config->timeouts.silence_s,
 	};
 
@@ -84,7 +84,7 @@ static int exchange_resume(struct source *s, struct cor_stream *c, int *pid,
  * (it has every page), -ENOTRECOVERABLE (the task is lost); or its cord's, -EOWNERDEAD:
  * the worker died, which says nothing of the task. Nothing on this side gives these
  * errors. */
-static int join_again(struct source *s, int *pid, struct cor_error *err)
+int source_join_again(struct source *s, int *pid, struct cor_error *err)
 {
 	_cleanup_stream_ struct cor_stream *c = NULL;
 	int r = connect_again(s, COR_CONN_CONTROL, &c, err);
@@ -99,44 +99,72 @@ static int join_again(struct source *s, int *pid, struct cor_error *err)
 		return 0;
 	drop_control(s);
 	s->control = take_ptr(c);
+	s->first_join = false;
 	return 1;
 }
 
-/* Until the next attempt; cord may cancel meanwhile, which is too late. */
-static void pause_attempts(struct source *s)
+/* The tracer says nothing unasked: readable means that it has ended. */
+static int tracer_ended(struct source *s, struct cor_error *err)
 {
-	struct pollfd p = { .fd = session_fd(&s->session), .events = POLLIN };
+	s->tracer_died = true;
+	return cor_fail(err, -EOWNERDEAD, "the process that held the frozen task has died");
+}
 
+/* Until the next attempt; cord may cancel meanwhile, which is too late. */
+static int pause_attempts(struct source *s, struct cor_error *err)
+{
 	s->mend_ns = cor_now_ns() + RECONNECT_NS;
-	while (cor_now_ns() < s->mend_ns)
-		if (poll(&p, 1, (int)((s->mend_ns - cor_now_ns()) / 1000000 + 1)) > 0) {
-			source_cancelled(s, NULL);
-			p.fd = session_fd(&s->session);
-		}
+	while (cor_now_ns() < s->mend_ns) {
+		struct pollfd p[] = {
+			{ .fd = session_fd(&s->session), .events = POLLIN },
+			{ .fd = s->link, .events = POLLIN },
+		};
+
+		if (poll(p, ARRAY_SIZE(p), (int)((s->mend_ns - cor_now_ns()) / 1000000 + 1)) <= 0)
+			continue;
+		if (p[1].revents)
+			return tracer_ended(s, err);
+		source_cancelled(s, NULL);
+	}
+	return 0;
+}
+
+static void set_us(struct source *s, const char *key, uint64_t from_ns, uint64_t to_ns)
+{
+	json_object_set_new(s->session.figures, key,
+			    json_integer((json_int_t)((to_ns - from_ns) / 1000)));
 }
 
 /* ---- commit --------------------------------------------------------------------------- */
 
+static void joined(struct source *s, int pid)
+{
+	json_object_del(s->session.figures, "doubt");
+	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
+	if (pid)
+		json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
+}
+
 /* COMMIT may have arrived or not: only the destination knows. As long as it does not
  * say, the task stays as it is, here. */
-static int ask_until_known(struct source *s, int *pid, struct cor_error *err)
+int source_ask(struct source *s, struct cor_error *err)
 {
 	struct cor_error why = COR_ERROR_INIT;
-	int r;
+	int pid = 0, r;
 
 	session_move(&s->session, SESSION_IN_DOUBT, NULL);
-	session_hurry(false);
 	json_object_set_new(s->session.figures, "doubt", json_string(err->text));
 	session_report(&s->session);
 	for (;;) {
 		drop_control(s);
-		r = join_again(s, pid, &why);
+		r = source_join_again(s, &pid, &why);
 		switch (r) {
-		case 1:
-			break;
 		case -EALREADY:
 			s->moved = true;
-			break;
+			/* fall through */
+		case 1:
+			joined(s, pid);
+			return 0;
 		case -ECANCELED:
 			s->refused = true;
 			return cor_fail(err, r, "%s has given up: the commit did not arrive",
@@ -145,18 +173,11 @@ static int ask_until_known(struct source *s, int *pid, struct cor_error *err)
 			*err = why;
 			return r;
 		default:
-			pause_attempts(s);
-			continue;
+			r = pause_attempts(s, err);
+			if (r < 0)
+				return r;
 		}
-		json_object_del(s->session.figures, "doubt");
-		return 0;
 	}
-}
-
-static void set_us(struct source *s, const char *key, uint64_t from_ns, uint64_t to_ns)
-{
-	json_object_set_new(s->session.figures, key,
-			    json_integer((json_int_t)((to_ns - from_ns) / 1000)));
 }
 
 static int await_resumed(struct source *s, int *pid, struct cor_error *err)
@@ -178,35 +199,34 @@ static int await_resumed(struct source *s, int *pid, struct cor_error *err)
 
 /* From the first stopped thread to the answer that the task runs over there: an
  * upper bound of the freeze, by one trip of that answer. */
-int source_commit(struct source *s, struct cor_error *err)
+void source_commit(struct source *s, char *doubt, size_t size)
 {
 	Cor__Control__Commit c = COR__CONTROL__COMMIT__INIT;
+	struct cor_error err = COR_ERROR_INIT;
 	int pid = 0, r;
 
 	/* the point of no return: from here on this side never thaws by itself */
 	session_move(&s->session, SESSION_COMMIT, NULL);
 	c.epoch = s->args->epoch;
 	FAULT_POINT("commit", s->control);
-	r = control_send(s->control, CONTROL_COMMIT, &c.base, err);
+	r = control_send(s->control, CONTROL_COMMIT, &c.base, &err);
 	FAULT_POINT("commit-sent", s->control);
 	if (r == 0)
-		r = await_resumed(s, &pid, err);
-	if (r < 0)
-		r = ask_until_known(s, &pid, err);
-	if (r < 0)
-		return r;
-	FAULT_POINT("resumed", s->control);
+		r = await_resumed(s, &pid, &err);
 	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
-	session_hurry(false);
-	s->parked = false;
-	cor_files_bury(s->args->pid, s->files);
 	set_us(s, "capture_us", s->freeze_from_ns, s->captured_ns);
 	set_us(s, "rebuild_us", s->captured_ns, s->ready_ns);
-	if (pid)
-		json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
+	session_hurry(false);
+	snprintf(doubt, size, "%s", r < 0 ? err.text : "");
+	if (r < 0)
+		return;
+	FAULT_POINT("resumed", s->control);
+	s->parked = false;
+	cor_files_bury(s->args->pid, s->files);
+	json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
 	session_move(&s->session, SESSION_PAGING, NULL);
+	/* who waits for this is told at once */
 	session_report(&s->session);
-	return 0;
 }
 
 /* ---- paging ------------------------------------------------------------------------- */
@@ -272,7 +292,7 @@ static int mend(struct source *s, struct cor_error *err)
 		connect_lane_again(s, COR_CONN_BULK);
 	if (s->control)
 		return 0;
-	r = join_again(s, &pid, err);
+	r = source_join_again(s, &pid, err);
 	s->moved = r == -EALREADY;
 	/* nobody takes over from a worker that died: its task waits for pages for ever */
 	return r == -ENOTRECOVERABLE || r == -EOWNERDEAD ? r : 0;
@@ -344,19 +364,22 @@ static int hear_destination(struct source *s, struct cor_error *err)
 
 int source_page(struct source *s, struct cor_error *err)
 {
-	int r = 0;
+	int r = s->control || s->moved ? 0 : mend(s, err);
 
 	while (r == 0 && !s->moved) {
 		struct pollfd p[] = {
 			{ .fd = s->control ? s->control->in_fd : -1, .events = POLLIN },
 			{ .fd = session_fd(&s->session), .events = POLLIN },
 			{ .fd = cor_page_server_event_fd(s->server), .events = POLLIN },
+			{ .fd = s->link, .events = POLLIN },
 		};
 		bool more = s->control && cor_stream_pending(s->control);
 		uint64_t event;
 
 		if (poll(p, ARRAY_SIZE(p), more ? 0 : whole(s) ? -1 : SETTLE_MS) < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
+		if (p[3].revents)
+			return tracer_ended(s, err);
 		if (p[2].revents)
 			s->mend_ns = COR_MAX(s->mend_ns, cor_now_ns() + SETTLE_NS);
 		if (p[2].revents && read(p[2].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
@@ -376,7 +399,7 @@ int source_page(struct source *s, struct cor_error *err)
 }
 
 /* Only figures come yet: without the connection they are not had. */
-static void await_huge(struct source *s)
+void source_await_huge(struct source *s)
 {
 	while (s->huge_follow && s->control) {
 		struct pollfd p = { .fd = s->control->in_fd, .events = POLLIN };
@@ -386,40 +409,4 @@ static void await_huge(struct source *s)
 		if (hear_destination(s, NULL) < 0)
 			return;
 	}
-}
-
-/* Named shared memory has moved along: its name here would be a stale copy. */
-static void remove_moved_objects(struct source *s)
-{
-	const Cor__Task__Memory *m = s->image->memory;
-
-	for (size_t i = 0; i < m->n_objects; i++) {
-		const Cor__Task__Object *o = m->objects[i];
-		char path[PATH_MAX];
-		struct stat st;
-
-		if (o->kind != COR__TASK__OBJECT_KIND__OBJECT_TMPFS || o->unlinked)
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/root%s", s->args->pid, o->name);
-		if (stat(path, &st) == 0 && st.st_ino == o->ino && st.st_dev == o->dev)
-			unlink(path);
-	}
-}
-
-void source_release(struct source *s)
-{
-	FAULT_POINT("moved", s->control);
-	remove_moved_objects(s);
-	session_move(&s->session, SESSION_DRAINED, NULL);
-	session_report(&s->session);
-	cor_page_server_free(s->server);
-	s->server = NULL;
-	cor_tracee_kill(s->tracee);
-	s->tracee = NULL;
-	source_home_released(s);
-	session_move(&s->session, SESSION_RELEASED, NULL);
-	FAULT_POINT("released", s->control);
-	if (s->control)
-		control_send(s->control, CONTROL_RELEASED, NULL, NULL);
-	await_huge(s);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/control.h"
+#include "daemon/record.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/transport/stream_rdma.h"
@@ -102,6 +103,54 @@ static int ask_invitation(struct source *s, const char *name, struct invitation 
 	return r;
 }
 
+/* The tracer, which has the control channel, for the serving part, which has the lanes. */
+int source_answer_transport(struct source *s, const json_t *ask)
+{
+	char address[2 * sizeof(struct cor_rdma_address) + 1], token[2 * COR_RDMA_TOKEN + 1];
+	const char *name = json_string_value(json_object_get(ask, "transport"));
+	struct cor_error err = COR_ERROR_INIT;
+	struct invitation in;
+	bool broken = false;
+	int r = ask_invitation(s, name ?: "", &in, &broken, &err);
+
+	if (r < 0)
+		return source_link_say(s->link, json_pack("{s:i, s:s, s:b}", "code", r, "error",
+							  err.text, "broken", broken), NULL, 0);
+	hex_encode(address, (const uint8_t *)&in.address, sizeof(in.address));
+	hex_encode(token, in.token, sizeof(in.token));
+	r = source_link_say(s->link, json_pack("{s:i, s:s, s:s}", "code", 0, "address", address,
+					       "token", token), NULL, 0);
+	explicit_bzero(&in, sizeof(in));
+	explicit_bzero(token, sizeof(token));
+	return r;
+}
+
+/* The serving part's way to it. */
+static int get_invitation(struct source *s, const char *name, struct invitation *out,
+			  bool *broken, struct cor_error *err)
+{
+	json_auto_t *m = NULL;
+	const char *address, *token, *why;
+	int r = source_link_say(s->link, json_pack("{s:s}", "transport", name), NULL, 0);
+
+	if (r == 0)
+		r = source_link_hear(s->link, &m, NULL, NULL);
+	*broken = r < 0 || json_is_true(json_object_get(m, "broken"));
+	if (r < 0)
+		return cor_fail_code(err, r, "the tracer");
+	r = (int)json_integer_value(json_object_get(m, "code"));
+	why = json_string_value(json_object_get(m, "error"));
+	if (r < 0)
+		return cor_fail(err, r, "%s", why ?: "the peer refuses");
+	address = json_string_value(json_object_get(m, "address"));
+	token = json_string_value(json_object_get(m, "token"));
+	if (!address || !token ||
+	    hex_decode((uint8_t *)&out->address, address, sizeof(out->address)) < 0 ||
+	    hex_decode(out->token, token, sizeof(out->token)) < 0)
+		return cor_fail(err, -EPROTO, "the tracer's invitation makes no sense");
+	return 0;
+}
+
 static int connect_staged(struct cor_rdma *device, const struct invitation *in,
 			  enum transport_purpose purpose, struct cor_stream **out,
 			  struct cor_error *err)
@@ -130,7 +179,7 @@ static int set_up(struct source *s, const char *name, bool *broken, struct cor_e
 	ops = cor_rdma_find(name, &provider);
 	if (!ops)
 		return cor_fail(err, -ENOTSUP, "cor was built without it");
-	r = ask_invitation(s, name, &in, broken, err);
+	r = get_invitation(s, name, &in, broken, err);
 	if (r == 0)
 		r = ops->open(provider, &in.address, &device, err);
 	if (r < 0)

@@ -49,7 +49,8 @@ struct state_page {
 	uint8_t  secret[32];
 	_Atomic uint64_t epoch; /* of this hand-over of the task */
 	_Atomic uint32_t state; /* enum session_state */
-	_Atomic uint32_t let_go;/* destination: a thread of the task may have run here */
+	_Atomic uint32_t let_go;/* destination: a thread of the task may have run here;
+				   source: the task is a ghost */
 	struct state_process keeper, part;      /* who works for it; a task's supervisor */
 	struct cor_rebuild_exit exit;           /* a task's; pid 0: it has not ended */
 	/* JSON texts: what it is, and how it ended; length 0: not said */

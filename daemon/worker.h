@@ -89,10 +89,14 @@ struct worker_destination_args {
 
 /* Each runs in a forked worker process and returns its exit status. */
 int session_source_run(const struct worker_source_args *args);
+int session_source_obituary(const struct worker_source_args *args);
 int session_destination_run(const struct worker_destination_args *args);
 
 /* What cord runs in its workers; tests put their own here. */
 struct worker_ops {
 	int (*source)(const struct worker_source_args *args);
 	int (*destination)(const struct worker_destination_args *args);
+	/* The workers of a committed session have died, all of them, and the ghost with
+	 * them: the destination is told. NULL: it is not. args->cord is -1. */
+	int (*obituary)(const struct worker_source_args *args);
 };
