@@ -24,20 +24,28 @@ static void clear_job(struct cor_memory_job *job)
 	cor_layout_clear(&job->stub);
 }
 
-/* brk, argument and environment areas, the auxiliary vector and /proc/PID/exe
- * (prctl(2), PR_SET_MM_MAP). Needs the old executable unmapped. */
-int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err)
+/* exe and auxv are left as they are. strings: where arguments and environment lie. */
+static struct prctl_mm_map bounds(const Cor__Task__Memory *m, bool strings)
 {
-	const Cor__Task__Memory *m = job->memory;
-	struct prctl_mm_map map = {
+	return (struct prctl_mm_map){
 		.start_code = m->start_code, .end_code = m->end_code,
 		.start_data = m->start_data, .end_data = m->end_data,
 		/* a skeleton does not know how far the heap reaches */
 		.start_brk = m->start_brk, .brk = m->brk ? m->brk : m->start_brk, .start_stack = m->start_stack,
-		.arg_start = m->arg_start, .arg_end = m->arg_end,
-		.env_start = m->env_start, .env_end = m->env_end,
+		.arg_start = m->arg_start, .arg_end = strings ? m->arg_end : m->arg_start,
+		.env_start = m->env_start, .env_end = strings ? m->env_end : m->env_start,
 		.exe_fd = (uint32_t)-1,
 	};
+}
+
+/* brk, the auxiliary vector and /proc/PID/exe (prctl(2), PR_SET_MM_MAP). Needs the old
+ * executable unmapped. Arguments and environment are told later: whoever looks at
+ * /proc/PID/cmdline, as ps(1) does, would make pages of zeros there, which for the pager
+ * would be pages that have come. */
+int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err)
+{
+	const Cor__Task__Memory *m = job->memory;
+	struct prctl_mm_map map = bounds(m, false);
 	struct cor_batch *b = job->rb->batch;
 	uint64_t auxv, at;
 	int r = cor_batch_reserve(b, 1, m->auxv.len + sizeof(map) + 32, err);
@@ -56,6 +64,22 @@ int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err)
 				  COR_ARGS(PR_SET_MM, PR_SET_MM_MAP, at, sizeof(map)), err,
 				  "set the memory map's bounds and executable (%s)",
 				  m->n_files ? m->files[m->exe]->path : "none");
+	return r < 0 ? r : 0;
+}
+
+/* Refused to a task that has more data than its limit now allows: then ps(1) shows its
+ * name alone. */
+int cor_rebuild_set_strings(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct cor_error *err)
+{
+	struct prctl_mm_map map = bounds(image->memory, true);
+	uint64_t at;
+	int r = cor_batch_data(rb->batch, &map, sizeof(map), &at, err);
+
+	if (r == 0)
+		r = cor_batch_add(rb->batch, COR_BATCH_ANY, SYS_prctl,
+				  COR_ARGS(PR_SET_MM, PR_SET_MM_MAP, at, sizeof(map)), err,
+				  "set where arguments and environment lie");
 	return r < 0 ? r : 0;
 }
 

@@ -99,6 +99,9 @@ int cor_rebuild_map_vma(struct cor_memory_job *job, const Cor__Task__Vma *v,
 /* rebuild_memory.c, for rebuild_update.c too: bounds, brk, auxv (the executable as
  * well where job->file_fds has it); and the image's pages. */
 int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err);
+/* Arguments and environment, once the pager runs: a call of the leader's for the batch. */
+int cor_rebuild_set_strings(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct cor_error *err);
 int cor_rebuild_write_pages(struct cor_memory_job *job, struct cor_error *err);
 
 /* rebuild_clone.c: rb->threads becomes the image's, in its order: what is there

@@ -144,6 +144,8 @@ static int add_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	r = cor_rebuild_actions(rb, image, err);
 	if (r == 0)
 		r = cor_rebuild_process(rb, image, err);
+	if (r == 0)
+		r = cor_rebuild_set_strings(rb, image, err);
 	return r < 0 ? r : cor_rebuild_timers(rb, image, err);
 }
 
