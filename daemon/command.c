@@ -57,6 +57,8 @@ void command_progress(struct client *k)
 
 	if (k->wait == WAIT_CANCELLED)
 		progress_cancel(k);
+	else if (r->ended && k->wait == WAIT_RESOLVED)
+		say_result(k, true, 0, NULL);
 	else if (r->ended)
 		say_result(k, r->ok, r->exit, NULL);
 	else if (k->wait == WAIT_RESUMED && record_resumed(r))
@@ -177,6 +179,27 @@ static void run_cancel(struct client *k, const struct request *q)
 	progress_cancel(k);
 }
 
+/* A person says that the other host is dead. */
+static void run_resolve(struct client *k, const struct request *q)
+{
+	struct entry *e = find(k, q->id);
+	const struct record *r;
+
+	if (!e)
+		return;
+	r = entry_record(e);
+	if (r->ended || r->state == SESSION_DRAINED) {
+		client_refuse(k, "that session has ended already");
+	} else if (!record_committed(r)) {
+		client_refuse(k, "that session has not handed the task over: cor cancel ends it");
+	} else if (registry_resolve(e) < 0) {
+		client_refuse(k, "its worker cannot be told just now");
+	} else {
+		k->entry = e;
+		k->wait = WAIT_RESOLVED;
+	}
+}
+
 /* As if k had asked for the migration itself. */
 static void run_wait(struct client *k, const struct request *q)
 {
@@ -285,6 +308,7 @@ void command_run(struct client *k, const char *line, size_t len)
 	case REQUEST_CANCEL:  run_cancel(k, &q);  break;
 	case REQUEST_SETTLE:  run_settle(k, &q);  break;
 	case REQUEST_WAIT:    run_wait(k, &q);    break;
+	case REQUEST_RESOLVE: run_resolve(k, &q); break;
 	case REQUEST_VERSION: run_version(k);     break;
 	case REQUEST_REGISTER: run_register(k, &q); break;
 	}

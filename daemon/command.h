@@ -13,6 +13,7 @@ enum client_wait {
 	WAIT_RESUMED,           /* until the task runs on the destination */
 	WAIT_ENDED,             /* until its session has ended */
 	WAIT_CANCELLED,         /* until that is so, or too late */
+	WAIT_RESOLVED,          /* until its session has ended, however that is */
 };
 
 struct client {

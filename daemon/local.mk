@@ -8,6 +8,7 @@ cord_session_sources = \
 	daemon/session_mechanisms.c daemon/session_mechanisms.h \
 	daemon/session_destination.c daemon/session_destination.h \
 	daemon/session_destination_keeper.c \
+	daemon/session_destination_missing.c \
 	daemon/session_destination_paging.c \
 	daemon/session_destination_retake.c \
 	daemon/session_destination_huge.c \

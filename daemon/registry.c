@@ -385,6 +385,12 @@ int registry_cancel(struct entry *e)
 	return entry_send(e, json_pack("{s:s}", "type", "cancel"), -1);
 }
 
+int registry_resolve(struct entry *e)
+{
+	cord_log(CORD_LOG_WARNING, e->record.id, "somebody says that the other host is dead");
+	return entry_send(e, json_pack("{s:s}", "type", "resolve"), -1);
+}
+
 const struct record *entry_record(const struct entry *e)
 {
 	return &e->record;

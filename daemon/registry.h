@@ -78,6 +78,8 @@ int registry_find(const struct registry *reg, const char *id, struct entry **out
 
 /* Asks the worker to give up. */
 int registry_cancel(struct entry *e);
+/* Tells it that the other host is dead. */
+int registry_resolve(struct entry *e);
 
 const struct record *entry_record(const struct entry *e);
 

@@ -111,6 +111,15 @@ static int parse_object(struct request *q, const json_t *o, struct cor_error *er
 		q->command = REQUEST_CANCEL;
 		return parse_one_id(q, o, err);
 	}
+	if (!strcmp(command, "resolve")) {
+		const char *peer = json_string_value(json_object_get(o, "peer"));
+
+		q->command = REQUEST_RESOLVE;
+		if (!peer || strcmp(peer, "dead"))
+			return cor_fail(err, -EINVAL, "\"peer\" must be \"dead\": only then there is "
+					"something to decide");
+		return parse_one_id(q, o, err);
+	}
 	if (!strcmp(command, "wait")) {
 		q->command = REQUEST_WAIT;
 		r = parse_one_id(q, o, err);

@@ -5,6 +5,7 @@
  *	{"command":"status"} {"command":"status","id":"HEX"} {"command":"ps"}
  *	{"command":"cancel","id":"HEX"}
  *	{"command":"settle","id":"HEX or the PID of a task here"}
+ *	{"command":"resolve","id":"HEX","peer":"dead"}
  *	{"command":"wait","id":"HEX","wait":"resumed"|"drained"}   for a migration's result
  *	{"command":"version"}
  *	{"command":"register","pid":N,"hooks":ADDRESS}   from libcor-preload.so
@@ -29,6 +30,7 @@ enum request_command {
 	REQUEST_CANCEL,
 	REQUEST_SETTLE,
 	REQUEST_WAIT,
+	REQUEST_RESOLVE,
 	REQUEST_VERSION,
 	REQUEST_REGISTER,
 };

@@ -68,6 +68,8 @@ void destination_hear_cord(struct destination *d)
 			take_lane(d, m, take_fd(&fd));
 		else if (strcmp(type, "cancel") == 0)
 			d->cancelled = true;
+		else if (strcmp(type, "resolve") == 0)
+			d->resolved = true;
 		else if (strcmp(type, "prefetch") == 0 && d->pager) {
 			d->shared->prefetch = true;
 			cor_pager_prefetch(d->pager, true);
@@ -726,12 +728,17 @@ static int fail(struct destination *d, struct cor_error *err)
 {
 	bool lost = session_committed(&d->session) && atomic_load(&d->session.page->let_go);
 
+	if (lost && d->pager)
+		destination_note_missing(d, err);
 	if (d->control)
 		control_send_abort(d->control, err);
 	if (d->rebuild && lost)
 		cor_rebuild_kill_task(d->rebuild);
 	else if (d->rebuild)
 		cor_rebuild_abort(d->rebuild);
+	/* its children, whom we do not know, live: they are to see no zeros */
+	if (lost && d->pager)
+		cor_pager_spoil(d->pager);
 	if (d->pager)
 		cor_pager_free(d->pager);
 	d->pager = NULL;

@@ -58,6 +58,7 @@ struct destination {
 	bool paging;                    /* lanes that come are replacements */
 	uint64_t hooks;                 /* address of the program's hook words; 0: none */
 	bool cancelled;
+	bool resolved;                  /* a person says that the source is dead */
 	Cor__Task__Image *image;        /* the skeleton, then the image */
 	Cor__Names__FileTable *files;
 	Cor__Task__Image *skeleton;     /* once the image is here */
@@ -127,6 +128,9 @@ int destination_hear_transport(struct destination *d, const struct control_messa
 /* Takes the lanes that have come over it, when this descriptor is readable (-1: none). */
 int  destination_rdma_fd(const struct destination *d);
 void destination_accept_rdma(struct destination *d);
+
+/* The task is lost: adds to the error, and to the figures, what it lacks. */
+void destination_note_missing(struct destination *d, struct cor_error *err);
 
 /* Acts on what cord has said so far. */
 void destination_hear_cord(struct destination *d);

@@ -87,9 +87,10 @@ static void show_reach(struct destination *d, enum session_state now)
 static int check_reach(struct destination *d, struct cor_error *err)
 {
 	unsigned limit = d->args->config->timeouts.reconnect_s;
-	struct cor_paging_stats st;
 	uint64_t now = cor_now_ns();
 
+	if (d->resolved)
+		return cor_fail(err, -EHOSTDOWN, "somebody has said that the source is dead");
 	if (cor_pager_lanes(d->pager, COR_CONN_DEMAND) || cor_pager_lanes(d->pager, COR_CONN_BULK)) {
 		d->alone_since_ns = 0;
 		show_reach(d, SESSION_PAGING);
@@ -101,12 +102,7 @@ static int check_reach(struct destination *d, struct cor_error *err)
 		show_reach(d, SESSION_DETACHED);
 	if (!limit || now - d->alone_since_ns < limit * UINT64_C(1000000000))
 		return 0;
-	cor_pager_stats(d->pager, &st);
-	return cor_fail(err, -ETIMEDOUT, "the source was out of reach for %u s: only %llu of %s%llu "
-			"pages are here", limit,
-			(unsigned long long)(st.pages_demand + st.pages_prefetched +
-					     st.pages_eager + st.pages_dropped),
-			st.presence_known ? "" : "at least ", (unsigned long long)st.pages_total);
+	return cor_fail(err, -ETIMEDOUT, "the source was out of reach for %u s", limit);
 }
 
 int destination_page(struct destination *d, struct cor_error *err)

@@ -39,6 +39,7 @@ bool source_cancelled(struct source *s, bool *go)
 		const char *type = json_string_value(json_object_get(m, "type")) ?: "";
 		bool cancel = strcmp(type, "cancel") == 0;
 
+		s->resolved |= strcmp(type, "resolve") == 0;
 		if (go && strcmp(type, "go") == 0)
 			*go = true;
 		json_decref(m);

@@ -46,6 +46,7 @@ struct source {
 	bool parked;                    /* the task's addresses and locks are the destination's */
 	bool refused;                   /* the destination has given up, not having seen COMMIT */
 	bool moved;                     /* it has all pages */
+	bool resolved;                  /* a person says that the destination is dead */
 	int link;                       /* between tracer and serving part; -1 */
 	pid_t server_pid;               /* the tracer's: the serving part; 0: none */
 	bool first_join;                /* the serving part's: it has no connection yet */

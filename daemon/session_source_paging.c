@@ -176,6 +176,10 @@ int source_ask(struct source *s, struct cor_error *err)
 			r = pause_attempts(s, err);
 			if (r < 0)
 				return r;
+			s->refused = s->resolved;
+			if (s->resolved)
+				return cor_fail(err, -EHOSTDOWN, "somebody has said that %s is dead",
+						s->args->dest);
 		}
 	}
 }
@@ -386,6 +390,9 @@ int source_page(struct source *s, struct cor_error *err)
 			return cor_fail_errno(err, "eventfd");
 		if (p[1].revents)
 			source_cancelled(s, NULL);     /* too late; cord says so itself */
+		if (s->resolved)
+			return cor_fail(err, -EHOSTDOWN, "somebody has said that %s is dead, and so is "
+					"the task", s->args->dest);
 		if (p[0].revents || more)
 			r = hear_destination(s, err);
 		if (r == 0 && !s->moved && !whole(s) && cor_now_ns() >= s->mend_ns)

@@ -167,8 +167,8 @@ static int release(struct source *s)
 	return 0;
 }
 
-/* Whoever waits for pages there waits for nothing. The destination hears of it once it can
- * be reached. */
+/* The task is not to run at the destination, or waits for nothing there. It hears of that
+ * once it can be reached. */
 static void tell_dead(struct source *s, const struct cor_error *why)
 {
 	struct cor_error unused;
@@ -201,7 +201,7 @@ static int finish(struct source *s, int r, struct cor_error *err)
 		return lose(s, err, true);
 	if (!s->refused) {
 		ask_tracer(s, "lost");
-		return lose(s, err, false);
+		return lose(s, err, s->resolved);
 	}
 	if (!ask_tracer(s, "refused")) {
 		cor_fail(err, -EOWNERDEAD, "the process that held the frozen task has died");
@@ -209,6 +209,9 @@ static int finish(struct source *s, int r, struct cor_error *err)
 	}
 	session_move(&s->session, SESSION_ABORTED, NULL);
 	session_result(&s->session, 1, err);
+	/* whoever said so may have been wrong: then the task is not to run there as well */
+	if (s->resolved)
+		tell_dead(s, err);
 	return 1;
 }
 

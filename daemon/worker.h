@@ -27,6 +27,7 @@
  * cord to worker:
  *
  *   cancel   give up, if the task was not committed yet
+ *   resolve  a person says that the other host is dead
  *   go       the task that is to leave has all of its pages now
  *   prefetch fetch everything soon: the task is to move on
  *   lane     {"kind":"demand"|"bulk"|"control","index":N} with one descriptor: a

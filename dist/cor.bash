@@ -25,10 +25,11 @@ _cor()
 	--wait) mapfile -t COMPREPLY < <(compgen -W 'resumed drained' -- "$cur"); return ;;
 	esac
 	case $command in
-	'') words='migrate ps status cancel run check --control --help --version' ;;
+	'') words='migrate ps status cancel resolve settle run check --control --help --version' ;;
 	migrate)
 		words='--wait --no-prefetch --transport --json --control --help'
 		[[ $prev = migrate ]] && words+=" $(cd /proc && echo [0-9]*)" ;;
+	resolve) words="--peer-is-dead --json --control --help $(_cor_sessions "$control")" ;;
 	ps|status|cancel) words="--json --control --help $(_cor_sessions "$control")" ;;
 	check) words='--json --help' ;;
 	run) mapfile -t COMPREPLY < <(compgen -c -- "$cur"); return ;;

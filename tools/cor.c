@@ -17,6 +17,7 @@ static const struct cor_command commands[] = {
 	{ "ps",      "tasks and migrations here",                      cor_status },
 	{ "status",  "the same, or one migration in full",             cor_status },
 	{ "cancel",  "call a migration off, before the hand-over",     cor_cancel },
+	{ "resolve", "end a migration whose other host is dead",       cor_resolve },
 	{ "settle",  "bring here what a task still needs of other hosts", cor_settle },
 	{ "run",     "start a command with the preload library",       cor_run },
 	{ "check",   "what this kernel and host can do",               cor_check },

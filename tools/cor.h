@@ -25,6 +25,7 @@ struct cor_command {
 int cor_migrate(struct cor_globals *globals, int argc, char **argv);
 int cor_status(struct cor_globals *globals, int argc, char **argv);
 int cor_settle(struct cor_globals *globals, int argc, char **argv);
+int cor_resolve(struct cor_globals *globals, int argc, char **argv);
 int cor_cancel(struct cor_globals *globals, int argc, char **argv);
 int cor_run(struct cor_globals *globals, int argc, char **argv);
 int cor_check(struct cor_globals *globals, int argc, char **argv);

@@ -2,7 +2,8 @@
 bin_PROGRAMS += cor
 cor_SOURCES = \
 	tools/cor.c tools/cor.h \
-	tools/cor_cancel.c tools/cor_check.c tools/cor_migrate.c tools/cor_run.c tools/cor_settle.c \
+	tools/cor_cancel.c tools/cor_check.c tools/cor_migrate.c tools/cor_resolve.c \
+	tools/cor_run.c tools/cor_settle.c \
 	tools/cor_status.c \
 	tools/client.c tools/client.h \
 	tools/output.c tools/output.h \

@@ -27,6 +27,7 @@ libcor_sources += libcor/paging/pager_event.c
 libcor_sources += libcor/paging/pager_fault.c
 libcor_sources += libcor/paging/pager_journal.c
 libcor_sources += libcor/paging/pager_lane.c
+libcor_sources += libcor/paging/pager_missing.c
 libcor_sources += libcor/paging/pager_reply.c
 libcor_sources += libcor/paging/install.c
 libcor_sources += libcor/paging/pace.c libcor/paging/prefetch.c libcor/paging/trend.c libcor/paging/trend.h

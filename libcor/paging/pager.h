@@ -140,6 +140,20 @@ void cor_pager_stats(struct cor_pager *p, struct cor_paging_stats *out);
  * alone, not of its children. From DRAINED on, until finish. */
 int cor_pager_huge(struct cor_pager *p, uint64_t **addrs, size_t *n, struct cor_error *err);
 
+/* A range of the task's memory of which pages are not here. */
+struct cor_missing {
+	uint64_t start, len;    /* run-time addresses, bytes */
+	uint64_t pages;         /* that hold data at the source, or may do so */
+};
+
+/* Fills up to max ranges, ascending; returns how many. Thread-safe. */
+unsigned cor_pager_missing(struct cor_pager *p, struct cor_missing *out, unsigned max);
+
+/* Pages are missing and will never come: from now on who touches one, be it a child that
+ * nobody knows of, gets SIGBUS (where the kernel can, 6.6), and no zeros when the
+ * userfaultfds are closed. Thread-safe. */
+void cor_pager_spoil(struct cor_pager *p);
+
 /* When DRAINED (or TASK_GONE): unregisters every range, closes the userfaultfds
  * and the lanes, joins the thread. -EBUSY while pages are missing. */
 int cor_pager_finish(struct cor_pager *p, struct cor_error *err);

@@ -6,6 +6,7 @@
  *	pager_loop.c     the thread and its ring
  *	pager_event.c    reading userfaultfds: faults and events, address spaces
  *	pager_fault.c    one slot per waiting page: how a fault is resolved
+ *	pager_missing.c  what will never come
  *	pager_lane.c     requests out, replies in
  *	pager_reply.c    what a reply means
  *	pager_journal.c  what another pager needs to go on from where this one dies
@@ -166,6 +167,7 @@ struct pager_command {
 		struct { uint64_t addr; const void *data; size_t len; } install;
 		struct { const uint64_t *addrs; unsigned n; } hint;
 		struct { uint64_t **addrs; size_t *n; } huge;
+		struct { struct cor_missing *out; unsigned max; } missing;
 	};
 };
 STAILQ_HEAD(pager_commands, pager_command);
