@@ -70,11 +70,11 @@ need_transport()
 # times slower than usual this machine may be, as in an emulated one.
 wait_for()
 {
-	local end=$(($(date +%s%N) + $1 * ${COR_TIME_SCALE:-1} * 1000000000))
+	local end=$((${EPOCHREALTIME/[^0-9]/} + $1 * ${COR_TIME_SCALE:-1} * 1000000))
 
 	shift
 	until "$@"; do
-		[ "$(date +%s%N)" -lt $end ] || return 1
+		[ "${EPOCHREALTIME/[^0-9]/}" -lt $end ] || return 1
 		sleep 0.02
 	done
 }
@@ -380,13 +380,10 @@ lab_inventory_main='
 		# it may have been started anew
 		[ "$pid" = "$cord" ] && comm= pid=cord
 		echo "process $pid $comm"
-		for n in pid net mnt user time uts ipc; do
-			echo "namespace $(readlink "$p/ns/$n")"
-		done
 	done 2>/dev/null
-	for f in /proc/"$cord"/fd/*; do
-		echo "descriptor of cord: $(readlink "$f" | sed "s/:\[[0-9]*\]//")"
-	done
+	find /proc/[0-9]*/ns "(" -name pid -o -name net -o -name mnt -o -name user -o -name time \
+		-o -name uts -o -name ipc ")" -printf "namespace %l\n"
+	find /proc/"$cord"/fd -type l -printf "descriptor of cord: %l\n" | sed "s/:\[[0-9]*\]//"
 	for t in /proc/"$cord"/task/*; do echo "thread of cord"; done
 	cut -d" " -f5,9- /proc/1/mountinfo | sed "s/^/mount /"
 	find /run /dev/shm -mindepth 1 -printf "file %p\n" | grep -v "^file /run/cor/state/"'
