@@ -11,9 +11,14 @@
 #include <unistd.h>
 
 #include "daemon/address.h"
+#include "daemon/config_private.h"
+#include "daemon/keys.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/transport/tcp.h"
+
+/* inih keeps 49 bytes of a section's name. */
+#define SECTION_MAX 49
 
 enum kind { TEXT, YESNO, NUMBER, CHECK, TRANSPORTS };
 
@@ -31,6 +36,12 @@ static const struct key {
 	{ "cord",     "state-dir",   TEXT_FIELD(state_dir) },
 	{ "cord",     "uniform",     YESNO,  FIELD(uniform), 0, 0, 0 },
 	{ "cord",     "insecure",    YESNO,  FIELD(insecure), 0, 0, 0 },
+	{ "keys",     "certificate", TEXT_FIELD(keys.certificate) },
+	{ "keys",     "key",         TEXT_FIELD(keys.key) },
+	{ "keys",     "ca",          TEXT_FIELD(keys.ca) },
+	{ "keys",     "crl",         TEXT_FIELD(keys.crl) },
+	{ "keys",     "psk",         TEXT_FIELD(keys.psk) },
+	{ "keys",     "identity",    TEXT_FIELD(keys.identity) },
 	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
 	{ "paging",   "huge-pages",  YESNO,  FIELD(paging.huge_pages), 0, 0, 0 },
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },
@@ -48,17 +59,6 @@ static const struct key {
 	{ "timeouts", "tell-s",      NUMBER, FIELD(timeouts.tell_s), 0, 1, INT_MAX },
 #undef TEXT_FIELD
 #undef FIELD
-};
-
-/* What the parser's callback needs: inih hands it one pointer. */
-struct reading {
-	struct cord_config *config;
-	const char         *path;
-	struct cor_error   *err;
-	FILE               *file;
-	int                 line;       /* read last: inih does not tell its handler */
-	int                 failed;     /* the first failure's code, 0: none yet */
-	int                 failed_line;
 };
 
 void cord_config_init(struct cord_config *c)
@@ -91,7 +91,7 @@ void cord_config_clear(struct cord_config *c)
 	c->npeers = c->nfiles = 0;
 }
 
-static int bad(struct reading *r, const char *what, const char *name)
+int config_bad(struct reading *r, const char *what, const char *name)
 {
 	/* inih goes on after an error; the first one is the one to tell */
 	if (!r->failed) {
@@ -113,7 +113,7 @@ static int read_yesno(struct reading *r, const char *value, bool *out)
 			return 1;
 		}
 	}
-	return bad(r, "this is neither yes nor no:", value);
+	return config_bad(r, "this is neither yes nor no:", value);
 }
 
 static int set_yesno(struct reading *r, const struct key *k, const char *value)
@@ -141,11 +141,11 @@ static int set_mechanism(struct reading *r, const char *name, const char *value)
 	bool on;
 
 	if (which < 0)
-		return bad(r, "this mechanism is not known:", name);
+		return config_bad(r, "this mechanism is not known:", name);
 	if (!read_yesno(r, value, &on))
 		return 0;
 	if (!on && cor_mechanism_table[which].essential)
-		return bad(r, "nothing moves without the mechanism", name);
+		return config_bad(r, "nothing moves without the mechanism", name);
 	if (on)
 		r->config->mechanisms_off &= ~(1u << which);
 	else
@@ -178,7 +178,7 @@ static int set_number(struct reading *r, const struct key *k, const char *value)
 	if (errno || end == value || *end || *value == '-' || v < k->min || v > k->max) {
 		snprintf(what, sizeof(what), "%s must be a number from %u to %u, not", k->name,
 			 k->min, k->max);
-		return bad(r, what, value);
+		return config_bad(r, what, value);
 	}
 	*out = (unsigned)v;
 	return 1;
@@ -187,34 +187,10 @@ static int set_number(struct reading *r, const struct key *k, const char *value)
 static int set_text(struct reading *r, const struct key *k, const char *value)
 {
 	if (!*value)
-		return bad(r, "nothing is given for", k->name);
+		return config_bad(r, "nothing is given for", k->name);
 	if (strlen(value) >= k->size)
-		return bad(r, "this is too long:", value);
+		return config_bad(r, "this is too long:", value);
 	strcpy((char *)r->config + k->offset, value);
-	return 1;
-}
-
-static int add_peer(struct reading *r, const char *name, const char *value)
-{
-	struct cord_config *c = r->config;
-	struct cord_peer peer, *more;
-
-	if (strlen(name) >= sizeof(peer.name))
-		return bad(r, "this peer's name is too long:", name);
-	if (strlen(value) >= sizeof(peer.address) || !cord_address_valid(value))
-		return bad(r, "a peer's address is ADDR:PORT, not", value);
-	for (unsigned i = 0; i < c->npeers; i++)
-		if (!strcmp(c->peers[i].name, name))
-			return bad(r, "this peer is named twice:", name);
-	more = reallocarray(c->peers, c->npeers + 1, sizeof(*more));
-	if (!more) {
-		r->failed = cor_fail(r->err, -ENOMEM, "out of memory");
-		return 0;
-	}
-	c->peers = more;
-	strcpy(peer.name, name);
-	strcpy(peer.address, value);
-	c->peers[c->npeers++] = peer;
 	return 1;
 }
 
@@ -230,11 +206,11 @@ static int add_files(struct reading *r, const char *section, const char *prefix,
 	while (len > 1 && prefix[len - 1] == '/')
 		len--;
 	if (prefix[0] != '/' || len >= sizeof(f.wish.prefix) || strstr(prefix, "/../"))
-		return bad(r, "files are named by an absolute path, not by", prefix);
+		return config_bad(r, "files are named by an absolute path, not by", prefix);
 	if (mode < 0)
-		return bad(r, "files are shared, local or home, not", value);
+		return config_bad(r, "files are shared, local or home, not", value);
 	if (strlen(peer) >= sizeof(f.peer))
-		return bad(r, "this peer's name is too long:", peer);
+		return config_bad(r, "this peer's name is too long:", peer);
 	more = reallocarray(c->files, c->nfiles + 1, sizeof(*more));
 	if (!more) {
 		r->failed = cor_fail(r->err, -ENOMEM, "out of memory");
@@ -253,9 +229,14 @@ static int on_value(void *arg, const char *section, const char *name, const char
 	struct reading *r = arg;
 
 	if (!strcmp(section, "peers"))
-		return add_peer(r, name, value);
+		return config_peer_add(r, name, value);
 	if (!strcmp(section, "files") || !strncmp(section, "files ", 6))
 		return add_files(r, section, name, value);
+	/* inih cuts longer ones off */
+	if (strlen(section) >= SECTION_MAX)
+		return config_bad(r, "this section's name is too long:", section);
+	if (!strncmp(section, "peer ", 5))
+		return config_peer_set(r, section + 5 + strspn(section + 5, " "), name, value);
 	if (!strcmp(section, "mechanisms"))
 		return set_mechanism(r, name, value);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -273,8 +254,8 @@ static int on_value(void *arg, const char *section, const char *name, const char
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (!strcmp(section, keys[i].section))
-			return bad(r, "this key is not known:", name);
-	return bad(r, "this section is not known:", section);
+			return config_bad(r, "this key is not known:", name);
+	return config_bad(r, "this section is not known:", section);
 }
 
 /* One call is one line to inih (ini_reader, as fgets(3)). */
@@ -343,6 +324,24 @@ int cord_config_load(struct cord_config *c, const char *path, struct cor_error *
 	return 0;
 }
 
+/* They are read only when they are needed, and once at the start, to see that they can. */
+static int check_keys(const struct cord_config *c, struct cor_error *err)
+{
+	struct cor_tls *loaded;
+	int r;
+
+	if (!cord_keys_set(c)) {
+		if (c->keys.key[0] || c->keys.ca[0] || c->keys.crl[0] || c->keys.identity[0])
+			return cor_fail(err, -EINVAL, "[keys] has neither a certificate nor pre-shared "
+					"keys (psk)");
+		return 0;
+	}
+	r = cord_keys_load(c, &loaded, err);
+	if (r == 0)
+		cor_tls_free(loaded);
+	return r;
+}
+
 int cord_config_check(const struct cord_config *c, struct cor_error *err)
 {
 	int r;
@@ -358,11 +357,16 @@ int cord_config_check(const struct cord_config *c, struct cor_error *err)
 	if (!cord_address_valid(c->listen))
 		return cor_fail(err, -EINVAL, "the address to listen on is ADDR:PORT, not \"%s\"",
 				c->listen);
+	r = check_keys(c, err);
+	if (r == 0)
+		r = config_peers_check(c, err);
+	if (r < 0)
+		return r;
 	r = cord_address_is_loopback(c->listen);
 	if (r < 0)
 		return cor_fail(err, r, "the address to listen on, \"%s\", cannot be resolved",
 				c->listen);
-	if (!r && !c->insecure)
+	if (!r && !c->insecure && !cord_keys_set(c))
 		return cor_fail(err, -EACCES,
 				"%s is not a loopback address, and without keys cord serves "
 				"loopback only (--insecure serves it in the clear)", c->listen);
@@ -396,10 +400,22 @@ struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char 
 	return out;
 }
 
-const char *cord_config_peer(const struct cord_config *c, const char *dest)
+const struct cord_peer *cord_config_find_peer(const struct cord_config *c, const char *dest)
 {
 	for (unsigned i = 0; i < c->npeers; i++)
 		if (!strcmp(c->peers[i].name, dest))
-			return c->peers[i].address;
+			return &c->peers[i];
+	for (unsigned i = 0; i < c->npeers; i++)
+		if (!strcmp(c->peers[i].address, dest))
+			return &c->peers[i];
+	return NULL;
+}
+
+const char *cord_config_peer(const struct cord_config *c, const char *dest)
+{
+	const struct cord_peer *p = cord_config_find_peer(c, dest);
+
+	if (p)
+		return p->address[0] ? p->address : NULL;
 	return cord_address_valid(dest) ? dest : NULL;
 }

@@ -1,7 +1,9 @@
 /* cord's configuration: defaults, the file (an ini file, cord(8)), the command line.
  *
  *	[cord]      name, listen, control, state-dir, insecure, uniform
+ *	[keys]      certificate, key, ca, crl, psk, identity
  *	[peers]     NAME = ADDR:PORT
+ *	[peer NAME] address, identity, as, fingerprint, users, groups, capabilities, without
  *	[paging]    prefetch, huge-pages, spin-us, check, transports
  *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
  *	[files], [files PEER]  PREFIX = shared|local|home, for tasks that leave (for PEER)
@@ -15,9 +17,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/ids.h"
 #include "libcor/names/home_plan.h"
 #include "libcor/names/mechanism.h"
 #include "libcor/transport/choice.h"
+#include "libcor/transport/tls.h"
 
 #define CORD_DEFAULT_CONTROL "/run/cor/cord.sock"
 #define CORD_DEFAULT_LISTEN  "127.0.0.1:7411"
@@ -30,9 +34,20 @@ enum cord_check {
 	CORD_CHECK_YES,
 };
 
+/* Another host: where it is, how it proves who it is, and what it may send here. */
 struct cord_peer {
-	char name[64];
-	char address[256];        /* ADDR:PORT */
+	char     name[64];
+	char     address[256];    /* ADDR:PORT; "": it only sends */
+	char     identity[COR_TLS_NAME];  /* the name in its certificate, or of its pre-shared key;
+					     "": its name */
+	char     as[COR_TLS_NAME];        /* the identity of ours, of a pre-shared key, that it is
+					     shown; "": see cord_keys_psk() */
+	bool     has_fingerprint;
+	uint8_t  fingerprint[COR_TLS_FINGERPRINT];      /* of its certificate */
+	struct cord_ids users;    /* whose tasks it may send; all but root */
+	struct cord_ids groups;   /* that they may have beyond those that the user has here */
+	uint64_t capabilities;    /* that the tasks of users other than root may have */
+	cor_mechanism_set without;/* what its tasks must do without */
 };
 
 /* What the files below a path are to be for tasks that leave; peer "": for any host. */
@@ -48,6 +63,13 @@ struct cord_config {
 	char     state_dir[256];
 	bool     uniform;         /* arriving tasks see every host's tree at /cor/HOST */
 	bool     insecure;        /* peers beyond loopback, in the clear */
+
+	/* Files; "": none. With a certificate or pre-shared keys nothing goes in the clear. */
+	struct {
+		char certificate[256], key[256], ca[256], crl[256];
+		char psk[256];
+		char identity[COR_TLS_NAME];    /* ours, of a pre-shared key; "": the host's name */
+	} keys;
 
 	struct cord_peer *peers;
 	unsigned npeers;
@@ -103,7 +125,9 @@ int cord_config_self(const struct cord_config *c, char *out, size_t size);
 /* The wishes for tasks that go to peer, its own behind those for any host, so that they
  * count more; malloc, the caller's. NULL with *n 0: none, or no memory. */
 struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char *peer, unsigned *n);
+/* The peer that dest means: by its name, or by its address. NULL: none. */
+const struct cord_peer *cord_config_find_peer(const struct cord_config *c, const char *dest);
 
 /* The ADDR:PORT that dest means: a peer's name, or itself when it is an address.
- * NULL: neither. */
+ * NULL: neither, or a peer without an address. */
 const char *cord_config_peer(const struct cord_config *c, const char *dest);

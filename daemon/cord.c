@@ -16,6 +16,7 @@
 
 #include "daemon/address.h"
 #include "daemon/client.h"
+#include "daemon/keys.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
@@ -197,7 +198,8 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 	if (r < 0)
 		return cor_fail_code(err, r, "the state directory %s", c->config->state_dir);
 	r = listener_new(&c->listener, c->loop, c->registry, c->config->listen,
-			 c->config->timeouts.preamble_s, c->config->state_dir, err);
+			 c->config->timeouts.preamble_s, cord_keys_set(c->config),
+			 c->config->state_dir, err);
 	if (r < 0)
 		return r;
 	clients.registry = c->registry;
@@ -226,7 +228,11 @@ static void say_ready(const struct cord *c)
 	char host[sizeof(c->config->listen)];
 	int r;
 
-	if (cord_address_is_loopback(c->config->listen) == 0)
+	if (cord_keys_set(c->config)) {
+		if (c->config->insecure)
+			cord_log(CORD_LOG_WARNING, NULL, "--insecure is without effect: there are "
+				 "keys, so nothing is served in the clear");
+	} else if (cord_address_is_loopback(c->config->listen) == 0)
 		cord_log(CORD_LOG_WARNING, NULL,
 			 "--insecure: whoever reaches %s can send tasks here, and nothing that "
 			 "is sent is encrypted", c->config->listen);

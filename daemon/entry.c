@@ -165,6 +165,17 @@ static int on_result(struct entry *e, const json_t *message)
 	return r;
 }
 
+static int on_refused(const struct entry *e, const json_t *message)
+{
+	const char *what = json_string_value(json_object_get(message, "what"));
+	const char *why = json_string_value(json_object_get(message, "why"));
+
+	if (!what || !why)
+		return -EINVAL;
+	cord_log(CORD_LOG_WARNING, e->record.id, "%s is refused: %s", what, why);
+	return 0;
+}
+
 /* Takes fd (-1: none). */
 static void on_message(struct entry *e, const json_t *message, int fd)
 {
@@ -178,6 +189,8 @@ static void on_message(struct entry *e, const json_t *message, int fd)
 		r = on_status(e, message);
 	else if (type && !strcmp(type, "result"))
 		r = on_result(e, message);
+	else if (type && !strcmp(type, "refused"))
+		r = on_refused(e, message);
 	else if (type && !strcmp(type, "arrived")) {
 		e->registry->env.arrived(e->registry->env.arg, message, take_fd(&mine));
 		r = 0;

@@ -8,6 +8,8 @@
 #include "daemon/registry.h"
 #include "daemon/state.h"
 
+#define TELLERS_MAX 16
+
 struct entry {
 	struct entry    *prev, *next;
 	struct registry *registry;
@@ -27,6 +29,7 @@ struct registry {
 	struct entry       *list;
 	int                 timer;     /* ticks while a worker is not heard */
 	struct watch       *timer_watch;
+	pid_t               tellers[TELLERS_MAX];   /* see registry_tell_outcome(); 0: none */
 };
 
 /* What the worker process is given; on the parent's stack, copied by fork. */

@@ -40,6 +40,7 @@ struct listener {
 	struct registry  *registry;
 	unsigned          preamble_s, port;
 	const char       *state_dir;
+	bool              keys;                /* TLS, and nothing else */
 	int               fd, timer;
 	struct watch     *watch, *timer_watch;
 	uint64_t          rest_until;          /* 0: accepting */
@@ -83,6 +84,20 @@ static void drop(struct half_open *h, const char *why)
 	close(detach(h));
 }
 
+/* With keys nothing is spoken in the clear, and without none can be shown. 0 or the
+ * refusal. */
+static int check_security(const struct listener *l, const struct cor_preamble *p, const char *peer)
+{
+	bool tls = p->security == COR_SECURITY_TLS;
+
+	if (tls == l->keys)
+		return 0;
+	cord_log(CORD_LOG_WARNING, NULL, tls ?
+		 "%s is refused: it wants to show a key, and there are no keys here" :
+		 "%s is refused: it shows no key, and keys are demanded here", peer);
+	return tls ? -EOPNOTSUPP : -ENOKEY;
+}
+
 static void pass_control(struct listener *l, int fd, const char *peer)
 {
 	struct cor_error err = COR_ERROR_INIT;
@@ -96,7 +111,7 @@ static void pass_control(struct listener *l, int fd, const char *peer)
 	}
 	fcntl(fd, F_SETFL, 0);
 	cor_tcp_tune(fd, COR_CONN_CONTROL);
-	if (registry_start_destination(l->registry, fd, peer, &err) < 0)
+	if (registry_start_destination(l->registry, fd, l->keys, peer, &err) < 0)
 		cord_log(CORD_LOG_ERROR, NULL, "the request of %s fails: %s", peer, err.text);
 }
 
@@ -118,6 +133,15 @@ static void pass_rejoining(struct listener *l, int fd, const struct cor_preamble
 
 	hex_encode(id, p->session, sizeof(p->session));
 	r = registry_rejoin_check(l->registry, p, &e);
+	if (l->keys && cor_preamble_status_ends(r)) {
+		/* only inside the encryption is such a word believed, and only who has the
+		 * secret is to have it */
+		r = registry_tell_outcome(l->registry, e, take_fd(&control), p->index, r);
+		if (r < 0)
+			cord_log(CORD_LOG_WARNING, id, "%s cannot be told how it ended: %s", peer,
+				 strerror(-r));
+		return;
+	}
 	if (r < 0) {
 		cord_log(r == -EPERM ? CORD_LOG_WARNING : CORD_LOG_DEBUG, id,
 			 "%s may not join its session again: %s", peer,
@@ -203,14 +227,22 @@ static void on_preamble(void *arg, uint32_t events)
 	memcpy(peer, h->peer, sizeof(peer));
 	fd = detach(h);
 	arm_timer(l);
-	if (p.kind == COR_CONN_CONTROL && names_session(&p))
+	r = check_security(l, &p, peer);
+	if (r < 0) {
+		cor_preamble_answer(fd, r);
+		close(fd);
+	} else if (p.kind == COR_CONN_CONTROL && names_session(&p))
 		pass_rejoining(l, fd, &p, peer);
 	else if (p.kind == COR_CONN_CONTROL)
 		pass_control(l, fd, peer);
 	else if (p.kind == COR_CONN_HOME)
 		pass_home(l, fd, &p, peer);
-	else
+	else if (p.kind == COR_CONN_DEMAND || p.kind == COR_CONN_BULK)
 		pass_lane(l, fd, &p, peer);
+	else {
+		cor_preamble_answer(fd, -EPROTO);
+		close(fd);
+	}
 }
 
 static void on_timer(void *arg, uint32_t events)
@@ -310,7 +342,7 @@ static int start(struct listener *l, const char *address, struct cor_error *err)
 }
 
 int listener_new(struct listener **out, struct loop *loop, struct registry *reg,
-		 const char *address, unsigned preamble_s, const char *state_dir,
+		 const char *address, unsigned preamble_s, bool keys, const char *state_dir,
 		 struct cor_error *err)
 {
 	struct listener *l = calloc(1, sizeof(*l));
@@ -322,6 +354,7 @@ int listener_new(struct listener **out, struct loop *loop, struct registry *reg,
 	l->registry = reg;
 	l->preamble_s = preamble_s;
 	l->state_dir = state_dir;
+	l->keys = keys;
 	l->fd = l->timer = -1;
 	r = start(l, address, err);
 	if (r < 0) {

@@ -2,14 +2,17 @@
 # cord_session_sources; the rest is an archive that the unit tests link too.
 cord_session_sources = \
 	daemon/control.c daemon/control.h \
+	daemon/doors.c daemon/doors.h \
 	daemon/fault.c daemon/fault.h \
 	daemon/session.c daemon/session.h \
 	daemon/session_clock.c daemon/session_clock.h \
 	daemon/session_mechanisms.c daemon/session_mechanisms.h \
+	daemon/session_permit.c \
 	daemon/session_destination.c daemon/session_destination.h \
 	daemon/session_destination_keeper.c \
 	daemon/session_destination_missing.c \
 	daemon/session_destination_paging.c \
+	daemon/session_destination_peer.c \
 	daemon/session_destination_retake.c \
 	daemon/session_destination_huge.c \
 	daemon/session_destination_task.c \
@@ -34,7 +37,10 @@ daemon_libcord_la_SOURCES = \
 	daemon/client.c daemon/client.h \
 	daemon/command.c daemon/command.h \
 	daemon/config.c daemon/config.h \
+	daemon/config_peer.c daemon/config_private.h \
 	daemon/control_socket.c daemon/control_socket.h \
+	daemon/ids.c daemon/ids.h \
+	daemon/keys.c daemon/keys.h \
 	daemon/cord.c daemon/cord.h \
 	daemon/entry.c daemon/entry.h \
 	daemon/listener.c daemon/listener.h \
@@ -43,6 +49,7 @@ daemon_libcord_la_SOURCES = \
 	daemon/needs.c daemon/needs.h \
 	daemon/notify.c daemon/notify.h \
 	daemon/options.c daemon/options.h \
+	daemon/outcome.c daemon/outcome.h \
 	daemon/programs.c daemon/programs.h \
 	daemon/record.c daemon/record.h \
 	daemon/registry.c daemon/registry.h \

@@ -13,12 +13,15 @@
 #include "daemon/config.h"
 #include "daemon/entry.h"
 #include "daemon/log.h"
+#include "daemon/outcome.h"
 #include "daemon/spawn.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 
 #define WORKERS_MAX 256
+/* Of them, those whose peer has not said yet, or not proved, who it is. */
+#define GREETING_MAX 32
 #define KEEP_ENDED  100
 
 int registry_new(struct registry **out, const struct registry_env *env)
@@ -65,6 +68,13 @@ bool registry_child_ended(struct registry *reg, pid_t pid, int status)
 {
 	struct entry *e;
 
+	for (unsigned i = 0; i < TELLERS_MAX; i++) {
+		if (reg->tellers[i] != pid)
+			continue;
+		reg->tellers[i] = 0;
+		return true;
+	}
+
 	DL_FOREACH(reg->list, e) {
 		if (e->worker != pid)
 			continue;
@@ -76,7 +86,12 @@ bool registry_child_ended(struct registry *reg, pid_t pid, int status)
 
 int registry_room(const struct registry *reg)
 {
-	return registry_workers(reg) < WORKERS_MAX ? 0 : -EBUSY;
+	unsigned greeting = 0;
+	struct entry *e;
+
+	DL_FOREACH(reg->list, e)
+		greeting += e->worker > 0 && !e->record.id[0];
+	return registry_workers(reg) < WORKERS_MAX && greeting < GREETING_MAX ? 0 : -EBUSY;
 }
 
 /* Only ended ones whose worker is gone as well: nobody waits for those. */
@@ -193,7 +208,7 @@ int registry_start_source(struct registry *reg, const struct registry_source *wh
 	if (e)
 		return cor_fail(err, -EALREADY, "task %d is already migrating, as session %s",
 				(int)what->pid, e->record.id);
-	if (registry_room(reg) < 0)
+	if (registry_workers(reg) >= WORKERS_MAX)
 		return cor_fail(err, -EBUSY, "%u migrations are running, and no more may",
 				WORKERS_MAX);
 	forget_oldest(reg);
@@ -252,20 +267,19 @@ void registry_tell_dead(const struct entry *e)
 		cord_log(CORD_LOG_ERROR, e->record.id, "%s cannot be told: %s", dest, strerror(-pid));
 }
 
-int registry_start_destination(struct registry *reg, int control, const char *peer,
+int registry_start_destination(struct registry *reg, int control, bool tls, const char *peer,
 			       struct cor_error *err)
 {
 	_cleanup_close_ int fd = control;
 	struct entry_destination_start start = {
 		.run = reg->env.workers->destination,
-		.args = { .control = fd, .config = reg->env.config },
+		.args = { .control = fd, .tls = tls, .config = reg->env.config },
 	};
 	struct entry *e;
 	int r;
 
 	if (registry_room(reg) < 0)
-		return cor_fail(err, -EBUSY, "%u migrations are running, and no more may",
-				WORKERS_MAX);
+		return cor_fail(err, -EBUSY, "too many migrations are running, or beginning");
 	forget_oldest(reg);
 	r = entry_new(&e, reg, false);
 	if (r < 0)
@@ -355,10 +369,37 @@ int registry_lane_give(struct entry *e, const struct cor_preamble *p, int fd)
 		[COR_CONN_CONTROL] = "control", [COR_CONN_DEMAND] = "demand",
 		[COR_CONN_BULK] = "bulk",
 	};
-	json_t *message = json_pack("{s:s, s:s, s:i}", "type", "lane", "kind", kinds[p->kind],
-				    "index", (int)p->index);
+	json_t *message = json_pack("{s:s, s:s, s:i, s:b}", "type", "lane", "kind", kinds[p->kind],
+				    "index", (int)p->index, "tls", p->security == COR_SECURITY_TLS);
 
 	return entry_send(e, message, lane);
+}
+
+int registry_tell_outcome(struct registry *reg, const struct entry *e, int sock, uint8_t index,
+			  int status)
+{
+	_cleanup_close_ int fd = sock;
+	struct outcome o = {
+		.sock = fd, .index = index, .status = status,
+		.timeout_s = reg->env.config->timeouts.preamble_s,
+	};
+	pid_t *place = NULL, pid;
+	int r;
+
+	for (unsigned i = 0; i < TELLERS_MAX && !place; i++)
+		if (!reg->tellers[i])
+			place = &reg->tellers[i];
+	r = cor_preamble_answer(fd, place ? 0 : -EBUSY);
+	if (!place || r < 0)
+		return r < 0 ? r : -EBUSY;
+	memcpy(o.session, e->record.session, sizeof(o.session));
+	memcpy(o.secret, e->record.secret, sizeof(o.secret));
+	pid = outcome_tell(&o);
+	explicit_bzero(o.secret, sizeof(o.secret));
+	if (pid < 0)
+		return pid;
+	*place = pid;
+	return 0;
 }
 
 int registry_find(const struct registry *reg, const char *id, struct entry **out)

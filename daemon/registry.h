@@ -55,11 +55,12 @@ int registry_start_source(struct registry *reg, const struct registry_source *wh
 			  struct entry **out, struct cor_error *err);
 
 /* Starts a destination worker on an accepted control connection, which is taken
- * in any case. */
-int registry_start_destination(struct registry *reg, int control, const char *peer,
+ * in any case. tls: its handshake is still to come. */
+int registry_start_destination(struct registry *reg, int control, bool tls, const char *peer,
 			       struct cor_error *err);
 
-/* Whether another destination worker may start: 0 or -EBUSY. */
+/* Whether another destination worker may start: 0 or -EBUSY (too many run, or too many
+ * have not yet heard what they are for). */
 int registry_room(const struct registry *reg);
 
 /* Hands a lane to the worker whose session it names. check: 0, -ENOENT, -EPERM
@@ -71,6 +72,11 @@ int registry_lane_give(struct entry *e, const struct cor_preamble *p, int fd);
  * -ENOENT, -EPERM, -EBUSY (not now), or how it ended (record_outcome()). registry_lane_give() then
  * hands the new control connection over. */
 int registry_rejoin_check(struct registry *reg, const struct cor_preamble *p, struct entry **out);
+
+/* Tells who joins again over sock, inside TLS, how e's session has ended (status). Takes
+ * sock. -EBUSY: too many are told just now. */
+int registry_tell_outcome(struct registry *reg, const struct entry *e, int sock, uint8_t index,
+			  int status);
 
 /* Finds the session whose identity begins with id, the source's before the
  * destination's. -ENOENT, -ENOTUNIQ. */

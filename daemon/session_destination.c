@@ -21,64 +21,11 @@
 #include "libcor/names/home_mount.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
-#include "libcor/transport/lane.h"
-#include "libcor/transport/tcp.h"
 
 #define CLOCK_PROBES          8
 #define LANES_TIMEOUT_NS 30000000000ull
 
 enum stub_op { STUB_FILES = 1 };
-
-/* ---- what cord says ------------------------------------------------------------- */
-
-/* Takes fd. */
-static void take_lane(struct destination *d, const json_t *m, int fd)
-{
-	const char *name = json_string_value(json_object_get(m, "kind")) ?: "";
-	enum cor_connection_kind kind = strcmp(name, "control") == 0 ? COR_CONN_CONTROL :
-					strcmp(name, "bulk") == 0 ? COR_CONN_BULK : COR_CONN_DEMAND;
-	struct cor_stream *s;
-
-	cor_tcp_give_up_after(fd, d->args->config->timeouts.silence_s);
-	if (cor_lane_accept(&s, fd, kind, NULL) < 0)
-		return;         /* the source connects again */
-	if (kind == COR_CONN_CONTROL)
-		destination_rejoin(d, s);
-	else if (d->paging && !d->pager)
-		cor_stream_close(s);    /* drained meanwhile */
-	else if (d->paging)
-		cor_pager_add_lane(d->pager, s, kind, NULL);
-	else {
-		struct cor_stream **slot = kind == COR_CONN_BULK ? &d->bulk : &d->demand;
-
-		cor_stream_close(*slot);
-		*slot = s;
-	}
-}
-
-void destination_hear_cord(struct destination *d)
-{
-	json_t *m;
-	int fd;
-
-	while (session_hear(&d->session, &m, &fd) > 0) {
-		const char *type = json_string_value(json_object_get(m, "type")) ?: "";
-
-		if (strcmp(type, "lane") == 0 && fd >= 0)
-			take_lane(d, m, take_fd(&fd));
-		else if (strcmp(type, "cancel") == 0)
-			d->cancelled = true;
-		else if (strcmp(type, "resolve") == 0)
-			d->resolved = true;
-		else if (strcmp(type, "prefetch") == 0 && d->pager) {
-			d->shared->prefetch = true;
-			cor_pager_prefetch(d->pager, true);
-		}
-		if (fd >= 0)
-			close(fd);
-		json_decref(m);
-	}
-}
 
 /* ---- prepare ---------------------------------------------------------------------- */
 
@@ -341,6 +288,7 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 			{ .fd = session_fd(&d->session), .events = POLLIN },
 			{ .fd = d->early.body ? -1 : d->control->in_fd, .events = POLLIN },
 			{ .fd = destination_rdma_fd(d), .events = POLLIN },
+			{ .fd = d->doors.fd, .events = POLLIN },
 		};
 		bool pending = !d->early.body && cor_stream_pending(d->control);
 		int r = 0;
@@ -351,7 +299,7 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 			return cor_fail(err, -ENOTCONN, "cord ended while lanes were due");
 		if (poll(p, ARRAY_SIZE(p), pending ? 0 : 1000) < 0)
 			continue;
-		if (p[0].revents)
+		if (p[0].revents || p[3].revents)
 			destination_hear_cord(d);
 		if (p[2].revents)
 			destination_accept_rdma(d);
@@ -599,6 +547,7 @@ static int await_commit(struct destination *d, struct cor_error *err)
 	struct pollfd p[] = {
 		{ .fd = d->control->in_fd, .events = POLLIN },
 		{ .fd = session_fd(&d->session), .events = POLLIN },
+		{ .fd = d->doors.fd, .events = POLLIN },
 	};
 	struct control_message m;
 	Cor__Control__Commit *c;
@@ -705,10 +654,18 @@ static int take_over(struct destination *d, struct cor_error *err)
 
 /* ---- the whole ----------------------------------------------------------------------- */
 
+/* What cannot be done here is not offered: then files are carried as far as they can be. */
+static cor_mechanism_set destination_mechanisms_off(const struct cord_config *c)
+{
+	return c->mechanisms_off | (cor_home_possible() ? 0 : 1u << COR_MECHANISM_HOME);
+}
+
 static int receive_task(struct destination *d, struct cor_error *err)
 {
 	int r = cor_open(&d->ctx, err);
 
+	cor_mechanisms_init(&d->mechanisms, destination_mechanisms_off(d->args->config),
+			    d->peer ? d->peer->without : 0);
 	if (r == 0)
 		r = hello(d, err);
 	if (r == 0)
@@ -770,6 +727,7 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	cor_stream_close(d->fast_bulk);
 	cor_rdma_unref(d->rdma);
 	control_message_done(&d->early);
+	doors_close(&d->doors);
 	destination_task_end(d);
 	destination_huge_end(d);
 	cor_journal_free(d->journal);
@@ -778,24 +736,22 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	return status;
 }
 
-/* What cannot be done here is not offered: then files are carried as far as they can be. */
-static cor_mechanism_set destination_mechanisms_off(const struct cord_config *c)
-{
-	return c->mechanisms_off | (cor_home_possible() ? 0 : 1u << COR_MECHANISM_HOME);
-}
-
 int destination_receive(const struct worker_destination_args *a, struct arrival *s)
 {
 	struct destination d = DESTINATION_INIT(a, s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	cor_mechanisms_init(&d.mechanisms, destination_mechanisms_off(a->config), 0);
-	cor_tcp_give_up_after(a->control, a->config->timeouts.silence_s);
-	if (cor_lane_accept(&d.control, a->control, COR_CONN_CONTROL, &err) < 0)
-		return 1;
+	int r;
+
 	if (session_begin(&d.session, a->cord, &err) < 0)
 		return 1;
-	d.check = a->config->paging.check != CORD_CHECK_NO;
-	json_object_set_new(d.session.figures, "transport", json_string("tcp"));
-	return destination_end(&d, receive_task(&d, &err), &err);
+	d.check = a->config->paging.check == CORD_CHECK_YES ||
+		  (a->config->paging.check == CORD_CHECK_AUTO && !a->tls);
+	json_object_set_new(d.session.figures, "transport", json_string(a->tls ? "tls" : "tcp"));
+	r = doors_init(&d.doors, &err);
+	if (r == 0)
+		r = destination_greet(&d, &err);
+	if (r == 0)
+		r = receive_task(&d, &err);
+	return destination_end(&d, r, &err);
 }

@@ -9,6 +9,7 @@
 
 #include "daemon/config.h"
 #include "daemon/control.h"
+#include "daemon/doors.h"
 #include "daemon/session.h"
 #include "daemon/session_home.h"
 #include "daemon/session_clock.h"
@@ -49,6 +50,8 @@ struct destination {
 	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
 	struct cor_rdma *rdma;          /* where we listen for lanes; NULL: the transport is TCP */
 	uint8_t rdma_token[COR_RDMA_TOKEN]; /* what they show */
+	struct doors doors;             /* encrypted ones that are not proved yet */
+	const struct cord_peer *peer;   /* whose task it is, by its key; NULL: in the clear */
 	int report;                     /* the supervisor's exit report, on its way to cord */
 	int task_listen, task_record;   /* what it gets besides; see session_destination_task.c */
 	struct state_page *task_page;   /* the task's; NULL: not yet */
@@ -92,6 +95,7 @@ struct destination {
 #define DESTINATION_INIT(a, s) { \
 	.args = (a), .shared = (s), .report = -1, .task_listen = -1, .task_record = -1, \
 	.huge.pidfd = -1, \
+	.doors = { .fd = -1 }, \
 }
 
 /* What a worker does, its exit status: the first one, from the control connection's first
@@ -132,8 +136,17 @@ void destination_accept_rdma(struct destination *d);
 /* The task is lost: adds to the error, and to the figures, what it lacks. */
 void destination_note_missing(struct destination *d, struct cor_error *err);
 
-/* Acts on what cord has said so far. */
+/* Acts on what cord has said so far, and on encrypted connections that have come further. */
 void destination_hear_cord(struct destination *d);
+
+/* Who is at the other end of the first connection, args->control? Shakes hands where it is
+ * encrypted. -EKEYREJECTED and others: nobody who may be here. */
+int destination_greet(struct destination *d, struct cor_error *err);
+
+/* May the peer send a task with this identity and these capabilities? -EPERM names what it
+ * may not. */
+int destination_permit(const struct destination *d, const Cor__Task__Image *image,
+		       struct cor_error *err);
 
 /* Pages until nothing is missing or the task has ended. -EIO, -ETIMEDOUT (the source
  * was out of reach for too long) and others: it is lost. */

@@ -112,6 +112,7 @@ int destination_page(struct destination *d, struct cor_error *err)
 			{ .fd = cor_pager_event_fd(d->pager), .events = POLLIN },
 			{ .fd = session_fd(&d->session), .events = POLLIN },
 			{ .fd = d->control ? d->control->in_fd : -1, .events = POLLIN },
+			{ .fd = d->doors.fd, .events = POLLIN },
 		};
 		bool more = d->control && cor_stream_pending(d->control);
 		int n = poll(p, ARRAY_SIZE(p), more ? 0 : PROGRESS_MS), r = 0;
@@ -124,7 +125,7 @@ int destination_page(struct destination *d, struct cor_error *err)
 		/* before cord, which may have another connection for us */
 		if (p[2].revents || more)
 			r = hear_source(d, err);
-		if (p[1].revents)
+		if (p[1].revents || p[3].revents || d->doors.n)
 			destination_hear_cord(d);
 		if (r == 0)
 			r = check_reach(d, err);
@@ -212,6 +213,7 @@ static void await_released(struct destination *d)
 		struct pollfd p[] = {
 			{ .fd = d->control ? d->control->in_fd : -1, .events = POLLIN },
 			{ .fd = session_fd(&d->session), .events = POLLIN },
+			{ .fd = d->doors.fd, .events = POLLIN },
 		};
 		bool more = d->control && cor_stream_pending(d->control);
 		struct control_message m;
@@ -230,7 +232,7 @@ static void await_released(struct destination *d)
 			released = m.type == CONTROL_RELEASED;
 			control_message_done(&m);
 		}
-		if (p[1].revents && !released)
+		if ((p[1].revents || p[2].revents) && !released)
 			destination_hear_cord(d);
 	}
 }

@@ -18,7 +18,10 @@ static int take_session(struct destination *d, struct cor_error *err)
 	int r = session_begin(&d->session, -1, err);
 
 	if (r == 0)
-		r = state_page_map(s->page, &d->session.page);
+		r = doors_init(&d->doors, err);
+	if (r < 0)
+		return r;
+	r = state_page_map(s->page, &d->session.page);
 	if (r < 0)
 		return cor_fail_code(err, r, "the session's page");
 	d->session.listen = s->listen;

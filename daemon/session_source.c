@@ -14,6 +14,7 @@
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
+#include "daemon/keys.h"
 #include "daemon/record.h"
 #include "daemon/session_clock.h"
 #include "daemon/session_mechanisms.h"
@@ -86,6 +87,18 @@ static void run_hooks(struct source *s)
 
 /* ---- prepare ---------------------------------------------------------------- */
 
+/* A pre-shared key proves no name: who has it is believed, but held to his own word. */
+static int check_name(const struct source *s, const char *host, struct cor_error *err)
+{
+	const struct cord_config *c = s->args->config;
+	const struct cord_peer *peer = cord_config_find_peer(c, s->args->peer);
+
+	if (!cord_keys_set(c) || !s->psk || !peer || strcmp(peer->name, host) == 0)
+		return 0;
+	return cor_fail(err, -EKEYREJECTED, "%s answers, at %s, by the name of \"%.64s\"",
+			s->args->peer, s->args->dest, host);
+}
+
 static int hello(struct source *s, struct cor_error *err)
 {
 	struct source_offer transports;
@@ -113,8 +126,10 @@ static int hello(struct source *s, struct cor_error *err)
 	control_message_done(&m);
 	if (!reply)
 		return -EPROTO;
-	json_object_set_new(s->session.figures, "destination", json_string(reply->host));
-	r = session_agree(&s->mechanisms, reply, err);
+	json_object_set_new(s->session.figures, "destination", record_text(reply->host));
+	r = check_name(s, reply->host, err);
+	if (r == 0)
+		r = session_agree(&s->mechanisms, reply, err);
 	if (r == 0)
 		r = source_agree_transports(s, reply, err);
 	cor__control__hello__free_unpacked(reply, NULL);
@@ -285,6 +300,24 @@ static int ask_prepare(struct source *s, struct cor_error *err)
 	return r;
 }
 
+/* The one connection that needs this host's keys. */
+static int connect_control(struct source *s, struct cor_error *err)
+{
+	const struct cord_config *c = s->args->config;
+	int r = cord_keys_set(c) ? cord_keys_load(c, &s->keys, err) : 0;
+
+	if (r == 0 && s->keys) {
+		s->psk = cord_keys_psk(c, s->keys, cord_config_find_peer(c, s->args->peer));
+		json_object_set_new(s->session.figures, "transport", json_string("tls"));
+	}
+	if (r == 0)
+		r = source_connect(s, COR_CONN_CONTROL, NULL, NULL, CONNECT_TIMEOUT_MS, &s->control,
+				   err);
+	cor_tls_free(s->keys);
+	s->keys = NULL;
+	return r;
+}
+
 /* A mapping or, where the task has it open only, a descriptor leads to it. */
 static int open_object(struct source *s, const Cor__Task__Image *image, uint32_t id,
 		       struct cor_error *err)
@@ -358,7 +391,7 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = source_home_settle(s, err);
 	if (r < 0)
 		return r;
-	r = source_connect(s, COR_CONN_CONTROL, NULL, NULL, CONNECT_TIMEOUT_MS, &s->control, err);
+	r = connect_control(s, err);
 	if (r == 0)
 		r = hello(s, err);
 	if (r == 0 && cor_mechanism_on(&s->mechanisms, COR_MECHANISM_HOME))

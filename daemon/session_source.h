@@ -26,6 +26,8 @@ struct source {
 	const struct worker_source_args *args;
 	struct session session;
 	struct cor_mechanisms mechanisms;
+	struct cor_tls *keys;           /* until the control channel stands; NULL: in the clear */
+	const char *psk;                /* what of keys is shown; see cord_keys_psk() */
 	struct cor_stream *control;     /* NULL: lost */
 	struct cor_transports transports; /* that may be used; behind HELLO: that both have */
 	char transport[COR_TRANSPORT_TEXT]; /* that is used */
@@ -61,7 +63,8 @@ struct source {
 /* Has cord asked to give up? *go (NULL allowed): set when it said go. */
 bool source_cancelled(struct source *s, bool *go);
 
-/* A connection to the destination's cord, which fails when the other side is silent. */
+/* A connection to the destination's cord, which fails when the other side is silent, and
+ * is encrypted where there are keys. */
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
 		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
 		   struct cor_error *err);

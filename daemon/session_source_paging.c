@@ -11,6 +11,7 @@
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
+#include "daemon/keys.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
@@ -25,6 +26,13 @@
 /* The destination tells of its progress far more often. */
 #define HUGE_SILENCE_MS 5000
 
+static int verify(void *arg, struct cor_stream *stream, struct cor_error *err)
+{
+	const struct source *s = arg;
+
+	return cord_keys_verify(s->args->config, s->args->peer, stream, err);
+}
+
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
 		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
 		   struct cor_error *err)
@@ -35,6 +43,8 @@ int source_connect(const struct source *s, enum cor_connection_kind kind, const 
 		/* the serving part's first is no loss that anybody should see */
 		.index = kind == COR_CONN_CONTROL && session && s->first_join,
 		.silence_s = s->args->config->timeouts.silence_s,
+		.encrypted = cord_keys_set(s->args->config),
+		.keys = s->keys, .psk = s->psk, .verify = verify, .arg = (void *)s,
 	};
 
 	return cor_lane_connect(out, &o, err);

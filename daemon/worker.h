@@ -20,6 +20,8 @@
  *   arrived  {"pid":N,"supervisor":N,"comm":S,"from":S,"hooks":N} with one descriptor: the
  *            socket on which the task's supervisor reports its end (struct
  *            cor_rebuild_exit, or end of file).
+ *   refused  {"what":S,"why":S}: a connection that cord has handed over had no right to
+ *            be here; for the log
  *   result   {"ok":BOOL,"exit":0|1|3,"error":S, ...figures}: the last message. A
  *            worker that ends without has failed, but for a destination worker
  *            whose task runs: its exit status 0 is as good.
@@ -30,8 +32,9 @@
  *   resolve  a person says that the other host is dead
  *   go       the task that is to leave has all of its pages now
  *   prefetch fetch everything soon: the task is to move on
- *   lane     {"kind":"demand"|"bulk"|"control","index":N} with one descriptor: a
- *            connected socket behind its answered preamble; a control channel replaces
+ *   lane     {"kind":"demand"|"bulk"|"control","index":N,"tls":BOOL} with one descriptor: a
+ *            connected socket behind its answered preamble; with TLS its handshake is
+ *            still to come, and the proof of the secret with it; a control channel replaces
  *            the session's own, which the source has lost
  *
  * Figures, all optional: pid, destination_pid, comm, peer, transport, freeze_us,
@@ -83,6 +86,7 @@ struct worker_source_args {
 
 struct worker_destination_args {
 	int      control;         /* the accepted control connection, its preamble answered */
+	bool     tls;             /* its handshake is to come: whose it is, is not known yet */
 	char     peer[128];       /* the other side's address, for messages */
 	int      cord;            /* socket to cord */
 	const struct cord_config *config;

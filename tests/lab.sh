@@ -186,14 +186,17 @@ lab_timeouts()
 }
 
 # lab_cord HOST: starts (or starts again) its daemon and waits until it answers.
-# LAB_CONFIG, if set, is the text of its configuration.
+# LAB_CONFIG, if set, is the text of its configuration; @HOST@ in it is the host's name,
+# @DIR@ its directory. With keys in it, LAB_KEYS is to be set: then nothing is insecure.
 lab_cord()
 {
-	local name=$1 conf=$LAB_DIR/$1/cord.conf config=()
+	local name=$1 conf=$LAB_DIR/$1/cord.conf config=() text=${LAB_CONFIG:-}
 
-	{ lab_timeouts; [ -z "${LAB_CONFIG:-}" ] || printf '%s\n' "$LAB_CONFIG"; } >"$conf"
+	text=${text//@HOST@/$name}
+	{ lab_timeouts; [ -z "$text" ] || printf '%s\n' "${text//@DIR@/$LAB_DIR/$name}"; } >"$conf"
 	[ ! -s "$conf" ] || config=(--config "$conf")
-	spawn "$name" cord cord --insecure --name "$name" \
+	[ -n "${LAB_KEYS:-}" ] || config+=(--insecure)
+	spawn "$name" cord cord --name "$name" \
 		--listen "${LAB_ADDR[$name]}:$LAB_PORT" \
 		--control /run/cor/cord.sock --state-dir /run/cor/state "${config[@]}"
 	LAB_CORD[$name]=$SPAWNED

@@ -1,0 +1,100 @@
+# cases
+# Hosts with keys: a task moves encrypted, there and back, by certificates, by
+# fingerprints, by pre-shared keys; also when a connection is lost meanwhile.
+# timeout: 120
+if [ "${1:-}" = --cases ]; then
+	printf '%s\n' certificate fingerprint psk lost-lanes in-doubt
+	exit 0
+fi
+. "$(dirname "$0")/../tasks.sh"
+. "$(dirname "$0")/../cut.sh"
+. "$(dirname "$0")/../keys.sh"
+
+# A and B with certificates of one authority.
+x509()
+{
+	keys_begin
+	keys_authority authority
+	keys_certificate A A authority
+	keys_certificate B B authority
+	LAB_CONFIG=$(keys_x509_config)
+	keys_cords
+}
+
+case $1 in
+certificate)
+	x509
+	;;
+fingerprint)
+	keys_begin
+	keys_certificate A nobody-cares
+	keys_certificate B nobody-cares
+	LAB_CONFIG="[keys]
+certificate = $KEYS/@HOST@.pem
+key = $KEYS/@HOST@.key
+[peer A]
+fingerprint = $(keys_fingerprint A)
+users = *
+address = 10.123.0.1:$LAB_PORT
+[peer B]
+fingerprint = $(keys_fingerprint B)
+users = *
+address = 10.123.0.2:$LAB_PORT"
+	keys_cords
+	;;
+psk)
+	keys_begin
+	keys_psk shared A
+	keys_psk shared B
+	LAB_CONFIG="[keys]
+psk = $KEYS/shared
+[peer A]
+users = *
+address = 10.123.0.1:$LAB_PORT
+[peer B]
+users = *
+address = 10.123.0.2:$LAB_PORT"
+	keys_cords
+	;;
+lost-lanes)
+	x509
+	start A pattern 64
+	leave A B
+	await_connections A 3
+	reset_connections A
+	[ "$RESET" -ge 3 ] || fail "$RESET connections were reset, not 3"
+	rounds 3
+	comes_back B A
+	rounds 3
+	finish
+	lab_end
+	exit 0
+	;;
+in-doubt)
+	# the connection is lost behind COMMIT: what became of it is asked and told inside TLS
+	grep -qa 'commit-sent' "$COR_BUILD/cord" ||
+		skip "this build has no fault points (--enable-fault-points)"
+	export COR_FAULT=commit:cut
+	x509
+	start A pattern 16
+	status=0
+	on A cor migrate "$TASK_PID" B --json </dev/null >"$LAB_DIR/migrate.json" \
+		2>"$LAB_DIR/migrate.err" || status=$?
+	[ $status -eq 1 ] || fail "exit status $status instead of 1"
+	grep -q 'the commit did not arrive' "$LAB_DIR/migrate.err" "$LAB_DIR/migrate.json" ||
+		fail "no word of why"
+	session_is A source aborted || fail "the session is not aborted"
+	rounds 3
+	finish
+	lab_end
+	exit 0
+	;;
+esac
+start A threads
+go B
+result .transport | grep -qx tls || fail "not by TLS"
+rounds 3
+go A
+rounds 3
+finish
+lab_end
