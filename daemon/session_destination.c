@@ -479,6 +479,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 		d->time_ns = !session_clocks_same(d->image->clock) ||
 			     d->args->config->task.force_time_ns;
 	if (r == 0)
+		r = destination_permit(d, d->image, err);
+	if (r == 0)
 		r = cor_capture_admissible(d->image, err);
 	if (r == 0)
 		r = cor_files_check(d->files, err);
@@ -619,6 +621,9 @@ static int take_over(struct destination *d, struct cor_error *err)
 		return -EPROTO;
 	r = unpack_task(d, &i->task, &i->files, err);
 	cor__control__image__free_unpacked(i, NULL);
+	/* once more: it may be another than was announced */
+	if (r == 0)
+		r = destination_permit(d, d->image, err);
 	if (r == 0)
 		r = cor_files_permitted(d->files, &d->mechanisms, err);
 	if (r == 0)

@@ -44,6 +44,28 @@ static Cor__Task__Thread *add_thread(struct cor_capture *c, const struct cor_pro
 	return th;
 }
 
+static int read_credentials(struct cor_capture *c, Cor__Task__Thread *th,
+			    const struct cor_proc_status *st, struct cor_error *err)
+{
+	Cor__Task__Credentials *k = pb_sub(th->creds, Cor__Task__Credentials,
+					   cor__task__credentials__init);
+
+	if (!k)
+		return cor_capture_no_memory(c, err);
+	if (st->ngroups > ARRAY_SIZE(st->groups))
+		return cor_fail(err, -EOPNOTSUPP, "thread %d has %u groups; %zu can be moved", st->pid,
+				st->ngroups, ARRAY_SIZE(st->groups));
+	cor_capture_credentials(k, st);
+	if (!st->ngroups)
+		return 0;
+	k->groups = malloc(st->ngroups * sizeof(uint32_t));
+	if (!k->groups)
+		return cor_capture_no_memory(c, err);
+	memcpy(k->groups, st->groups, st->ngroups * sizeof(uint32_t));
+	k->n_groups = st->ngroups;
+	return 0;
+}
+
 static int thread_status(struct cor_capture *c, const char *tid, struct cor_proc_status *out)
 {
 	_cleanup_free_ char *text = NULL;
@@ -55,6 +77,15 @@ static int thread_status(struct cor_capture *c, const char *tid, struct cor_proc
 	return r < 0 ? r : cor_parse_status(text, out);
 }
 
+/* What is said of a thread before the freeze: which it is, and whose. */
+static int name_thread(struct cor_capture *c, const struct cor_proc_status *st,
+		       struct cor_error *err)
+{
+	Cor__Task__Thread *th = add_thread(c, st);
+
+	return th ? read_credentials(c, th, st, err) : cor_capture_no_memory(c, err);
+}
+
 /* ---- of a running task ---------------------------------------------------------- */
 
 static int list_threads(struct cor_capture *c, struct cor_error *err)
@@ -62,9 +93,8 @@ static int list_threads(struct cor_capture *c, struct cor_error *err)
 	_cleanup_closedir_ DIR *d = NULL;
 	int fd = openat(c->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *e;
+	int r;
 
-	if (!add_thread(c, &c->status))         /* the leader first */
-		return cor_capture_no_memory(c, err);
 	if (fd < 0)
 		return cor_fail_errno(err, "cannot list the threads of process %d", c->pid);
 	d = fdopendir(fd);
@@ -72,7 +102,8 @@ static int list_threads(struct cor_capture *c, struct cor_error *err)
 		close(fd);
 		return cor_capture_no_memory(c, err);
 	}
-	while ((e = readdir(d))) {
+	r = name_thread(c, &c->status, err);    /* the leader first */
+	while (r == 0 && (e = readdir(d))) {
 		struct cor_proc_status st;
 
 		if (atoi(e->d_name) <= 0 || atoi(e->d_name) == c->pid)
@@ -83,10 +114,9 @@ static int list_threads(struct cor_capture *c, struct cor_error *err)
 			return cor_fail(err, -EOPNOTSUPP,
 					"thread %s (%s) of process %d has a seccomp filter",
 					e->d_name, st.name, c->pid);
-		if (!add_thread(c, &st))
-			return cor_capture_no_memory(c, err);
+		r = name_thread(c, &st, err);
 	}
-	return 0;
+	return r;
 }
 
 /* ---- of a stopped one -------------------------------------------------------------- */
@@ -121,28 +151,6 @@ static int read_scheduling(struct cor_capture *c, Cor__Task__Thread *th, pid_t t
 		return cor_capture_no_memory(c, err);
 	n = syscall(SYS_ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, tid);
 	th->ioprio = n > 0 ? (uint32_t)n : 0;
-	return 0;
-}
-
-static int read_credentials(struct cor_capture *c, Cor__Task__Thread *th,
-			    const struct cor_proc_status *st, struct cor_error *err)
-{
-	Cor__Task__Credentials *k = pb_sub(th->creds, Cor__Task__Credentials,
-					   cor__task__credentials__init);
-
-	if (!k)
-		return cor_capture_no_memory(c, err);
-	if (st->ngroups > ARRAY_SIZE(st->groups))
-		return cor_fail(err, -EOPNOTSUPP, "thread %d has %u groups; %zu can be moved", st->pid,
-				st->ngroups, ARRAY_SIZE(st->groups));
-	cor_capture_credentials(k, st);
-	if (!st->ngroups)
-		return 0;
-	k->groups = malloc(st->ngroups * sizeof(uint32_t));
-	if (!k->groups)
-		return cor_capture_no_memory(c, err);
-	memcpy(k->groups, st->groups, st->ngroups * sizeof(uint32_t));
-	k->n_groups = st->ngroups;
 	return 0;
 }
 
