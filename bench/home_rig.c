@@ -43,7 +43,7 @@ static void *cord(void *arg)
 			continue;
 		line = cor_home_find(r->top, pre.session, pre.secret);
 		if (line >= 0) {
-			cor_home_hand_over(line, fd);
+			cor_home_hand_over(line, fd, false);
 			close(line);
 		}
 		close(fd);

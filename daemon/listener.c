@@ -198,8 +198,8 @@ static void pass_home(struct listener *l, int fd, const struct cor_preamble *p, 
 
 	hex_encode(id, p->session, sizeof(p->session));
 	snprintf(dir, sizeof(dir), "%s/home", l->state_dir);
-	line = cor_home_find(dir, p->session, p->secret);
-	r = line < 0 ? line : cor_home_hand_over(line, conn);
+	line = cor_home_find(dir, p->session, l->keys ? NULL : p->secret);
+	r = line < 0 ? line : cor_home_hand_over(line, conn, l->keys);
 	if (line < 0)
 		cor_preamble_answer(conn, line);
 	if (r < 0)

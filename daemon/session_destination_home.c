@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
+#include "daemon/keys.h"
 #include "daemon/session_destination.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -83,7 +84,7 @@ static int mount_one(struct destination *d, unsigned i, struct cor_error *err)
 	struct cor_home_mount_options o = {
 		.home = d->home.plan->homes[i], .connect_s = c->timeouts.connect_s,
 		.silence_s = c->timeouts.silence_s, .reconnect_s = c->timeouts.reconnect_s,
-		.dir = d->home.staging,
+		.dir = d->home.staging, .encrypted = cord_keys_set(c),
 	};
 	char path[40];
 	int fd, r;

@@ -90,6 +90,7 @@ bool cor_home_possible(void)
 struct client {
 	struct cor_home_info info;
 	unsigned connect_s, silence_s, reconnect_s;
+	bool encrypted;
 	int  dir;               /* where its status is written; -1: nowhere */
 	int  told;              /* the worker says on it which device its mounts are */
 	int  stop;              /* readable: it ends */
@@ -103,7 +104,7 @@ static int dial(void *arg, struct cor_stream **out, struct cor_error *err)
 	struct cor_lane_options o = {
 		.addrport = c->info.address, .kind = COR_CONN_HOME, .session = c->info.id,
 		.secret = c->info.secret, .timeout_ms = c->connect_s * 1000,
-		.silence_s = c->silence_s,
+		.silence_s = c->silence_s, .encrypted = c->encrypted,
 	};
 
 	return cor_lane_connect(out, &o, err);
@@ -274,6 +275,7 @@ static int fill_client(struct client *c, const struct cor_home_mount_options *o,
 	c->connect_s = o->connect_s;
 	c->silence_s = o->silence_s;
 	c->reconnect_s = o->reconnect_s;
+	c->encrypted = o->encrypted;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 struct cor_home_mount_options {
 	const Cor__Names__Home *home;
 	unsigned connect_s, silence_s, reconnect_s;
+	bool encrypted;                 /* by the tree's secret (lane.h) */
 	const char *dir;                /* where it writes how it does, for cor status; NULL: not */
 };
 

@@ -8,8 +8,10 @@
 #include <limits.h>
 #include <malloc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +32,10 @@
 
 #define LINES_MAX  16           /* of cord and workers, at once */
 #define STATUS_MS  500
+#define GREETINGS_MAX 8u        /* handshakes at once */
+#define GREET_S    10           /* for one */
 
-enum line_op { LINE_HELLO = 1, LINE_ADOPT, LINE_UNPIN, LINE_FETCH, LINE_CONNECT };
+enum line_op { LINE_HELLO = 1, LINE_ADOPT, LINE_UNPIN, LINE_FETCH, LINE_CONNECT, LINE_CONNECT_TLS };
 
 /* Each way, in one packet, with a descriptor where there is one. */
 struct line_packet {
@@ -51,6 +55,7 @@ struct process {
 	char shown[512];                /* the status as written last */
 	uint64_t alone_since_ns;
 	bool used;
+	atomic_uint greetings;          /* threads that shake hands */
 };
 
 /* ---- lines --------------------------------------------------------------------- */
@@ -98,9 +103,9 @@ int cor_home_fetch(int control, uint64_t handle)
 	return r < 0 ? r : fd;
 }
 
-int cor_home_hand_over(int control, int fd)
+int cor_home_hand_over(int control, int fd, bool tls)
 {
-	struct line_packet p = { .op = LINE_CONNECT };
+	struct line_packet p = { .op = tls ? LINE_CONNECT_TLS : LINE_CONNECT };
 
 	return ask(control, &p, fd, NULL);
 }
@@ -130,6 +135,8 @@ int cor_home_find(const char *dir, const uint8_t id[16], const uint8_t secret[32
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof(soon));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return errno == ECONNREFUSED ? -ENOENT : -errno;
+	if (!secret)
+		return take_fd(&fd);
 	memcpy(p.secret, secret, sizeof(p.secret));
 	r = ask(fd, &p, -1, NULL);
 	explicit_bzero(&p, sizeof(p));
@@ -152,6 +159,74 @@ static int take_connection(struct process *p, int fd)
 	return r < 0 ? r : home_server_connect(p->server, s, NULL);
 }
 
+/* A handshake on its way, in a thread of its own: a peer may be slow, or nobody. */
+struct greeting {
+	struct process *process;
+	struct cor_tls *keys;
+	struct cor_stream *stream;
+};
+
+static void *greet(void *arg)
+{
+	struct greeting *g = arg;
+	uint64_t deadline = cor_now_ns() + GREET_S * 1000000000ull;
+	struct process *p = g->process;
+	int r = cor_stream_tls_handshake(g->stream, deadline, NULL);
+
+	cor_tls_free(g->keys);
+	if (r < 0)
+		cor_stream_close(g->stream);
+	else if (cor_lane_admit(&g->stream, COR_CONN_HOME, 0, NULL) == 0)
+		home_server_connect(p->server, g->stream, NULL);
+	free(g);
+	atomic_fetch_sub(&p->greetings, 1);
+	return NULL;
+}
+
+static int start_greeting(struct process *p, int fd)
+{
+	struct greeting *g = calloc(1, sizeof(*g));
+	pthread_t t;
+	int r;
+
+	if (!g) {
+		close(fd);
+		return -ENOMEM;
+	}
+	g->process = p;
+	r = cor_tls_from_secret(&g->keys, p->what->id, p->what->secret, COR_CONN_HOME, 0, NULL);
+	if (r < 0)
+		close(fd);
+	else
+		r = cor_lane_accept_tls(&g->stream, fd, COR_CONN_HOME, g->keys, NULL);
+	if (r == 0) {
+		atomic_fetch_add(&p->greetings, 1);
+		r = -pthread_create(&t, NULL, greet, g);
+		if (r == 0) {
+			pthread_detach(t);
+			return 0;
+		}
+		atomic_fetch_sub(&p->greetings, 1);
+		cor_stream_close(g->stream);
+	}
+	cor_tls_free(g->keys);
+	free(g);
+	return r;
+}
+
+static int take_encrypted(struct process *p, int fd)
+{
+	int r = cor_preamble_answer(fd, atomic_load(&p->greetings) < GREETINGS_MAX ? 0 : -EBUSY);
+
+	if (r == 0 && atomic_load(&p->greetings) >= GREETINGS_MAX)
+		r = -EBUSY;
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return start_greeting(p, fd);
+}
+
 /* fd is taken. */
 static int obey(struct process *p, unsigned line, struct line_packet *q, int fd, int *out)
 {
@@ -161,6 +236,9 @@ static int obey(struct process *p, unsigned line, struct line_packet *q, int fd,
 		p->known[line] = cor_secret_equal(q->secret, p->what->secret, sizeof(q->secret));
 		return p->known[line] ? 0 : -EPERM;
 	}
+	/* the handshake asks for the secret */
+	if (q->op == LINE_CONNECT_TLS)
+		return given < 0 ? -EBADF : take_encrypted(p, take_fd(&given));
 	if (!p->known[line])
 		return -EPERM;
 	switch (q->op) {
@@ -444,6 +522,9 @@ static void __attribute__((noreturn)) run(const struct cor_home_serve *what, int
 	cor_send_fds(control, text, sizeof(ready) + strlen(err.text) + 1, NULL, 0);
 	if (ready.status == 0) {
 		live(&p);
+		/* a greeting would bring it another connection */
+		while (atomic_load(&p.greetings))
+			usleep(10000);
 		home_server_free(p.server);
 	}
 	remove_traces(&p);

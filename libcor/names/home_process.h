@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cor/error.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,12 +33,14 @@ int cor_home_adopt(int control, int fd, uint64_t *handle);
 int cor_home_unpin(int control);
 /* A duplicate of a handle's descriptor, or -errno. */
 int cor_home_fetch(int control, uint64_t handle);
-/* A connection (fd stays the caller's) whose preamble was read and not answered yet. */
-int cor_home_hand_over(int control, int fd);
+/* A connection (fd stays the caller's) whose preamble was read and not answered yet. tls: its
+ * handshake is to come, which proves the secret; such a line may be found without it. */
+int cor_home_hand_over(int control, int fd, bool tls);
 
 /* This process takes the rights that the task has, for good: user, groups, and of its
  * capabilities those that are about files. */
 int cor_home_take_rights(pid_t pid, struct cor_error *err);
 
-/* A line to the server of that tree, which must know the secret: -ENOENT, -EPERM. */
+/* A line to the server of that tree, which must know the secret: -ENOENT, -EPERM. secret
+ * NULL: a line that is only good for handing over what is encrypted. */
 int cor_home_find(const char *dir, const uint8_t id[16], const uint8_t secret[32]);

@@ -3,7 +3,7 @@
 # fingerprints, by pre-shared keys; also when a connection is lost meanwhile.
 # timeout: 120
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' certificate fingerprint psk lost-lanes in-doubt
+	printf '%s\n' certificate fingerprint psk lost-lanes in-doubt home
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
@@ -67,6 +67,20 @@ lost-lanes)
 	comes_back B A
 	rounds 3
 	finish
+	lab_end
+	exit 0
+	;;
+home)
+	# files that stay at A are reached from B, encrypted as all else
+	LAB_ROOT=own
+	x509
+	on A mkdir -p /srv/job
+	start_in A /srv/job files regular
+	go B
+	rounds 3
+	go A
+	rounds 3
+	finish_in A
 	lab_end
 	exit 0
 	;;

@@ -44,7 +44,7 @@ static void *cord(void *arg)
 			close(fd);
 			continue;
 		}
-		cor_home_hand_over(line, fd);
+		cor_home_hand_over(line, fd, false);
 		close(line);
 		if (l->sock >= 0)
 			close(l->sock);
