@@ -13,10 +13,13 @@
 #include "daemon/command.h"
 #include "daemon/control_socket.h"
 #include "daemon/log.h"
+#include "daemon/owner.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 
 #define CLIENTS_MAX 256
+/* Of one user other than root; and as many places are root's alone. */
+#define CLIENTS_OF_USER 32
 /* A client that reads no faster misses progress lines from here on, and its
  * further requests wait. */
 #define OUT_SOFT 65536
@@ -155,7 +158,7 @@ static void on_client(void *arg, uint32_t events)
 		update_watch(k);
 }
 
-static int add_client(struct clients *c, int conn)
+static int add_client(struct clients *c, int conn, uid_t uid, pid_t pid)
 {
 	_cleanup_close_ int fd = conn;
 	struct client *k = calloc(1, sizeof(*k));
@@ -164,6 +167,8 @@ static int add_client(struct clients *c, int conn)
 	if (!k)
 		return -ENOMEM;
 	k->clients = c;
+	k->uid = uid;
+	k->pid = pid;
 	k->in = malloc(REQUEST_LINE_MAX);
 	r = k->in ? loop_watch(c->env.loop, fd, EPOLLIN, on_client, k, &k->watch) : -ENOMEM;
 	if (r < 0) {
@@ -175,6 +180,19 @@ static int add_client(struct clients *c, int conn)
 	DL_APPEND(c->list, k);
 	c->nlist++;
 	return 0;
+}
+
+/* No user may keep the others out. */
+static bool has_room(const struct clients *c, uid_t uid)
+{
+	const struct client *k;
+	unsigned same = 0;
+
+	DL_FOREACH(c->list, k)
+		same += k->uid == uid;
+	if (owner_is_privileged(uid))
+		return c->nlist < CLIENTS_MAX;
+	return same < CLIENTS_OF_USER && c->nlist < CLIENTS_MAX - CLIENTS_OF_USER;
 }
 
 /* Out of descriptors: one that waits to be accepted would wake the loop without
@@ -194,17 +212,19 @@ static void on_connection(void *arg, uint32_t events)
 {
 	struct clients *c = arg;
 	int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), r;
+	uid_t uid = 0;
+	pid_t pid = 0;
 
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 			turn_away(c);
 		return;
 	}
-	r = control_socket_check_peer(fd);
-	if (r == 0 && c->nlist >= CLIENTS_MAX)
+	r = control_socket_peer(fd, &uid, &pid);
+	if (r == 0 && !has_room(c, uid))
 		r = -EBUSY;
 	if (r == 0)
-		r = add_client(c, fd);
+		r = add_client(c, fd, uid, pid);
 	else
 		close(fd);
 	if (r < 0)
@@ -223,14 +243,17 @@ void clients_changed(struct clients *c, struct entry *e)
 int clients_new(struct clients **out, const struct clients_env *env, struct cor_error *err)
 {
 	struct clients *c = calloc(1, sizeof(*c));
+	mode_t mode;
+	gid_t group;
 	int r;
 
 	if (!c)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	c->env = *env;
-	c->fd = control_socket_open(env->config->control, err);
-	if (c->fd < 0) {
-		r = c->fd;
+	r = cord_config_control(env->config, &mode, &group, err);
+	if (r == 0)
+		r = c->fd = control_socket_open(env->config->control, mode, group, err);
+	if (r < 0) {
 		free(c);
 		return r;
 	}

@@ -19,7 +19,7 @@ struct clients_env {
 	const struct cord_config *config;
 };
 
-/* Makes the socket at config->control, mode 0600. One that is there and has
+/* Makes the socket at config->control. One that is there and has
  * nobody behind it is removed first; -EADDRINUSE where somebody answers,
  * -EEXIST where it is no socket. */
 int  clients_new(struct clients **out, const struct clients_env *env, struct cor_error *err);

@@ -6,10 +6,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/needs.h"
+#include "daemon/log.h"
+#include "daemon/owner.h"
 #include "libcor/base/error.h"
 #include "libcor/transport/tcp.h"
 
@@ -72,6 +73,24 @@ void command_farewell(struct client *k)
 	say_result(k, false, 2, "cord ends; the migration goes on without it");
 }
 
+/* false: was refused. */
+static bool may_move(struct client *k, pid_t pid)
+{
+	struct cor_error err = COR_ERROR_INIT;
+
+	if (owner_may_move(k->uid, pid, &err) == 0)
+		return true;
+	cord_log(CORD_LOG_WARNING, NULL, "process %d of user %u is refused: %s", (int)k->pid,
+		 (unsigned)k->uid, err.text);
+	client_refuse(k, err.text);
+	return false;
+}
+
+static int64_t owner(const struct client *k)
+{
+	return owner_is_privileged(k->uid) ? -1 : (int64_t)k->uid;
+}
+
 static void run_migrate(struct client *k, const struct request *q)
 {
 	const struct clients_env *env = client_env(k);
@@ -84,6 +103,7 @@ static void run_migrate(struct client *k, const struct request *q)
 		.without = q->without,
 		.hooks = programs_hooks(env->programs, q->pid),
 		.epoch = tasks_epoch(env->tasks, q->pid) + 1,
+		.owner = owner(k),
 		.prefetch = q->prefetch < 0 ? c->paging.prefetch : q->prefetch,
 	};
 	struct cor_error err = COR_ERROR_INIT;
@@ -105,6 +125,8 @@ static void run_migrate(struct client *k, const struct request *q)
 		client_refuse(k, why);
 		return;
 	}
+	if (!may_move(k, q->pid))
+		return;
 	if (registry_start_source(env->registry, &what, &k->entry, &err) < 0) {
 		client_refuse(k, err.text);
 		return;
@@ -117,7 +139,7 @@ static struct entry *find(struct client *k, const char *id)
 {
 	struct entry *e = NULL;
 	char why[96];
-	int r = registry_find(client_env(k)->registry, id, &e);
+	int r = registry_find(client_env(k)->registry, k->uid, id, &e);
 
 	if (r == 0)
 		return e;
@@ -150,12 +172,15 @@ static void run_status(struct client *k, const struct request *q)
 	sessions = registry_json(env->registry, q->id);
 	tasks = q->id[0] ? json_array() : tasks_json(env->tasks);
 	needs_add(tasks, sessions, env->config->state_dir);
+	owner_filter(k->uid, tasks);
+	owner_filter(k->uid, sessions);
 	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "event",
 				"result", "ok", 1, "exit", 0, "name", env->config->name,
 				"version", cor_version(),
 				"mechanisms", mechanisms_json(env->config),
 				"tasks", tasks, "sessions", sessions,
-				"served", needs_served(env->config->state_dir)), false);
+				"served", owner_is_privileged(k->uid) ?
+				needs_served(env->config->state_dir) : json_array()), false);
 }
 
 static void run_cancel(struct client *k, const struct request *q)
@@ -225,11 +250,12 @@ static json_t *find_task(struct client *k, const char *id)
 	json_t *task;
 	size_t i;
 
-	if (!pid || registry_find(env->registry, id, &e) == 0)
-		if (e || registry_find(env->registry, id, &e) == 0)
+	if (!pid || registry_find(env->registry, k->uid, id, &e) == 0)
+		if (e || registry_find(env->registry, k->uid, id, &e) == 0)
 			pid = json_integer_value(json_object_get(entry_record(e)->figures,
 								 "destination_pid"));
 	needs_add(tasks, sessions, env->config->state_dir);
+	owner_filter(k->uid, tasks);
 	json_array_foreach(tasks, i, task)
 		if (json_integer_value(json_object_get(task, "pid")) == pid &&
 		    json_object_get(task, "needs"))
@@ -246,6 +272,7 @@ static void run_settle(struct client *k, const struct request *q)
 	struct registry_source what = {
 		.shown = env->config->name, .transport = "", .settle = true,
 		.without = 1u << COR_MECHANISM_HOME, .prefetch = true,
+		.owner = owner(k),
 	};
 	json_auto_t *task = find_task(k, q->id);
 	struct cor_error err = COR_ERROR_INIT;
@@ -261,6 +288,8 @@ static void run_settle(struct client *k, const struct request *q)
 		return;
 	}
 	what.pid = (pid_t)json_integer_value(json_object_get(task, "pid"));
+	if (!may_move(k, what.pid))
+		return;
 	what.hooks = programs_hooks(env->programs, what.pid);
 	what.epoch = tasks_epoch(env->tasks, what.pid) + 1;
 	if (cord_config_self(env->config, address, sizeof(address)) < 0) {
@@ -286,11 +315,8 @@ static void run_version(struct client *k)
 /* It does not wait for an answer. */
 static void run_register(struct client *k, const struct request *q)
 {
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(k->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
-		programs_add(client_env(k)->programs, peer.pid, q->hooks);
+	if (k->pid > 0)
+		programs_add(client_env(k)->programs, k->pid, q->hooks);
 }
 
 void command_run(struct client *k, const char *line, size_t len)

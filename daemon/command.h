@@ -21,6 +21,8 @@ struct client {
 	struct clients   *clients;
 	struct watch     *watch;
 	int               fd;
+	uid_t             uid;          /* its user, and a process of his (SO_PEERCRED) */
+	pid_t             pid;
 	bool              eof;          /* it sends no more */
 	char             *in, *out;
 	size_t            in_len, out_len;

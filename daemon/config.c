@@ -2,6 +2,7 @@
 #include "daemon/config.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <ini.h>
 #include <limits.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@
 /* inih keeps 49 bytes of a section's name. */
 #define SECTION_MAX 49
 
-enum kind { TEXT, YESNO, NUMBER, CHECK, TRANSPORTS };
+enum kind { TEXT, YESNO, NUMBER, CHECK, TRANSPORTS, MODE };
 
 static const struct key {
 	const char *section, *name;
@@ -33,6 +34,8 @@ static const struct key {
 	{ "cord",     "name",        TEXT_FIELD(name) },
 	{ "cord",     "listen",      TEXT_FIELD(listen) },
 	{ "cord",     "control",     TEXT_FIELD(control) },
+	{ "cord",     "control-mode",  MODE, FIELD(control_mode), 0, 0, 0 },
+	{ "cord",     "control-group", TEXT_FIELD(control_group) },
 	{ "cord",     "state-dir",   TEXT_FIELD(state_dir) },
 	{ "cord",     "uniform",     YESNO,  FIELD(uniform), 0, 0, 0 },
 	{ "cord",     "insecure",    YESNO,  FIELD(insecure), 0, 0, 0 },
@@ -132,6 +135,19 @@ static int set_check(struct reading *r, const struct key *k, const char *value)
 		*out = on ? CORD_CHECK_YES : CORD_CHECK_NO;
 	else
 		return 0;
+	return 1;
+}
+
+static int set_mode(struct reading *r, const struct key *k, const char *value)
+{
+	char *end;
+	unsigned long mode = strtoul(value, &end, 8);
+
+	if (strspn(value, "01234567") != strlen(value) || *end || (mode & ~0666ul) ||
+	    (mode & 0600) != 0600)
+		return config_bad(r, "the mode of a socket is 0600 and what others may do (0660, 0666), "
+				  "not", value);
+	*(unsigned *)((char *)r->config + k->offset) = (unsigned)mode;
 	return 1;
 }
 
@@ -250,6 +266,7 @@ static int on_value(void *arg, const char *section, const char *name, const char
 		case NUMBER: return set_number(r, k, value);
 		case CHECK:  return set_check(r, k, value);
 		case TRANSPORTS: return set_transports(r, value);
+		case MODE:   return set_mode(r, k, value);
 		}
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -340,6 +357,19 @@ static int check_keys(const struct cord_config *c, struct cor_error *err)
 	if (r == 0)
 		cor_tls_free(loaded);
 	return r;
+}
+
+int cord_config_control(const struct cord_config *c, mode_t *mode, gid_t *group,
+			struct cor_error *err)
+{
+	const struct group *gr = c->control_group[0] ? getgrnam(c->control_group) : NULL;
+
+	if (c->control_group[0] && !gr)
+		return cor_fail(err, -ENOENT, "there is no group \"%s\" for the control socket",
+				c->control_group);
+	*group = gr ? gr->gr_gid : (gid_t)-1;
+	*mode = c->control_mode ? c->control_mode : gr ? 0660 : 0600;
+	return 0;
 }
 
 int cord_config_check(const struct cord_config *c, struct cor_error *err)

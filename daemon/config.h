@@ -1,6 +1,7 @@
 /* cord's configuration: defaults, the file (an ini file, cord(8)), the command line.
  *
- *	[cord]      name, listen, control, state-dir, insecure, uniform
+ *	[cord]      name, listen, control, control-mode, control-group, state-dir,
+ *		    insecure, uniform
  *	[keys]      certificate, key, ca, crl, psk, identity
  *	[peers]     NAME = ADDR:PORT
  *	[peer NAME] address, identity, as, fingerprint, users, groups, capabilities, without
@@ -16,6 +17,7 @@
 #include <cor/error.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "daemon/ids.h"
 #include "libcor/names/home_plan.h"
@@ -59,7 +61,9 @@ struct cord_files {
 struct cord_config {
 	char     name[64];        /* this host, as its peers know it */
 	char     listen[256];     /* ADDR:PORT */
-	char     control[108];    /* the UNIX socket's path */
+	char     control[108];    /* the UNIX socket's path, */
+	unsigned control_mode;    /* its mode (0: 0600, or 0660 with a group), */
+	char     control_group[64];       /* and group; "": cord's own */
 	char     state_dir[256];
 	bool     uniform;         /* arriving tasks see every host's tree at /cor/HOST */
 	bool     insecure;        /* peers beyond loopback, in the clear */
@@ -110,6 +114,10 @@ struct cord_config {
 /* Fills *c with the defaults; the name is the host's. */
 void cord_config_init(struct cord_config *c);
 void cord_config_clear(struct cord_config *c);
+
+/* What control_mode and control_group come to. -ENOENT: there is no such group. */
+int cord_config_control(const struct cord_config *c, mode_t *mode, gid_t *group,
+			struct cor_error *err);
 
 /* Reads an ini file over what *c holds. -EINVAL with "FILE:LINE: ..." in *err;
  * -ENOENT and others when it cannot be read. *c is untouched on failure. */

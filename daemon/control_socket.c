@@ -35,7 +35,7 @@ static int remove_stale(const char *path, const struct sockaddr_un *sa, struct c
 	return 0;
 }
 
-int control_socket_open(const char *path, struct cor_error *err)
+int control_socket_open(const char *path, mode_t mode, gid_t group, struct cor_error *err)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	_cleanup_close_ int fd = -1;
@@ -58,19 +58,24 @@ int control_socket_open(const char *path, struct cor_error *err)
 	umask(mask);
 	if (r < 0)
 		return cor_fail_errno(err, "the control socket %s cannot be made", path);
-	if (listen(fd, BACKLOG) < 0) {
+	/* the group first: the mode is wider */
+	if ((group != (gid_t)-1 && chown(path, (uid_t)-1, group) < 0) || chmod(path, mode) < 0 ||
+	    listen(fd, BACKLOG) < 0) {
+		r = cor_fail_errno(err, "the control socket %s", path);
 		unlink(path);
-		return cor_fail_errno(err, "the control socket %s", path);
+		return r;
 	}
 	return take_fd(&fd);
 }
 
-int control_socket_check_peer(int conn)
+int control_socket_peer(int conn, uid_t *uid, pid_t *pid)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
 	if (getsockopt(conn, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
 		return -errno;
-	return peer.uid == 0 || peer.uid == geteuid() ? 0 : -EPERM;
+	*uid = peer.uid;
+	*pid = peer.pid;
+	return 0;
 }

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cor/error.h>
+#include <sys/types.h>
 
-/* A listening, non-blocking socket at path, mode 0600; see clients_new(). */
-int control_socket_open(const char *path, struct cor_error *err);
+/* A listening, non-blocking socket at path of this mode and group ((gid_t)-1: cord's own); see
+ * clients_new(). */
+int control_socket_open(const char *path, mode_t mode, gid_t group, struct cor_error *err);
 
-/* Whether the process at the other end may command cord: root, or cord's own
- * user (SO_PEERCRED, unix(7)). 0, -EPERM, -errno. */
-int control_socket_check_peer(int conn);
+/* Who is at the other end, when it connected (SO_PEERCRED, unix(7)). 0 or -errno. */
+int control_socket_peer(int conn, uid_t *uid, pid_t *pid);

@@ -36,6 +36,7 @@ int entry_new(struct entry **out, struct registry *reg, bool source)
 	}
 	e->registry = reg;
 	e->sock = e->pidfd = -1;
+	e->owner = -1;
 	DL_APPEND(reg->list, e);
 	*out = e;
 	return 0;

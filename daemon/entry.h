@@ -15,6 +15,7 @@ struct entry {
 	struct registry *registry;
 	struct record    record;
 	pid_t            pid;          /* a source's task */
+	int64_t          owner;        /* the user who asked; -1: root, or it arrives */
 	struct entry    *after;        /* the task's own arrival, which must end first; or NULL */
 	pid_t            worker;       /* 0: none (any more) */
 	int              pidfd;        /* of a worker that an earlier cord has started; -1 */

@@ -50,6 +50,7 @@ daemon_libcord_la_SOURCES = \
 	daemon/notify.c daemon/notify.h \
 	daemon/options.c daemon/options.h \
 	daemon/outcome.c daemon/outcome.h \
+	daemon/owner.c daemon/owner.h \
 	daemon/programs.c daemon/programs.h \
 	daemon/record.c daemon/record.h \
 	daemon/registry.c daemon/registry.h \

@@ -14,12 +14,14 @@
 #include "daemon/entry.h"
 #include "daemon/log.h"
 #include "daemon/outcome.h"
+#include "daemon/owner.h"
 #include "daemon/spawn.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 
 #define WORKERS_MAX 256
+#define WORKERS_OF_USER 32      /* of one user other than root */
 /* Of them, those whose peer has not said yet, or not proved, who it is. */
 #define GREETING_MAX 32
 #define KEEP_ENDED  100
@@ -152,6 +154,25 @@ static void set_comm(struct record *r, pid_t pid)
 	record_set_text(r, "comm", comm);
 }
 
+static void set_owner(struct record *r, pid_t pid)
+{
+	uid_t uid;
+
+	if (owner_of(pid, &uid) == 0)
+		json_object_set_new(r->figures, "uid", json_integer(uid));
+}
+
+/* Migrations of one user other than root that run. */
+static unsigned workers_of(const struct registry *reg, int64_t uid)
+{
+	const struct entry *e;
+	unsigned n = 0;
+
+	DL_FOREACH(reg->list, e)
+		n += e->worker > 0 && e->owner == uid;
+	return n;
+}
+
 static int run_source(const void *arg)
 {
 	const struct entry_source_start *s = arg;
@@ -192,6 +213,7 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	a->without = what->without;
 	a->settle = what->settle;
 	a->hooks = what->hooks;
+	a->owner = what->owner;
 	a->epoch = what->epoch;
 	a->wait_for_go = e->after != NULL;
 	snprintf(a->transport, sizeof(a->transport), "%s", what->transport);
@@ -211,17 +233,22 @@ int registry_start_source(struct registry *reg, const struct registry_source *wh
 	if (registry_workers(reg) >= WORKERS_MAX)
 		return cor_fail(err, -EBUSY, "%u migrations are running, and no more may",
 				WORKERS_MAX);
+	if (what->owner >= 0 && workers_of(reg, what->owner) >= WORKERS_OF_USER)
+		return cor_fail(err, -EBUSY, "%u migrations of yours are running, and no more may",
+				WORKERS_OF_USER);
 	forget_oldest(reg);
 	r = entry_new(&e, reg, true);
 	if (r < 0)
 		return cor_fail_code(err, r, "the session of task %d", (int)what->pid);
 	e->pid = what->pid;
+	e->owner = what->owner;
 	e->after = registry_arriving(reg, what->pid);
 	if (e->after)
 		entry_send(e->after, json_pack("{s:s}", "type", "prefetch"), -1);
 	json_object_set_new(e->record.figures, "pid", json_integer(what->pid));
 	record_set_text(&e->record, "peer", what->shown);
 	set_comm(&e->record, what->pid);
+	set_owner(&e->record, what->pid);
 	r = fill_identity(&e->record, err);
 	if (r == 0) {
 		fill_source_args(&start.args, e, what);
@@ -402,13 +429,14 @@ int registry_tell_outcome(struct registry *reg, const struct entry *e, int sock,
 	return 0;
 }
 
-int registry_find(const struct registry *reg, const char *id, struct entry **out)
+int registry_find(const struct registry *reg, uid_t uid, const char *id, struct entry **out)
 {
 	struct entry *e, *best = NULL;
 	size_t len = strlen(id);
 
 	DL_FOREACH(reg->list, e) {
-		if (!e->record.id[0] || strncmp(e->record.id, id, len))
+		if (!e->record.id[0] || strncmp(e->record.id, id, len) ||
+		    !owner_sees(uid, e->record.figures))
 			continue;
 		if (best && strcmp(best->record.id, e->record.id))
 			return -ENOTUNIQ;

@@ -47,6 +47,7 @@ struct registry_source {
 	bool        settle;
 	uint64_t    hooks;        /* see programs.h; 0: none */
 	uint64_t    epoch;        /* of this hand-over */
+	int64_t     owner;        /* the user whose it must be; -1: anybody's */
 };
 
 /* Starts a source worker. -EALREADY: the task is migrating; -EBUSY: too many
@@ -79,8 +80,8 @@ int registry_tell_outcome(struct registry *reg, const struct entry *e, int sock,
 			  int status);
 
 /* Finds the session whose identity begins with id, the source's before the
- * destination's. -ENOENT, -ENOTUNIQ. */
-int registry_find(const struct registry *reg, const char *id, struct entry **out);
+ * destination's, of those that uid may see (owner.h). -ENOENT, -ENOTUNIQ. */
+int registry_find(const struct registry *reg, uid_t uid, const char *id, struct entry **out);
 
 /* Asks the worker to give up. */
 int registry_cancel(struct entry *e);

@@ -480,6 +480,9 @@ static int prepare(struct destination *d, struct cor_error *err)
 			     d->args->config->task.force_time_ns;
 	if (r == 0)
 		r = destination_permit(d, d->image, err);
+	if (r == 0 && d->image->threads[0]->creds)
+		json_object_set_new(d->session.figures, "uid",
+				    json_integer(d->image->threads[0]->creds->uid));
 	if (r == 0)
 		r = cor_capture_admissible(d->image, err);
 	if (r == 0)

@@ -74,6 +74,7 @@ void destination_task_arrived(struct destination *d)
 			  "hooks", (json_int_t)d->hooks, "pid", d->pid, "supervisor", supervisor,
 			  "comm", comm ?: "?", "from", d->args->peer,
 			  "since", (json_int_t)time(NULL));
+	json_object_set(about, "uid", json_object_get(d->session.figures, "uid"));
 	state_page_tell(d->task_page, json_incref(about));
 	state_process_set(&d->task_page->part, supervisor);
 	atomic_store(&d->task_page->epoch, d->epoch);

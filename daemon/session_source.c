@@ -15,6 +15,7 @@
 #include "daemon/control.h"
 #include "daemon/fault.h"
 #include "daemon/keys.h"
+#include "daemon/owner.h"
 #include "daemon/record.h"
 #include "daemon/session_clock.h"
 #include "daemon/session_mechanisms.h"
@@ -318,6 +319,27 @@ static int connect_control(struct source *s, struct cor_error *err)
 	return r;
 }
 
+/* A user may move his own tasks only, and it must be his still: it may have executed a
+ * set-user-ID program since he asked. */
+static int check_owner(const struct source *s, const Cor__Task__Image *image, bool frozen,
+		       struct cor_error *err)
+{
+	int64_t owner = s->args->owner;
+
+	for (size_t i = 0; i < image->n_threads && owner >= 0; i++) {
+		const Cor__Task__Credentials *c = image->threads[i]->creds;
+
+		if (!c || c->uid != owner || c->euid != owner || c->suid != owner ||
+		    c->fsuid != owner)
+			return cor_fail(err, -EPERM, "process %d is not, or no longer, user %lld's",
+					s->args->pid, (long long)owner);
+	}
+	if (owner >= 0 && frozen && image->identity->dumpable != 1)
+		return cor_fail(err, -EPERM, "process %d keeps its memory from its user (it is not "
+				"dumpable)", s->args->pid);
+	return 0;
+}
+
 /* A mapping or, where the task has it open only, a descriptor leads to it. */
 static int open_object(struct source *s, const Cor__Task__Image *image, uint32_t id,
 		       struct cor_error *err)
@@ -379,6 +401,8 @@ static int prepare(struct source *s, struct cor_error *err)
 	int r;
 
 	r = capture_skeleton(s, err);
+	if (r == 0)
+		r = check_owner(s, s->skeleton, false, err);
 	if (r == 0)
 		r = cor_capture_owns_memory(s->args->pid, s->skeleton, err);
 	if (r < 0)
@@ -452,6 +476,8 @@ static int freeze_once(struct source *s, struct cor_error *err)
 		cor_hooks_arriving(&s->hooks, NULL);
 	if (r == 0)
 		r = cor_capture_image(s->tracee, &s->options, s->skeleton, &s->image, err);
+	if (r == 0)
+		r = check_owner(s, s->image, true, err);
 	if (r == 0)
 		r = capture_files(s, s->image, true, err);
 	if (r == 0)
@@ -644,11 +670,14 @@ static int commit(struct source *s)
 static int keep(struct source *s, struct cor_error *err)
 {
 	const struct worker_source_args *a = s->args;
+	json_t *about = json_pack("{s:i, s:s, s:s}", "pid", a->pid, "peer", a->peer, "dest", a->dest);
+	uid_t uid;
+	int r;
 
-	int r = session_keep(&s->session, a->config->state_dir, STATE_SOURCE, a->session, a->secret,
-			     json_pack("{s:i, s:s, s:s}", "pid", a->pid, "peer", a->peer,
-				       "dest", a->dest), NULL, err);
-
+	if (owner_of(a->pid, &uid) == 0)
+		json_object_set_new(about, "uid", json_integer(uid));
+	r = session_keep(&s->session, a->config->state_dir, STATE_SOURCE, a->session, a->secret,
+			 about, NULL, err);
 	if (r == 0)
 		atomic_store(&s->session.page->epoch, a->epoch);
 	return r;

@@ -142,10 +142,11 @@ static json_t *describe(const json_t *message)
 	const char *comm = json_string_value(json_object_get(message, "comm"));
 	const char *from = json_string_value(json_object_get(message, "from"));
 	const json_t *pid = json_object_get(message, "pid");
+	json_t *shown;
 
 	if (!json_is_integer(pid))
 		return NULL;
-	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:I}", "pid", json_integer_value(pid),
+	shown = json_pack("{s:I, s:I, s:s, s:s, s:s, s:I}", "pid", json_integer_value(pid),
 			 "supervisor",
 			 json_integer_value(json_object_get(message, "supervisor")),
 			 "comm", comm ? comm : "?", "from", from ? from : "?",
@@ -153,6 +154,8 @@ static json_t *describe(const json_t *message)
 			 json_is_integer(json_object_get(message, "since")) ?
 			 json_integer_value(json_object_get(message, "since")) :
 			 (json_int_t)time(NULL));
+	json_object_set(shown, "uid", json_object_get(message, "uid"));
+	return shown;
 }
 
 static const uint8_t no_session[sizeof(((struct task *)0)->session)];

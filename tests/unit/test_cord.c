@@ -560,7 +560,7 @@ static void a_second_cord_does_not_take_the_socket(void **state)
 	struct cord_fixture *f = *state;
 	json_t *o;
 
-	assert_int_equal(control_socket_open(f->control, NULL), -EADDRINUSE);
+	assert_int_equal(control_socket_open(f->control, 0600, (gid_t)-1, NULL), -EADDRINUSE);
 	o = ask(f, "{\"command\":\"version\"}");
 	json_decref(o);
 }
