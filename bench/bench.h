@@ -27,6 +27,7 @@ int cmd_fault(int argc, char **argv);
 int cmd_drain(int argc, char **argv);
 int cmd_freeze(int argc, char **argv);
 int cmd_cpu(int argc, char **argv);
+int cmd_tls(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_files(int argc, char **argv);
 int cmd_victim(int argc, char **argv);     /* hidden: what freeze migrates */

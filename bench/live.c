@@ -16,18 +16,31 @@ static const enum cor_connection_kind lane_kind[NLANES] = {
 	[DEMAND] = COR_CONN_DEMAND, [BULK] = COR_CONN_BULK,
 };
 
-static struct cor_stream *lane_stream(int sock, enum cor_connection_kind kind)
+static const uint8_t session[COR_SESSION_ID] = { 'b', 'e', 'n', 'c', 'h' };
+static const uint8_t secret[COR_SECRET] = { 's', 'e', 'c', 'r', 'e', 't' };
+
+/* The two ends of a lane shake hands with each other, so both must be made at once. */
+static struct cor_stream *lane_stream(int sock, enum cor_connection_kind kind, bool server,
+				      enum live_cover cover)
 {
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_stream *s;
+	struct cor_tls *keys;
 
 	if (cor_lane_accept(&s, sock, kind, &e))
 		errx(1, "lane: %s", e.text);
+	if (cover != LIVE_TLS)
+		return s;
+	if (cor_tls_from_secret(&keys, session, secret, kind, 0, &e) ||
+	    cor_stream_tls(&s, s, keys, server, NULL, &e) ||
+	    cor_stream_tls_handshake(s, 0, &e))
+		errx(1, "lane: %s", e.text);
+	cor_tls_free(keys);
 	return s;
 }
 
 /* In the server's process: until the other end of hold closes. */
-static void serve(const struct ghost *g, const int *lanes, int hold)
+static void serve(const struct ghost *g, const int *lanes, int hold, enum live_cover cover)
 {
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_page_server *ps;
@@ -37,7 +50,7 @@ static void serve(const struct ghost *g, const int *lanes, int hold)
 	if (cor_source_process(&source, g->pid, &e) || cor_page_server_new(&ps, source, &e))
 		errx(1, "page server: %s", e.text);
 	for (unsigned i = 0; i < NLANES; i++)
-		if (cor_page_server_add_lane(ps, lane_stream(lanes[i], lane_kind[i]),
+		if (cor_page_server_add_lane(ps, lane_stream(lanes[i], lane_kind[i], false, cover),
 					     lane_kind[i], &e))
 			errx(1, "page server: %s", e.text);
 	while (read(hold, &c, 1) < 0 && errno == EINTR)
@@ -46,7 +59,8 @@ static void serve(const struct ghost *g, const int *lanes, int hold)
 	_exit(0);
 }
 
-static void start_server(struct live *l, const struct ghost *g, int ours[NLANES])
+static void start_server(struct live *l, const struct ghost *g, int ours[NLANES],
+			 enum live_cover cover)
 {
 	int theirs[NLANES], hold[2], pair[2];
 
@@ -62,7 +76,7 @@ static void start_server(struct live *l, const struct ghost *g, int ours[NLANES]
 		close(hold[1]);
 		for (unsigned i = 0; i < NLANES; i++)
 			close(ours[i]);
-		serve(g, theirs, hold[0]);
+		serve(g, theirs, hold[0], cover);
 	}
 	close(hold[0]);
 	l->hold = hold[1];
@@ -73,18 +87,25 @@ static void start_server(struct live *l, const struct ghost *g, int ours[NLANES]
 void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
 		struct task *t, bool prefetch)
 {
+	live_start_covered(l, ctx, g, t, prefetch, LIVE_CLEAR);
+}
+
+void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
+			struct task *t, bool prefetch, enum live_cover cover)
+{
 	struct cor_region region = {
 		.start = (uintptr_t)t->base, .len = t->size, .offset = (uintptr_t)t->base };
 	struct cor_error e = COR_ERROR_INIT;
 	int lanes[NLANES];
 
 	l->task = t;
-	start_server(l, g, lanes);
+	start_server(l, g, lanes, cover);
 	if (cor_pager_new(&l->pager, ctx, &e) || cor_pager_add_region(l->pager, &region, &e))
 		errx(1, "pager: %s", e.text);
+	cor_pager_check(l->pager, cover == LIVE_CHECKED);
 	for (unsigned i = 0; i < NLANES; i++)
-		if (cor_pager_add_lane(l->pager, lane_stream(lanes[i], lane_kind[i]), lane_kind[i],
-				       &e))
+		if (cor_pager_add_lane(l->pager, lane_stream(lanes[i], lane_kind[i], true, cover),
+				       lane_kind[i], &e))
 			errx(1, "pager: %s", e.text);
 	if (cor_pager_uffd_handshake(t->uffd, &e) || cor_pager_start(l->pager, t->uffd, &e))
 		errx(1, "pager: %s", e.text);
@@ -126,13 +147,19 @@ void live_end(struct live *l)
 
 void live_drain(const struct cor_ctx *ctx, const struct ghost *g, struct drained *out)
 {
+	live_drain_covered(ctx, g, LIVE_CLEAR, out);
+}
+
+void live_drain_covered(const struct cor_ctx *ctx, const struct ghost *g, enum live_cover cover,
+			struct drained *out)
+{
 	uint64_t start, cpu, cpu_source;
 	struct cor_paging_stats s;
 	struct live l;
 	struct task t;
 
 	task_start(&t, g);
-	live_start(&l, ctx, g, &t, false);
+	live_start_covered(&l, ctx, g, &t, false, cover);
 	cpu = cpu_ns(getpid());
 	cpu_source = cpu_ns(l.server);
 	start = cor_now_ns();

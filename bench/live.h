@@ -12,9 +12,19 @@ struct live {
 	struct task *task;
 };
 
+/* What covers the bytes on their way. */
+enum live_cover {
+	LIVE_CLEAR,             /* TCP's own checksum */
+	LIVE_CHECKED,           /* the check of each reply (paging.check) */
+	LIVE_TLS,               /* encryption, as between hosts with keys */
+	LIVE_COVERS
+};
+
 /* Faults are answered from here on; takes the task's userfaultfd. */
 void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
 		struct task *t, bool prefetch);
+void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
+			struct task *t, bool prefetch, enum live_cover cover);
 /* Until every page is there. */
 void live_await_drained(struct live *l);
 /* Ends pager, server and task. */
@@ -27,3 +37,5 @@ struct drained {
 	uint64_t bytes_wire;
 };
 void live_drain(const struct cor_ctx *ctx, const struct ghost *g, struct drained *out);
+void live_drain_covered(const struct cor_ctx *ctx, const struct ghost *g, enum live_cover cover,
+			struct drained *out);

@@ -6,7 +6,7 @@ bench_cor_bench_SOURCES = \
 	bench/rig.c bench/rig.h bench/bare.c bench/bare.h \
 	bench/floor.c bench/floor.h bench/floor_net.c bench/floor_mem.c \
 	bench/files.c bench/home_rig.c bench/home_rig.h \
-	bench/import.c bench/fault.c bench/drain.c bench/live.c bench/live.h \
+	bench/import.c bench/fault.c bench/drain.c bench/live.c bench/live.h bench/tls.c \
 	bench/freeze.c bench/lab.c bench/lab.h bench/victim.c
 bench_cor_bench_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 bench_cor_bench_LDADD = libcor/libcor-internal.la $(JANSSON_LIBS) -lm
@@ -16,6 +16,7 @@ bench: bench/cor-bench$(EXEEXT) cord$(EXEEXT)
 	bench/cor-bench floor --runs 1 --count 2000 --size 128M
 	bench/cor-bench fault --runs 1 --size 64M --count 1000
 	bench/cor-bench drain --runs 3 --sizes 256M
+	bench/cor-bench tls --runs 3 --size 256M --count 1000
 	bench/cor-bench import --runs 3 --size 256M
 	bench/cor-bench freeze --runs 3 --sizes 16M,256M
 	bench/cor-bench files --runs 1 --size 128M --count 500

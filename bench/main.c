@@ -16,6 +16,7 @@ static const struct {
 	{ "fault",  cmd_fault,  "latency of a demand fault beside the bare fault loop" },
 	{ "drain",  cmd_drain,  "rate at which all pages move beside the bare drain" },
 	{ "cpu",    cmd_cpu,    "CPU seconds per GiB moved, on each side" },
+	{ "tls",    cmd_tls,    "what encryption and checks cost a drain and a fault" },
 	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
 	{ "import", cmd_import, "time to the first byte of cor_import" },
 	{ "files",  cmd_files,  "files that stay at home: reads and names from afar" },
