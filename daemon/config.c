@@ -45,6 +45,7 @@ static const struct key {
 	{ "keys",     "crl",         TEXT_FIELD(keys.crl) },
 	{ "keys",     "psk",         TEXT_FIELD(keys.psk) },
 	{ "keys",     "identity",    TEXT_FIELD(keys.identity) },
+	{ "keys",     "unencrypted-fabrics", YESNO, FIELD(keys.fabrics), 0, 0, 0 },
 	{ "paging",   "prefetch",    YESNO,  FIELD(paging.prefetch), 0, 0, 0 },
 	{ "paging",   "huge-pages",  YESNO,  FIELD(paging.huge_pages), 0, 0, 0 },
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },

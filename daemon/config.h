@@ -2,7 +2,7 @@
  *
  *	[cord]      name, listen, control, control-mode, control-group, state-dir,
  *		    insecure, uniform
- *	[keys]      certificate, key, ca, crl, psk, identity
+ *	[keys]      certificate, key, ca, crl, psk, identity, unencrypted-fabrics
  *	[peers]     NAME = ADDR:PORT
  *	[peer NAME] address, identity, as, fingerprint, users, groups, capabilities, without
  *	[paging]    prefetch, huge-pages, spin-us, check, transports
@@ -73,6 +73,7 @@ struct cord_config {
 		char certificate[256], key[256], ca[256], crl[256];
 		char psk[256];
 		char identity[COR_TLS_NAME];    /* ours, of a pre-shared key; "": the host's name */
+		bool fabrics;                   /* pages may go over fabrics that do not encrypt */
 	} keys;
 
 	struct cord_peer *peers;

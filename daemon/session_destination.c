@@ -755,7 +755,8 @@ int destination_receive(const struct worker_destination_args *a, struct arrival 
 		return 1;
 	d.check = a->config->paging.check == CORD_CHECK_YES ||
 		  (a->config->paging.check == CORD_CHECK_AUTO && !a->tls);
-	json_object_set_new(d.session.figures, "transport", json_string(a->tls ? "tls" : "tcp"));
+	json_object_set_new(d.session.figures, "transport", json_string("tcp"));
+	json_object_set_new(d.session.figures, "encrypted", json_boolean(a->tls));
 	r = doors_init(&d.doors, &err);
 	if (r == 0)
 		r = destination_greet(&d, &err);

@@ -20,7 +20,8 @@ static bool permitted(const struct destination *d, const char *name)
 {
 	const struct cord_config *c = d->args->config;
 
-	return !c->paging.transports_only || cor_transports_have(&c->paging.transports, name);
+	return session_fabrics(c) &&
+	       (!c->paging.transports_only || cor_transports_have(&c->paging.transports, name));
 }
 
 void destination_offer_transports(struct destination *d, const Cor__Control__Hello *ask,

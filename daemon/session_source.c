@@ -307,10 +307,8 @@ static int connect_control(struct source *s, struct cor_error *err)
 	const struct cord_config *c = s->args->config;
 	int r = cord_keys_set(c) ? cord_keys_load(c, &s->keys, err) : 0;
 
-	if (r == 0 && s->keys) {
+	if (r == 0 && s->keys)
 		s->psk = cord_keys_psk(c, s->keys, cord_config_find_peer(c, s->args->peer));
-		json_object_set_new(s->session.figures, "transport", json_string("tls"));
-	}
 	if (r == 0)
 		r = source_connect(s, COR_CONN_CONTROL, NULL, NULL, CONNECT_TIMEOUT_MS, &s->control,
 				   err);
@@ -698,6 +696,7 @@ int session_source_run(const struct worker_source_args *a)
 	if (session_begin(&s.session, a->cord, &err) < 0)
 		return 1;
 	json_object_set_new(s.session.figures, "pid", json_integer(a->pid));
+	json_object_set_new(s.session.figures, "encrypted", json_boolean(cord_keys_set(a->config)));
 	source_transport_set(&s, "tcp");
 	session_report(&s.session);
 	if (keep(&s, &err) < 0 || migrate(&s, &err) < 0)

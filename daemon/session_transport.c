@@ -1,16 +1,36 @@
 /* What both sides need to agree on a transport; see session_transport.h. */
 #include "daemon/session_transport.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "daemon/keys.h"
+#include "libcor/base/error.h"
 
 int session_transports(struct cor_transports *out, const struct cord_config *c,
 		       const char *asked, struct cor_error *err)
 {
-	if (asked[0])
-		return cor_transports_parse(asked, &c->paging.transports, out, err);
-	*out = c->paging.transports;
+	struct cor_transports t = c->paging.transports;
+	int r = asked[0] ? cor_transports_parse(asked, &c->paging.transports, &t, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (!session_fabrics(c)) {
+		if (asked[0] && asked[0] != '!' && !t.tcp_named)
+			return cor_fail(err, -EPERM, "the transport %s does not encrypt, and there are "
+					"keys (unencrypted-fabrics in [keys] permits it)", asked);
+		t.n = 1;
+		strcpy(t.name[0], "tcp");
+	}
+	*out = t;
 	return 0;
+}
+
+bool session_fabrics(const struct cord_config *c)
+{
+	return !cord_keys_set(c) || c->keys.fabrics;
 }
 
 void session_warn(struct session *s, const char *fmt, ...)

@@ -29,6 +29,9 @@ enum transport_purpose {
 int session_transports(struct cor_transports *out, const struct cord_config *c,
 		       const char *asked, struct cor_error *err);
 
+/* May pages go over fabrics that do not encrypt? */
+bool session_fabrics(const struct cord_config *c);
+
 /* What people should know although it goes on: kept among the figures, as "warnings". */
 void session_warn(struct session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

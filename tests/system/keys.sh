@@ -106,7 +106,7 @@ in-doubt)
 esac
 start A threads
 go B
-result .transport | grep -qx tls || fail "not by TLS"
+result .encrypted | grep -qx true || fail "not by TLS"
 rounds 3
 go A
 rounds 3
