@@ -199,6 +199,7 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 		.boottime_offset_ns = d->offsets.boottime_ns,
 		.force_pid_ns = d->args->config->task.force_pid_ns,
 		.force_foreign_vdso = d->args->config->task.force_foreign_vdso,
+		.as = d->limited ? &d->as : NULL,
 		.view = d->home.mounts ? destination_home_view : NULL,
 		.view_arg = d,
 	};
@@ -387,8 +388,13 @@ static int rebuild_files(struct destination *d, struct cor_error *err)
 /* The descriptors, then the memory of d->image, in a fresh stub. */
 static int build(struct destination *d, struct cor_error *err)
 {
-	int r = make_objects(d, err);
+	struct cor_as_user_saved saved;
+	int r = destination_as_user(d, &saved, err);
 
+	if (r < 0)
+		return r;
+	r = make_objects(d, err);
+	cor_as_user_end(&saved);
 	if (r == 0)
 		r = destination_home_fetch(d, err);
 	free(d->file_ok);
@@ -400,7 +406,11 @@ static int build(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = rebuild_files(d, err);
 	if (r == 0)
+		r = destination_as_user(d, &saved, err);
+	if (r == 0) {
 		r = cor_rebuild_check_files(d->image->memory, d->file_ok, err);
+		cor_as_user_end(&saved);
+	}
 	if (r == 0)
 		/* not the fetched files: held in the stub, they would end its locks */
 		r = cor_rebuild_memory(d->rebuild, d->image, d->file_ok, d->objects,
@@ -435,6 +445,18 @@ static int build_in_freeze(struct destination *d, struct cor_error *err)
 	if (r == 0 && d->ahead)
 		r = begin_again(d, err);
 	return r < 0 ? r : build(d, err);
+}
+
+static int check_files(struct destination *d, struct cor_error *err)
+{
+	struct cor_as_user_saved saved;
+	int r = destination_as_user(d, &saved, err);
+
+	if (r < 0)
+		return r;
+	r = cor_files_check(d->files, err);
+	cor_as_user_end(&saved);
+	return r;
 }
 
 /* ---- prepare, as a whole -------------------------------------------------------------- */
@@ -486,7 +508,7 @@ static int prepare(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = cor_capture_admissible(d->image, err);
 	if (r == 0)
-		r = cor_files_check(d->files, err);
+		r = check_files(d, err);
 	if (r == 0)
 		r = cor_files_permitted(d->files, &d->mechanisms, err);
 	if (r == 0 && d->time_ns)

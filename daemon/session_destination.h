@@ -52,6 +52,8 @@ struct destination {
 	uint8_t rdma_token[COR_RDMA_TOKEN]; /* what they show */
 	struct doors doors;             /* encrypted ones that are not proved yet */
 	const struct cord_peer *peer;   /* whose task it is, by its key; NULL: in the clear */
+	struct cor_as_user as;          /* whose rights its names are looked up with, */
+	bool limited;                   /* since the peer may not send root's tasks */
 	int report;                     /* the supervisor's exit report, on its way to cord */
 	int task_listen, task_record;   /* what it gets besides; see session_destination_task.c */
 	struct state_page *task_page;   /* the task's; NULL: not yet */
@@ -143,9 +145,13 @@ void destination_hear_cord(struct destination *d);
  * encrypted. -EKEYREJECTED and others: nobody who may be here. */
 int destination_greet(struct destination *d, struct cor_error *err);
 
+/* Takes the rights of the task's user for what follows, where the peer is limited. */
+int destination_as_user(const struct destination *d, struct cor_as_user_saved *saved,
+			struct cor_error *err);
+
 /* May the peer send a task with this identity and these capabilities? -EPERM names what it
  * may not. */
-int destination_permit(const struct destination *d, const Cor__Task__Image *image,
+int destination_permit(struct destination *d, const Cor__Task__Image *image,
 		       struct cor_error *err);
 
 /* Pages until nothing is missing or the task has ended. -EIO, -ETIMEDOUT (the source

@@ -2,11 +2,13 @@
  * the user it left as, or not at all. */
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/session_destination.h"
 #include "libcor/base/cleanup.h"
@@ -150,7 +152,47 @@ static bool known(const struct destination *d, const Cor__Task__Image *image, si
 	return false;
 }
 
-int destination_permit(const struct destination *d, const Cor__Task__Image *image,
+/* The names of files, sockets and so on in the image are the peer's as well: what it may not
+ * do as one of its users, our rights shall not do for it. */
+static void limit(struct destination *d, const Cor__Task__Credentials *c)
+{
+	d->limited = !cord_ids_have(&d->peer->users, 0);
+	d->as = (struct cor_as_user){ .uid = c->fsuid, .gid = c->fsgid, .groups = c->groups,
+				      .ngroups = c->n_groups };
+}
+
+/* A directory that the task can be in only because it was somebody else once is not for it. */
+static int check_directory(const struct destination *d, const Cor__Task__Image *image,
+			   struct cor_error *err)
+{
+	_cleanup_free_ char *inside = NULL;
+	struct cor_as_user_saved saved;
+	int fd, r;
+
+	if (!d->limited || !image->identity->cwd[0])
+		return 0;
+	/* to be in it takes as much as to look something up there */
+	if (asprintf(&inside, "%s/.", image->identity->cwd) < 0)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	r = destination_as_user(d, &saved, err);
+	if (r < 0)
+		return r;
+	fd = open(inside, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		r = cor_fail_errno(err, "the working directory %s", image->identity->cwd);
+	else
+		close(fd);
+	cor_as_user_end(&saved);
+	return r;
+}
+
+int destination_as_user(const struct destination *d, struct cor_as_user_saved *saved,
+			struct cor_error *err)
+{
+	return cor_as_user_begin(saved, d->limited ? &d->as : NULL, err);
+}
+
+int destination_permit(struct destination *d, const Cor__Task__Image *image,
 		       struct cor_error *err)
 {
 	int r = 0;
@@ -160,6 +202,10 @@ int destination_permit(const struct destination *d, const Cor__Task__Image *imag
 			return cor_fail(err, -EPROTO, "the peer does not say whose task it sends");
 		if (!known(d, image, i))
 			r = check(d->peer, image->threads[i]->creds, err);
+	}
+	if (r == 0 && d->peer) {
+		limit(d, image->threads[0]->creds);
+		r = check_directory(d, image, err);
 	}
 	return r;
 }

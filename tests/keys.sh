@@ -68,6 +68,21 @@ keys_psk()
 	chmod 600 "$KEYS/$1"
 }
 
+# What the task TASK on host A writes, a user may write: daemon, whose task it will be.
+keys_user_files()
+{
+	local file
+
+	chmod 755 "$LAB_DIR/A"
+	mkdir "$LAB_DIR/A/own"
+	for file in "$TASK_OUT.out" "$TASK_OUT.err"; do
+		: >"$file"
+		chown daemon "$file"
+	done
+	chown daemon "$LAB_DIR/A/own"
+	ln -s own/beat "$TASK_OUT.beat"
+}
+
 # Two peers, each with a certificate of one authority; ROOT's tasks may move.
 keys_x509_config()
 {

@@ -27,6 +27,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libcor/base/as_user.h"
 #include "libcor/paging/pager.h"
 #include "libcor/task/task.pb-c.h"
 
@@ -55,6 +56,8 @@ struct cor_rebuild_plan {
 	 * caller's still. */
 	int   (*view)(void *view_arg, struct cor_error *err);
 	void   *view_arg;
+	const struct cor_as_user *as;        /* whose file rights the names in the image are opened
+						with; NULL: ours */
 	int     max_fd;                      /* the stub's own descriptors lie above this */
 	int     report;                      /* socket the supervisor keeps to report the exit status
 						(struct cor_rebuild_exit); -1: none */

@@ -25,14 +25,20 @@ static bool other_build(int fd, const ProtobufCBinaryData *id)
 
 static bool very_same(const Cor__Task__File *f)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int found = -1, fd = -1;
+	char path[40];
 	struct stat st;
 
 	/* the path of a deleted file is another file's now, or nobody's */
 	if (f->deleted || f->path[0] != '/')
 		return false;
-	fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	/* the path is a peer's: to open a device is enough to make it act */
+	found = open(f->path, O_PATH | O_CLOEXEC);
+	if (found < 0 || fstat(found, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", found);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
 		return false;
 	if ((uint64_t)st.st_size != f->size ||
 	    (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec != f->mtime_ns)

@@ -140,6 +140,21 @@ static int serve_open(const struct stub *s, struct cor_message *m)
 	return reply(s, m->kind, 0, fds, n * sizeof(*fds));
 }
 
+/* The names in a request are the peer's. */
+static int serve_as(const struct stub *s, struct cor_message *m,
+		    int (*serve_it)(const struct stub *s, struct cor_message *m))
+{
+	struct cor_as_user_saved saved;
+	struct cor_error err = COR_ERROR_INIT;
+	int r = cor_as_user_begin(&saved, s->plan->as, &err);
+
+	if (r < 0)
+		return reply_error(s, m->kind, &err);
+	r = serve_it(s, m);
+	cor_as_user_end(&saved);
+	return r;
+}
+
 static int serve_hold(const struct stub *s, struct cor_message *m)
 {
 	unsigned n = m->nfds;
@@ -161,9 +176,9 @@ static int serve(const struct stub *s, struct cor_message *m)
 	}
 	switch (m->kind) {
 	case COR_STUB_CALL:
-		return serve_call(s, m);
+		return serve_as(s, m, serve_call);
 	case COR_STUB_OPEN:
-		return serve_open(s, m);
+		return serve_as(s, m, serve_open);
 	case COR_STUB_HOLD:
 		return serve_hold(s, m);
 	default:

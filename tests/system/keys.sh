@@ -3,7 +3,7 @@
 # fingerprints, by pre-shared keys; also when a connection is lost meanwhile.
 # timeout: 120
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' certificate fingerprint psk lost-lanes in-doubt home
+	printf '%s\n' certificate fingerprint psk lost-lanes in-doubt home user
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
@@ -17,7 +17,7 @@ x509()
 	keys_authority authority
 	keys_certificate A A authority
 	keys_certificate B B authority
-	LAB_CONFIG=$(keys_x509_config)
+	LAB_CONFIG=$(keys_x509_config | sed "${1:-}")
 	keys_cords
 }
 
@@ -70,6 +70,18 @@ lost-lanes)
 	lab_end
 	exit 0
 	;;
+user)
+	# a peer that may send one user's tasks only: what is his moves
+	x509 's/^users = .*/users = daemon/'
+	TASK=files
+	TASK_HOST=A
+	TASK_OUT=$LAB_DIR/A/files
+	keys_user_files
+	spawn A files setpriv --reuid daemon --regid daemon --clear-groups \
+		sh -c "cd '$LAB_DIR/A/own' && exec files -p beat regular append dup directory pipe socketpair eventfd memfd"
+	TASK_PID=$SPAWNED
+	wait_for 30 test -s "$TASK_OUT.beat" || { cat "$TASK_OUT.err" >&2; fail "files did not begin"; }
+	;;&
 home)
 	# files that stay at A are reached from B, encrypted as all else
 	LAB_ROOT=own
@@ -104,7 +116,7 @@ in-doubt)
 	exit 0
 	;;
 esac
-start A threads
+[ -n "$TASK_PID" ] || start A threads
 go B
 result .encrypted | grep -qx true || fail "not by TLS"
 rounds 3

@@ -4,7 +4,8 @@
 # timeout: 60
 if [ "${1:-}" = --cases ]; then
 	printf '%s\n' no-key stranger stranger-psk unknown-psk wrong-name wrong-server \
-		revoked expired-key no-keys-there user group capability
+		revoked expired-key no-keys-there user group capability \
+		file port directory
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
@@ -137,6 +138,35 @@ user)
 	keys_cords
 	refused B 'peer A may not send tasks of user 0 .root.' 'peer A may not send tasks of user 0'
 	;;
+file|port|directory)
+	# what the task has from when it was root, the user may not have here by the peer's word
+	both
+	LAB_CONFIG=$(printf '%s\n' "$LAB_CONFIG" | sed 's/^users = .*/users = daemon/')
+	keys_cords
+	TASK=threads
+	TASK_HOST=A
+	TASK_OUT=$LAB_DIR/A/threads
+	keys_user_files
+	echo secret >"$LAB_DIR/secret"
+	chmod 600 "$LAB_DIR/secret"
+	mkdir -m 700 "$LAB_DIR/private"
+	case $1 in
+	file) what="exec 9<$LAB_DIR/secret" how="$LAB_DIR/secret.*Permission denied" ;;
+	directory) what="cd $LAB_DIR/private" how="$LAB_DIR/private.*Permission denied" ;;
+	port) what=: how='127.0.0.1:80.*Permission denied' ;;
+	esac
+	runner=(setpriv --reuid daemon --regid daemon --clear-groups threads)
+	[ "$1" != port ] || runner=(python3 -c "
+import os, socket, sys
+s = socket.create_server(('127.0.0.1', 80))
+s.set_inheritable(True)
+os.setgroups([]); os.setgid(1); os.setuid(1)
+os.execvp('threads', ['threads'] + sys.argv[1:])")
+	spawn A threads bash -c "$what; exec \"\$@\"" as "${runner[@]}" -p "$LAB_DIR/A/own/beat"
+	TASK_PID=$SPAWNED
+	wait_for 30 test -s "$TASK_OUT.beat" || fail "threads did not begin"
+	refused B "the migration failed: .*$how" "$how"
+	;;
 group|capability)
 	both
 	LAB_CONFIG=$(printf '%s\n' "$LAB_CONFIG" | sed 's/^users = .*/users = daemon/')
@@ -151,8 +181,8 @@ group|capability)
 	TASK=threads
 	TASK_HOST=A
 	TASK_OUT=$LAB_DIR/A/threads
-	chmod 777 "$LAB_DIR/A"
-	spawn A threads setpriv "${how[@]}" threads -p "$TASK_OUT.beat"
+	keys_user_files
+	spawn A threads setpriv "${how[@]}" threads -p "$LAB_DIR/A/own/beat"
 	TASK_PID=$SPAWNED
 	wait_for 30 test -s "$TASK_OUT.beat" || fail "threads did not begin"
 	refused B "peer A may not send tasks with.* $what" 'peer A may not send tasks with'

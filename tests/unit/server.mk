@@ -1,6 +1,6 @@
 # transport and the serving side of paging
 if HAVE_CMOCKA
-server_tests = tests/unit/test_stream tests/unit/test_tls \
+server_tests = tests/unit/test_as_user tests/unit/test_stream tests/unit/test_tls \
 	tests/unit/test_choice \
 	tests/unit/test_preamble \
 	tests/unit/test_ticket \
@@ -11,6 +11,7 @@ server_tests = tests/unit/test_stream tests/unit/test_tls \
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
 tests_unit_test_stream_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_as_user_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_tls_SOURCES = tests/unit/test_tls.c tests/unit/keys_fixture.c tests/unit/keys_fixture.h
 tests_unit_test_tls_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS) $(GNUTLS_LIBS)
 tests_unit_test_choice_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
