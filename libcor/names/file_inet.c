@@ -25,23 +25,13 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 	return -1;
 }
 
-static void print(const ProtobufCBinaryData *address, char name[COR_SOCKET_NAME])
-{
-	struct sockaddr_storage ss;
-	socklen_t len = 0;
-
-	if (cor_socket_sockaddr(address, &ss, &len) < 0)
-		len = 0;
-	cor_socket_print(&ss, len, name);
-}
-
 static int refuse_connection(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 			     struct cor_error *err)
 {
 	char ours[COR_SOCKET_NAME], theirs[COR_SOCKET_NAME];
 
-	print(&out->address, ours);
-	print(&out->peer_address, theirs);
+	cor_socket_print_bytes(&out->address, ours);
+	cor_socket_print_bytes(&out->peer_address, theirs);
 	if (out->peer_address.len == 0)
 		return cor_file_refuse(err, seen, "a TCP connection from %s that is being made or has "
 				       "ended: connections are not carried yet", ours);
@@ -59,7 +49,7 @@ static int capture_listener(struct cor_file_capture *c, const struct cor_file_se
 	out->backlog = (int32_t)info->tcpi_sacked;
 	if (info->tcpi_unacked == 0 || !c->with_content)
 		return 0;
-	print(&out->address, name);
+	cor_socket_print_bytes(&out->address, name);
 	return cor_file_refuse(err, seen, "a TCP socket listening on %s with %u connections that are "
 			       "not accepted yet: established connections are not carried yet",
 			       name, info->tcpi_unacked);

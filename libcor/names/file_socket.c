@@ -100,6 +100,16 @@ int cor_socket_sockaddr(const ProtobufCBinaryData *bytes, struct sockaddr_storag
 	return 0;
 }
 
+void cor_socket_print_bytes(const ProtobufCBinaryData *bytes, char name[COR_SOCKET_NAME])
+{
+	struct sockaddr_storage ss;
+	socklen_t len = 0;
+
+	if (cor_socket_sockaddr(bytes, &ss, &len) < 0)
+		len = 0;
+	cor_socket_print(&ss, len, name);
+}
+
 int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		       Cor__Names__OpenFile *out, struct cor_error *err)
 {

@@ -32,6 +32,9 @@ int cor_socket_address(const struct cor_file_seen *seen, bool peer, ProtobufCBin
 int cor_socket_sockaddr(const ProtobufCBinaryData *bytes, struct sockaddr_storage *out,
 			socklen_t *len);
 
+/* An address as it travels, or "(unnamed)". */
+void cor_socket_print_bytes(const ProtobufCBinaryData *bytes, char name[COR_SOCKET_NAME]);
+
 /* Domain, type, protocol and options into out; refuses what all sockets are
  * refused for: another network namespace, another holder, a packet filter. */
 int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,

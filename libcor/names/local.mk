@@ -28,6 +28,11 @@ libcor_sources += \
 	libcor/names/file_socket.c libcor/names/file_socket.h \
 	libcor/names/socket_options.c libcor/names/socket_unread.c \
 	libcor/names/sock_diag.c libcor/names/sock_diag.h \
+	libcor/names/inet_addr.c libcor/names/inet_addr.h \
+	libcor/names/tcp_silence.c libcor/names/tcp_read.c libcor/names/tcp_build.c \
+	libcor/names/tcp_forge.c libcor/names/tcp_repair.h \
+	libcor/names/rtnetlink.c libcor/names/rtnetlink.h \
+	libcor/names/address.c libcor/names/address_announce.c libcor/names/address.h \
 	libcor/names/files_table.c libcor/names/files_table.h \
 	libcor/names/files_holders.c libcor/names/files_holders.h \
 	libcor/names/files_capture.c \
