@@ -91,8 +91,9 @@ static int64_t owner(const struct client *k)
 	return owner_is_privileged(k->uid) ? -1 : (int64_t)k->uid;
 }
 
-static void run_migrate(struct client *k, const struct request *q)
+static void run_migrate(struct client *k, struct request *q)
 {
+	char *addresses[COR_ADDRESSES_MAX + 1] = { NULL };
 	const struct clients_env *env = client_env(k);
 	const struct cord_config *c = env->config;
 	struct registry_source what = {
@@ -101,6 +102,7 @@ static void run_migrate(struct client *k, const struct request *q)
 		.shown = q->dest,
 		.transport = q->transport,
 		.without = q->without,
+		.addresses = addresses,
 		.hooks = programs_hooks(env->programs, q->pid),
 		.epoch = tasks_epoch(env->tasks, q->pid) + 1,
 		.owner = owner(k),
@@ -109,6 +111,8 @@ static void run_migrate(struct client *k, const struct request *q)
 	struct cor_error err = COR_ERROR_INIT;
 	char why[320];
 
+	for (unsigned i = 0; i < q->naddresses; i++)
+		addresses[i] = q->addresses[i];
 	if (!what.dest) {
 		snprintf(why, sizeof(why), "\"%s\" is neither ADDR:PORT nor a peer's name",
 			 q->dest);

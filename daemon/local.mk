@@ -15,6 +15,7 @@ cord_session_sources = \
 	daemon/session_destination_peer.c \
 	daemon/session_destination_retake.c \
 	daemon/session_destination_huge.c \
+	daemon/session_destination_network.c \
 	daemon/session_destination_task.c \
 	daemon/session_destination_transport.c \
 	daemon/session_source.c daemon/session_source.h \
@@ -22,6 +23,7 @@ cord_session_sources = \
 	daemon/session_destination_home.c \
 	daemon/session_source_keeper.c \
 	daemon/session_source_obituary.c \
+	daemon/session_source_network.c \
 	daemon/session_source_paging.c \
 	daemon/session_source_server.c \
 	daemon/session_source_transport.c \

@@ -212,6 +212,7 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	a->prefetch = what->prefetch;
 	a->without = what->without;
 	a->settle = what->settle;
+	a->addresses = what->addresses;
 	a->hooks = what->hooks;
 	a->owner = what->owner;
 	a->epoch = what->epoch;

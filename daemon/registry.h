@@ -45,6 +45,7 @@ struct registry_source {
 	bool        prefetch;
 	cor_mechanism_set without;
 	bool        settle;
+	char      **addresses;    /* that move along, NULL at the end; or NULL: none */
 	uint64_t    hooks;        /* see programs.h; 0: none */
 	uint64_t    epoch;        /* of this hand-over */
 	int64_t     owner;        /* the user whose it must be; -1: anybody's */

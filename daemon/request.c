@@ -33,6 +33,26 @@ static int parse_wait(struct request *q, const json_t *o, struct cor_error *err)
 	return 0;
 }
 
+static int parse_addresses(struct request *q, const json_t *o, struct cor_error *err)
+{
+	const json_t *list = json_object_get(o, "addresses"), *v;
+	size_t i;
+
+	if (list && (!json_is_array(list) || json_array_size(list) > COR_ADDRESSES_MAX))
+		return cor_fail(err, -EINVAL, "\"addresses\" must be a list of %d at most",
+				COR_ADDRESSES_MAX);
+	json_array_foreach(list, i, v) {
+		struct cor_address unused;
+
+		if (!json_is_string(v) || json_string_length(v) >= COR_ADDRESS_TEXT)
+			return cor_fail(err, -EINVAL, "\"addresses\" must be texts: ADDR/PREFIX");
+		if (cor_address_parse(json_string_value(v), &unused, err) < 0)
+			return -EINVAL;
+		strcpy(q->addresses[q->naddresses++], json_string_value(v));
+	}
+	return 0;
+}
+
 static int parse_migrate(struct request *q, const json_t *o, struct cor_error *err)
 {
 	const json_t *pid = json_object_get(o, "pid"), *prefetch = json_object_get(o, "prefetch");
@@ -56,6 +76,8 @@ static int parse_migrate(struct request *q, const json_t *o, struct cor_error *e
 		r = take_text(o, "without", without, sizeof(without), err);
 	if (r == 0)
 		r = cor_mechanisms_parse(without, &q->without, err);
+	if (r == 0)
+		r = parse_addresses(q, o, err);
 	if (r < 0)
 		return r;
 	return parse_wait(q, o, err);

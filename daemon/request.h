@@ -1,7 +1,8 @@
 /* One request of a client on the control socket: one JSON object on one line.
  *
  *	{"command":"migrate","pid":N,"dest":"ADDR:PORT","wait":"resumed"|"drained",
- *	 "prefetch":BOOL,"transport":"tcp","without":"MECHANISM,..."}
+ *	 "prefetch":BOOL,"transport":"tcp","without":"MECHANISM,...",
+ *	 "addresses":["ADDR/PREFIX[@INTERFACE]",...]}
  *	{"command":"status"} {"command":"status","id":"HEX"} {"command":"ps"}
  *	{"command":"cancel","id":"HEX"}
  *	{"command":"settle","id":"HEX or the PID of a task here"}
@@ -19,6 +20,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libcor/names/departure.h"
 #include "libcor/names/mechanism.h"
 
 /* Longest line, its newline included. */
@@ -43,6 +45,8 @@ struct request {
 	int   prefetch;           /* 1, 0, or -1: as configured */
 	char  transport[32];      /* "": the best */
 	cor_mechanism_set without;/* mechanisms that it goes without */
+	char  addresses[COR_ADDRESSES_MAX][COR_ADDRESS_TEXT]; /* that move along */
+	unsigned naddresses;
 	uint64_t hooks;           /* where the words of the program's hooks lie */
 	char  id[33];             /* "": all; else the first digits of a session's identity */
 };

@@ -222,6 +222,7 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 static int begin_again(struct destination *d, struct cor_error *err)
 {
 	d->shared->ctl = d->shared->pidfd = -1;
+	destination_disconnect(d);
 	cor_rebuild_abort(d->rebuild);
 	d->rebuild = NULL;
 	d->ahead = false;
@@ -405,6 +406,8 @@ static int build(struct destination *d, struct cor_error *err)
 		r = cor_fail(err, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = rebuild_files(d, err);
+	if (r == 0 && d->skeleton)
+		destination_connect(d);
 	if (r == 0)
 		r = destination_as_user(d, &saved, err);
 	if (r == 0) {
@@ -437,10 +440,12 @@ static int build_in_freeze(struct destination *d, struct cor_error *err)
 	int r;
 
 	if (d->ahead && cor_files_update(cor_rebuild_pid(d->rebuild), d->skeleton_files, d->files,
-					 NULL) == 0 &&
-	    cor_rebuild_memory_update(d->rebuild, d->skeleton, d->image, d->file_ok, &d->regions,
-				      &d->nregions, NULL) == 0)
-		return 0;
+					 NULL) == 0) {
+		destination_connect(d);
+		if (cor_rebuild_memory_update(d->rebuild, d->skeleton, d->image, d->file_ok,
+					      &d->regions, &d->nregions, NULL) == 0)
+			return 0;
+	}
 	r = cor_capture_complete(d->image, d->skeleton, err);
 	if (r == 0 && d->ahead)
 		r = begin_again(d, err);
@@ -475,6 +480,7 @@ static void share(struct destination *d)
 static int prepare(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
+	ProtobufCBinaryData hardware[COR_ADDRESSES_MAX];
 	Cor__Control__Prepare *p;
 	struct control_message m;
 	int r = cor_mechanism_on(&d->mechanisms, COR_MECHANISM_HOME) ?
@@ -520,6 +526,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 	/* behind the fork of the supervisor, which is to have nothing of it */
 	if (r == 0)
 		r = cor_pager_new(&d->pager, d->ctx, err);
+	if (r == 0)
+		r = destination_network_begin(d, err);
 	if (r < 0)
 		return r;
 	cor_pager_spin(d->pager, d->args->config->paging.spin_us);
@@ -530,6 +538,9 @@ static int prepare(struct destination *d, struct cor_error *err)
 	cor_pager_keep(d->pager, d->journal);
 	share(d);
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
+	reply.network_namespace = cor_files_same_netns(d->files);
+	reply.n_hardware = destination_hardware(d, hardware);
+	reply.hardware = hardware;
 	r = control_send(d->control, CONTROL_PREPARED, &reply.base, err);
 	FAULT_POINT("prepared-sent", d->control);
 	return r;
@@ -564,6 +575,8 @@ static int rebuild(struct destination *d, struct cor_error *err)
 		r = start_pager(d, d->regions, d->nregions, err);
 	if (r == 0)
 		r = cor_rebuild_threads(d->rebuild, d->image, err);
+	if (r == 0)
+		r = destination_connected(d, err);
 	return r;
 }
 
@@ -665,12 +678,14 @@ static int take_over(struct destination *d, struct cor_error *err)
 		return r;
 	session_move(&d->session, SESSION_COMMIT, NULL);
 	FAULT_POINT("commit-heard", d->control);
+	destination_network_take(d);
 	r = cor_rebuild_resume(d->rebuild, &d->session.page->let_go, err);
 	if (r < 0)
 		return r;
 	FAULT_POINT("let-go", d->control);
 	d->pid = resumed.pid = cor_rebuild_pid(d->rebuild);
 	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
+	cor_arrival_announce(d->arrival);
 	session_hurry(false);
 	cor_pager_prefetch(d->pager, d->prefetch);
 	session_move(&d->session, SESSION_PAGING, NULL);
@@ -717,6 +732,7 @@ static int fail(struct destination *d, struct cor_error *err)
 
 	if (lost && d->pager)
 		destination_note_missing(d, err);
+	destination_disconnect(d);
 	if (d->control)
 		control_send_abort(d->control, err);
 	if (d->rebuild && lost)
@@ -746,6 +762,7 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 		close(d->objects[i]);
 	free(d->objects);
 	destination_home_end(d);
+	cor_arrival_free(d->arrival);
 	forget_task(d->image, d->files);
 	forget_task(d->skeleton, d->skeleton_files);
 	free(d->file_ok);

@@ -4,6 +4,7 @@
  * outlives both, session_destination_retake.c goes on after a death. */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +15,8 @@
 #include "daemon/session_home.h"
 #include "daemon/session_clock.h"
 #include "daemon/worker.h"
+#include "libcor/names/arrival.h"
+#include "libcor/names/departure.h"
 #include "libcor/names/files.h"
 #include "libcor/paging/pager.h"
 #include "libcor/task/capture.h"
@@ -75,6 +78,11 @@ struct destination {
 	struct session_clocks offsets;  /* of the task's time namespace */
 	bool time_ns;
 	struct cor_rebuild *rebuild;
+	struct cor_arrival *arrival;    /* of addresses and connections */
+	pthread_t connector;            /* makes the connections */
+	bool connecting;                /* it runs, and has these two */
+	int connect_rc;
+	struct cor_error connect_error;
 	struct cor_pager *pager;
 	struct cor_journal *journal;
 	uint64_t epoch;                 /* COMMIT's, as told by PREPARE */
@@ -153,6 +161,18 @@ int destination_as_user(const struct destination *d, struct cor_as_user_saved *s
  * may not. */
 int destination_permit(struct destination *d, const Cor__Task__Image *image,
 		       struct cor_error *err);
+
+/* session_destination_network.c: chooses where the addresses will be, and checks. */
+int destination_network_begin(struct destination *d, struct cor_error *err);
+/* What to tell of them in PREPARED: how many. */
+size_t destination_hardware(struct destination *d, ProtobufCBinaryData out[COR_ADDRESSES_MAX]);
+/* Begins to make the connections of d->files, whose sockets are in the stub; waits for
+ * them; forgets them, since the stub goes. */
+void destination_connect(struct destination *d);
+int  destination_connected(struct destination *d, struct cor_error *err);
+void destination_disconnect(struct destination *d);
+/* Behind COMMIT, before the task runs. */
+void destination_network_take(struct destination *d);
 
 /* Pages until nothing is missing or the task has ended. -EIO, -ETIMEDOUT (the source
  * was out of reach for too long) and others: it is lost. */

@@ -150,6 +150,7 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool w
 	unsigned nextra = 0;
 	const struct cor_files_options options = {
 		.with_content = with_content, .before = s->files, .mechanisms = &s->mechanisms,
+		.departure = s->departure,
 		.objects = known, .nobjects = (unsigned)n, .plan = s->home.plan,
 		.adopt = source_home_adopt, .arg = s,
 	};
@@ -272,6 +273,21 @@ static int answer_clock(struct source *s, struct cor_error *err)
 	return control_send(s->control, CONTROL_CLOCK, &c.base, err);
 }
 
+static int take_prepared(struct source *s, struct control_message *m, struct cor_error *err)
+{
+	Cor__Control__Prepared *p = control_unpack(m, &cor__control__prepared__descriptor, err);
+
+	control_message_done(m);
+	if (!p)
+		return -EPROTO;
+	s->same_netns = p->network_namespace;
+	for (size_t i = 0; s->departure && i < p->n_hardware; i++)
+		if (p->hardware[i].len == 6)
+			cor_departure_next(s->departure, (unsigned)i, p->hardware[i].data);
+	cor__control__prepared__free_unpacked(p, NULL);
+	return 0;
+}
+
 static int ask_prepare(struct source *s, struct cor_error *err)
 {
 	struct control_message m;
@@ -286,8 +302,7 @@ static int ask_prepare(struct source *s, struct cor_error *err)
 			r = answer_clock(s, err);
 			break;
 		case CONTROL_PREPARED:
-			control_message_done(&m);
-			return 0;
+			return take_prepared(s, &m, err);
 		case CONTROL_ABORT:
 			r = control_aborted(&m, err);
 			r = cor_fail_prefix(err, r, "%s refuses", s->args->dest);
@@ -418,6 +433,8 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = hello(s, err);
 	if (r == 0 && cor_mechanism_on(&s->mechanisms, COR_MECHANISM_HOME))
 		r = source_home_agree(s, err);
+	if (r == 0)
+		r = source_network_begin(s, err);
 	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
 	if (r == 0)
 		r = capture_files(s, s->skeleton, true, err);
@@ -447,7 +464,7 @@ static void rehearse(struct source *s)
 	struct cor_files_object *extra = NULL;
 	const struct cor_files_options options = {
 		.with_content = true, .before = s->files, .mechanisms = &s->mechanisms,
-		.plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
+		.departure = s->departure, .plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
 	};
 	unsigned nextra;
 
@@ -463,6 +480,9 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	int r;
 
 	rehearse(s);
+	r = source_network_settle(s, err);
+	if (r < 0)
+		return r;
 	r = cor_tracee_seize(&s->tracee, s->args->pid, err);
 	if (r < 0)
 		return r;
@@ -470,6 +490,8 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	r = cor_tracee_stop(s->tracee, FREEZE_TIMEOUT_MS, err);
 	s->freeze_from_ns = s->tracee->stopping_ns;
 	FAULT_POINT("frozen", s->control);
+	if (r == 0 && s->departure)
+		cor_departure_stop(s->departure);
 	if (r == 0 && s->have_hooks)
 		cor_hooks_arriving(&s->hooks, NULL);
 	if (r == 0)
@@ -495,6 +517,7 @@ static void await_close(struct source *s)
 
 void source_thaw(struct source *s)
 {
+	source_network_undo(s);
 	if (s->image)
 		cor__task__image__free_unpacked(s->image, NULL);
 	s->image = NULL;
@@ -543,7 +566,7 @@ static int freeze(struct source *s, struct cor_error *err)
  * the same files. */
 static int park(struct source *s, struct cor_error *err)
 {
-	int r = cor_files_park(s->args->pid, s->files, err);
+	int r = cor_files_park(s->args->pid, s->files, s->same_netns, err);
 
 	if (r < 0)
 		return r;
@@ -601,6 +624,8 @@ static int hand_over(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = cor_capture_recheck(s->tracee, err);
 	if (r == 0)
+		r = source_network_leave(s, err);
+	if (r == 0)
 		r = control_expect_soon(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "%s", s->args->dest);
@@ -646,6 +671,8 @@ static int fail(struct source *s, struct cor_error *err)
 		control_send_abort(s->control, err);
 	if (s->tracee)
 		source_thaw(s);
+	else
+		source_network_undo(s);
 	if (s->session.page)
 		atomic_store(&s->session.page->let_go, 0);
 	if (s->have_hooks)
@@ -713,6 +740,7 @@ int session_source_run(const struct worker_source_args *a)
 		cor__names__file_table__free_unpacked(s.files, NULL);
 	free(s.extra);
 	source_home_end(&s);
+	cor_departure_free(s.departure);
 	cor_stream_close(s.control);
 	session_end(&s.session);
 	return status;

@@ -12,6 +12,7 @@
 #include "daemon/session_home.h"
 #include "daemon/session_transport.h"
 #include "daemon/worker.h"
+#include "libcor/names/departure.h"
 #include "libcor/names/files.h"
 #include "libcor/paging/server.h"
 #include "libcor/task/capture.h"
@@ -28,6 +29,9 @@ struct source {
 	struct cor_mechanisms mechanisms;
 	struct cor_tls *keys;           /* until the control channel stands; NULL: in the clear */
 	const char *psk;                /* what of keys is shown; see cord_keys_psk() */
+	struct cor_departure *departure; /* of addresses and connections; NULL: none move */
+	uint64_t forwarded;             /* packets that have come for its addresses since */
+	bool same_netns;                /* the destination is in our network namespace */
 	struct cor_stream *control;     /* NULL: lost */
 	struct cor_transports transports; /* that may be used; behind HELLO: that both have */
 	char transport[COR_TRANSPORT_TEXT]; /* that is used */
@@ -86,6 +90,17 @@ int source_connect_transport(struct source *s, struct cor_error *err);
 int source_answer_transport(struct source *s, const json_t *ask);
 /* Notes what is used. */
 void source_transport_set(struct source *s, const char *name);
+
+/* session_source_network.c: addresses that move along, and connections. Finds them,
+ * the task running; then waits until nothing is half done that nobody could carry. */
+int source_network_begin(struct source *s, struct cor_error *err);
+int source_network_settle(struct source *s, struct cor_error *err);
+/* The stopped task's addresses go. Undone before a thaw, or done with behind COMMIT. */
+int source_network_leave(struct source *s, struct cor_error *err);
+void source_network_undo(struct source *s);
+void source_network_done(struct source *s);
+/* Sends on what has come for the addresses since. */
+void source_network_forward(struct source *s);
 
 /* ---- the tracer ------------------------------------------------------------------------- */
 

@@ -148,8 +148,10 @@ static void hand_over(struct source *s, const char *doubt)
 /* It was the first to know: the task runs over there. */
 static void bury(struct source *s)
 {
-	if (s->parked)
-		cor_files_bury(s->args->pid, s->files);
+	if (!s->parked)
+		return;
+	cor_files_bury(s->args->pid, s->files);
+	source_network_done(s);
 	s->parked = false;
 }
 
@@ -206,12 +208,30 @@ static bool obey(struct source *s, const char *verdict)
 	return true;
 }
 
+/* Packets for addresses that have moved along are sent on meanwhile. */
+static void await_word(struct source *s)
+{
+	for (;;) {
+		struct pollfd p[1 + COR_PACKET_HOLD_FDS] = { { .fd = s->link, .events = POLLIN } };
+		nfds_t held = s->departure && !s->parked ?
+			      cor_departure_poll(s->departure, &p[1]) : 0;
+
+		if (poll(p, 1 + held, -1) < 0 && errno != EINTR)
+			return;
+		if (held)
+			source_network_forward(s);
+		if (p[0].revents)
+			return;
+	}
+}
+
 /* Until its verdict, or its end. */
 static bool attend(struct source *s)
 {
 	for (;;) {
 		json_auto_t *m = NULL;
 
+		await_word(s);
 		if (source_link_hear(s->link, &m, NULL, NULL) < 0)
 			return false;
 		if (obey(s, json_string_value(json_object_get(m, "verdict")) ?: ""))

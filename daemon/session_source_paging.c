@@ -237,6 +237,7 @@ void source_commit(struct source *s, char *doubt, size_t size)
 	FAULT_POINT("resumed", s->control);
 	s->parked = false;
 	cor_files_bury(s->args->pid, s->files);
+	source_network_done(s);
 	json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
 	session_move(&s->session, SESSION_PAGING, NULL);
 	/* who waits for this is told at once */

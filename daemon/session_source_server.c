@@ -118,6 +118,8 @@ static void let_go_of_tracers(struct source *s)
 	s->control = NULL;
 	s->tracee = NULL;
 	s->have_hooks = false;
+	cor_departure_free(s->departure);
+	s->departure = NULL;
 	source_home_end(s);
 	memset(&s->home, 0, sizeof(s->home));
 	s->home.control = -1;

@@ -23,10 +23,13 @@
 #	result FILTER              jq on the last migration's result
 #	lab_mark, lab_leaks        what the hosts hold now; what they hold more since
 #	lab_end                    lab_leaks, and the daemons end as they should
+#	lab_float HOST             HOST has the floating addresses LAB_FLOAT and LAB_FLOAT6
 
 LAB_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 COR_BUILD=${COR_BUILD:-$LAB_TOP/build}
 LAB_PORT=7474
+LAB_FLOAT=10.123.0.100
+LAB_FLOAT6=fd0a:7b::100
 LAB_DIR=
 LAB_HOSTS=()
 declare -A LAB_VIA=() LAB_INIT=() LAB_HOLDER=() LAB_ADDR=() LAB_CORD=()
@@ -170,6 +173,7 @@ lab_network()
 	fi
 	for name in "${names[@]}"; do
 		on "$name" ip addr add "${LAB_ADDR[$name]}/24" dev eth0
+		on "$name" ip addr add "fd0a:7b::${LAB_ADDR[$name]##*.}/64" dev eth0 nodad
 		on "$name" ip link set eth0 up
 	done
 }
@@ -183,6 +187,13 @@ lab_timeouts()
 	[ "$scale" -le 60 ] || scale=60         # what cord takes at most
 	printf '%s\n' "[timeouts]" "preamble-s = $((10 * scale))" "connect-s = $((10 * scale))" \
 		"prepare-s = $((60 * scale))" "freeze-ms = $((10000 * scale))"
+}
+
+# Addresses that move along with a task: cor migrate --address "$LAB_FLOAT/24".
+lab_float()
+{
+	on "$1" ip addr add "$LAB_FLOAT/24" dev eth0
+	on "$1" ip addr add "$LAB_FLOAT6/64" dev eth0 nodad
 }
 
 # lab_cord HOST: starts (or starts again) its daemon and waits until it answers.

@@ -44,3 +44,70 @@ redis_fill()
 {
 	redis "$1" DEBUG POPULATE $(($2 * 1024 * 9 / 10)) key 1024 >/dev/null
 }
+
+# ---- clients that count (tests/programs/clients.c) -----------------------------------
+
+declare -A CLIENTS=()
+
+clients_reach()
+{
+	on "$1" redis-cli -h "$LAB_FLOAT" -p $REDIS_PORT PING 2>/dev/null | grep -q PONG
+}
+
+# clients_start HOST PROTOCOL N RATE [FROM]: N clients of the server at LAB_FLOAT, each
+# with RATE requests a second.
+clients_start()
+{
+	local host=$1 protocol=$2
+
+	shift 2
+	spawn "$host" clients clients -p "$LAB_DIR/$host/clients.beat" "$protocol" \
+		"${CLIENTS_OF:-$LAB_FLOAT}" $REDIS_PORT "$@"
+	CLIENTS[$host]=$SPAWNED
+	wait_for 20 test -s "$LAB_DIR/$host/clients.beat" || {
+		cat "$LAB_DIR/$host/clients.err" >&2
+		fail "the clients on $host have no answer"
+	}
+}
+
+# clients_asked HOST: they say how things were since the last time.
+clients_asked()
+{
+	local lines
+
+	lines=$(wc -l <"$LAB_DIR/$1/clients.out")
+	on "$1" kill -USR2 "${CLIENTS[$1]}"
+	wait_for 10 clients_spoke "$1" "$lines" || fail "the clients on $1 do not answer"
+}
+
+clients_spoke()
+{
+	[ "$(wc -l <"$LAB_DIR/$1/clients.out")" -gt "$2" ]
+}
+
+# clients_said HOST FILTER: jq on that.
+clients_said()
+{
+	tail -n 1 "$LAB_DIR/$1/clients.out" | jq -r "$2"
+}
+
+# clients_more HOST N: until they have had N answers more or so (their beat is slower).
+clients_more()
+{
+	local out=$TASK_OUT
+
+	TASK_OUT=$LAB_DIR/$1/clients
+	rounds $(($2 / 100 + 1))
+	TASK_OUT=$out
+}
+
+# Their verdict, which must be good.
+clients_finish()
+{
+	on "$1" kill -TERM "${CLIENTS[$1]}"
+	wait_for 10 gone "$1" "${CLIENTS[$1]}" || fail "the clients on $1 do not end"
+	cat "$LAB_DIR/$1/clients.err" >&2
+	tail -n 1 "$LAB_DIR/$1/clients.out"
+	tail -n 1 "$LAB_DIR/$1/clients.out" | grep -q '^ok .* 0 failed, 0 reconnects' ||
+		fail "$(tail -n 1 "$LAB_DIR/$1/clients.out")"
+}

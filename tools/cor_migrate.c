@@ -12,17 +12,20 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/departure.h"
 #include "libcor/names/mechanism.h"
 #include "libcor/transport/choice.h"
 #include "tools/client.h"
 #include "tools/output.h"
 #include "tools/progress.h"
 
-enum { OPT_WAIT = 0x100, OPT_NO_PREFETCH, OPT_TRANSPORT, OPT_WITHOUT, OPT_JSON };
+enum { OPT_WAIT = 0x100, OPT_NO_PREFETCH, OPT_TRANSPORT, OPT_WITHOUT, OPT_ADDRESS, OPT_JSON };
 
 struct wish {
 	struct cor_globals *globals;
 	const char *pid_text, *dest, *wait, *transport, *without;
+	const char *addresses[COR_ADDRESSES_MAX];
+	unsigned    naddresses;
 	bool        no_prefetch, json;
 	pid_t       pid;
 };
@@ -38,6 +41,9 @@ static const struct argp_option options[] = {
 	  "with a \"!\" (the best there is)", 0 },
 	{ "without",     OPT_WITHOUT, "MECHANISM,...", 0,
 	  "Do not use these mechanisms; a task that needs one is refused (see cor check)", 0 },
+	{ "address",     OPT_ADDRESS, "ADDR/PREFIX[@INTERFACE]", 0,
+	  "Move this address along, and the TCP connections that the task has at it; INTERFACE "
+	  "is DEST's. May be given several times", 0 },
 	{ "json",        OPT_JSON, NULL, 0, "Print the result as one JSON object", 0 },
 	{ 0 },
 };
@@ -52,6 +58,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_NO_PREFETCH: w->no_prefetch = true; return 0;
 	case OPT_TRANSPORT:   w->transport = arg; return 0;
 	case OPT_WITHOUT:     w->without = arg; return 0;
+	case OPT_ADDRESS:
+		if (w->naddresses == COR_ADDRESSES_MAX)
+			argp_error(state, "more than %d addresses", COR_ADDRESSES_MAX);
+		else
+			w->addresses[w->naddresses++] = arg;
+		return 0;
 	case OPT_JSON:        w->json = true; return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num == 0)
@@ -118,6 +130,12 @@ static int check(struct wish *w, struct cor_error *err)
 	if (w->transport &&
 	    cor_transports_parse(w->transport, &cor_transports_default, &list, err) < 0)
 		return -EINVAL;
+	for (unsigned i = 0; i < w->naddresses; i++) {
+		struct cor_address unparsed;
+
+		if (cor_address_parse(w->addresses[i], &unparsed, err) < 0)
+			return -EINVAL;
+	}
 	return check_pid(w, err);
 }
 
@@ -132,6 +150,13 @@ static json_t *request(const struct wish *w)
 		json_object_set_new(q, "transport", json_string(w->transport));
 	if (w->without)
 		json_object_set_new(q, "without", json_string(w->without));
+	if (w->naddresses) {
+		json_t *list = json_array();
+
+		for (unsigned i = 0; i < w->naddresses; i++)
+			json_array_append_new(list, json_string(w->addresses[i]));
+		json_object_set_new(q, "addresses", list);
+	}
 	return q;
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 static int wait_for(int fd, short events)
@@ -200,4 +201,26 @@ int cor_spew(int dirfd, const char *path, const char *text)
 	if (write(fd, text, strlen(text)) < 0)
 		return -errno;
 	return 0;
+}
+
+void cor_reserve_descriptors(unsigned more)
+{
+	int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	struct rlimit limit;
+	int highest;
+
+	if (lowest < 0)
+		lowest = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (lowest < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	/* others may be opened meanwhile */
+	more += (unsigned)lowest + 64;
+	if (limit.rlim_cur <= more) {
+		limit.rlim_cur = COR_MIN((rlim_t)more + 1, limit.rlim_max);
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	highest = fcntl(lowest, F_DUPFD_CLOEXEC, (int)COR_MIN((rlim_t)more, limit.rlim_cur - 1));
+	if (highest >= 0)
+		close(highest);
+	close(lowest);
 }

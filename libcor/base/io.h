@@ -26,6 +26,11 @@ int cor_slurp(int dirfd, const char *path, char **out, size_t *len);
 /* Writes text into an existing (proc) file. */
 int cor_spew(int dirfd, const char *path, const char *text);
 
+/* Room for that many descriptors more: raises the soft limit as far as it may, and lets
+ * the table grow now. In a process with threads the kernel waits milliseconds for
+ * each doubling (synchronize_rcu), which nothing urgent should. */
+void cor_reserve_descriptors(unsigned more);
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 static inline uint64_t cor_now_ns(void)
 {

@@ -1,15 +1,15 @@
-/* TCP sockets that listen or were never connected, and UDP sockets. Established
- * connections are refused. Datagrams that wait in a UDP socket stay behind, as
- * UDP may lose them: they could not be made again with their senders' addresses. */
+/* TCP sockets that listen or were never connected (the others: file_tcp.c), and UDP
+ * sockets. Datagrams that wait in a UDP socket stay behind, as UDP may lose them: they
+ * could not be made again with their senders' addresses. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/names/departure.h"
 #include "libcor/names/file_socket.h"
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
@@ -25,52 +25,30 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 	return -1;
 }
 
-static int refuse_connection(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
-			     struct cor_error *err)
-{
-	char ours[COR_SOCKET_NAME], theirs[COR_SOCKET_NAME];
-
-	cor_socket_print_bytes(&out->address, ours);
-	cor_socket_print_bytes(&out->peer_address, theirs);
-	if (out->peer_address.len == 0)
-		return cor_file_refuse(err, seen, "a TCP connection from %s that is being made or has "
-				       "ended: connections are not carried yet", ours);
-	return cor_file_refuse(err, seen, "a TCP connection from %s to %s: established connections "
-			       "are not carried yet", ours, theirs);
-}
-
 static int capture_listener(struct cor_file_capture *c, const struct cor_file_seen *seen,
-			    const struct tcp_info *info, Cor__Names__OpenFile *out,
-			    struct cor_error *err)
+			    Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	char name[COR_SOCKET_NAME];
-
-	/* of a listener these two are the queue of connections and its limit (tcp(7)) */
-	out->backlog = (int32_t)info->tcpi_sacked;
-	if (info->tcpi_unacked == 0 || !c->with_content)
-		return 0;
-	cor_socket_print_bytes(&out->address, name);
-	return cor_file_refuse(err, seen, "a TCP socket listening on %s with %u connections that are "
-			       "not accepted yet: established connections are not carried yet",
-			       name, info->tcpi_unacked);
-}
-
-static int capture_tcp(struct cor_file_capture *c, const struct cor_file_seen *seen,
-		       Cor__Names__OpenFile *out, struct cor_error *err)
-{
-	struct pollfd p = { .fd = seen->dup, .events = POLLRDHUP };
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
+	if (cor_departure_stopped(c->departure)) {
+		int r = cor_departure_silence(c->departure, seen, c->index, out, err);
+
+		if (r < 0)
+			return r;
+	}
 	if (getsockopt(seen->dup, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return cor_fail_errno(err, "descriptor %d: TCP_INFO", seen->fd);
-	if (out->listening)
-		return capture_listener(c, seen, &info, out, err);
-	/* a socket that was connected once stays shut down for reading */
-	if (out->peer_address.len || info.tcpi_state != TCP_CLOSE ||
-	    (poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP)))
-		return refuse_connection(seen, out, err);
-	return 0;
+	/* of a listener these two are the queue of connections and its limit (tcp(7)) */
+	out->backlog = (int32_t)info.tcpi_sacked;
+	if (info.tcpi_unacked == 0 || !c->with_content ||
+	    (c->departure && !cor_departure_stopped(c->departure)))
+		return 0;
+	cor_socket_print_bytes(&out->address, name);
+	return cor_fail(err, c->departure ? -EAGAIN : -EOPNOTSUPP, "descriptor %d is a TCP socket "
+			"listening on %s with %u connections that are not accepted yet: try again",
+			seen->fd, name, info.tcpi_unacked);
 }
 
 static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
@@ -82,9 +60,9 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		rc = cor_socket_address(seen, false, &out->address, err);
 	if (rc == 0)
 		rc = cor_socket_address(seen, true, &out->peer_address, err);
-	if (rc < 0 || out->type != SOCK_STREAM)
+	if (rc < 0 || !out->listening)
 		return rc;
-	return capture_tcp(c, seen, out, err);
+	return capture_listener(c, seen, out, err);
 }
 
 /* --- the destination --------------------------------------------------------- */
@@ -99,18 +77,22 @@ static bool is_bound(const struct sockaddr_storage *ss)
 	return sin->sin_port != 0 || sin->sin_addr.s_addr != 0;
 }
 
-/* An option that is listed differs from the default, which is off. */
 static bool has_reuseaddr(const Cor__Names__OpenFile *file)
 {
-	for (size_t i = 0; i < file->n_options; i++)
-		if (file->options[i]->level == SOL_SOCKET && file->options[i]->name == SO_REUSEADDR)
-			return true;
-	return false;
+	return cor_socket_has_option(file, SOL_SOCKET, SO_REUSEADDR);
 }
 
 static void set_reuseaddr(int fd, int value)
 {
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, sizeof(value));
+}
+
+/* Does its address move along, and is not here yet? */
+static bool moves(const Cor__Names__FileTable *table, const Cor__Names__OpenFile *file)
+{
+	struct cor_inet_addr ours;
+
+	return cor_inet_addr_of(&file->address, &ours) == 0 && cor_file_moves(table, &ours);
 }
 
 static int bind_again(const struct cor_file_place *place, unsigned index, int fd,
@@ -150,6 +132,8 @@ static int make_bound(const struct cor_file_place *place, unsigned index, struct
 	 * the source, must keep the port */
 	if (file->type == SOCK_STREAM || cor_file_is_source(place, index))
 		set_reuseaddr(fd, 1);
+	if (rc == 0 && moves(place->table, file))
+		rc = cor_socket_transparent(fd, file->domain, 1);
 	if (rc == 0)
 		rc = bind_again(place, index, fd, err);
 	return rc < 0 ? rc : take_fd(&fd);
@@ -200,15 +184,17 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 		set_reuseaddr(fd, 0);
 	if (rc == 0 && file->type == SOCK_DGRAM && file->peer_address.len)
 		rc = connect_udp(file, fd, number, err);
+	if (rc == 0 && moves(r->place.table, file))
+		rc = cor_socket_opaque(file, fd);
 	return rc < 0 ? rc : cor_file_made(r, index, take_fd(&fd), "the socket", err);
 }
 
-/* A listener that is shut down keeps its port, and can listen again; a port whose
+/* A listener that is shut down refuses clients. It keeps its port, and can listen again; a port whose
  * sockets all have SO_REUSEADDR and do not listen can be bound once more. */
 static int park(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking what)
 {
 	switch (what) {
-	case COR_FILE_PARK:
+	case COR_FILE_PARK_NETNS:
 		set_reuseaddr(dup, 1);
 		return file->listening && shutdown(dup, SHUT_RDWR) < 0 ? -errno : 0;
 	case COR_FILE_UNPARK:
@@ -217,6 +203,8 @@ static int park(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking
 		if (!has_reuseaddr(file))
 			set_reuseaddr(dup, 0);
 		return 0;
+	case COR_FILE_BURY:
+		return file->listening && shutdown(dup, SHUT_RDWR) < 0 ? -errno : 0;
 	default:
 		return 0;
 	}

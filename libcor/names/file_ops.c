@@ -19,6 +19,7 @@ const struct cor_file_ops *const cor_file_kinds[] = {
 	&cor_file_event, &cor_file_eventfd,
 	&cor_file_epoll,
 	&cor_file_inotify,
+	&cor_file_tcp,          /* before inet: those that are or were connected */
 	&cor_file_inet,
 	&cor_file_socketpair,   /* before unix: connected ones */
 	&cor_file_unix,

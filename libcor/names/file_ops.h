@@ -16,6 +16,7 @@
 
 #include "libcor/names/files.h"
 #include "libcor/names/files.pb-c.h"
+#include "libcor/names/inet_addr.h"
 
 /* A process that holds something too; pid 0: nobody. */
 struct cor_holder {
@@ -42,6 +43,9 @@ struct cor_file_capture {
 	bool  with_content;
 	bool  same_netns;       /* the task's network namespace is ours */
 	const struct cor_files_options *options;
+	struct cor_departure *departure;    /* NULL: no connection moves (departure.h) */
+	unsigned index;         /* in table->files, of the file being captured */
+	struct cor_socket_usual *usual;     /* found out so far (file_socket.h) */
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
 	const struct cor_files_object *objects;
 	unsigned nobjects;
@@ -73,6 +77,7 @@ struct cor_file_restore {
 
 enum cor_file_parking {
 	COR_FILE_PARK,          /* give the address up, so that it can be taken again */
+	COR_FILE_PARK_NETNS,    /* that too: the destination is in the same network namespace */
 	COR_FILE_UNPARK,        /* undo that */
 	COR_FILE_BURY,          /* the task is gone for good */
 };
@@ -106,7 +111,7 @@ struct cor_file_ops {
 	int (*settle)(struct cor_file_restore *r, unsigned index, int fd, struct cor_error *err);
 
 	/* On the source: what cor_files_park() and its likes do with this file, of which
-	 * dup is a duplicate. -errno (of COR_FILE_PARK only). NULL: nothing. */
+	 * dup is a duplicate. -errno (of parking only). NULL: nothing. */
 	int (*park)(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking what);
 
 	/* The mechanism that a file of this kind needs, where that is not the same for
@@ -119,8 +124,8 @@ struct cor_file_ops {
 
 extern const struct cor_file_ops
 	cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe, cor_file_event,
-	cor_file_eventfd, cor_file_epoll, cor_file_inotify, cor_file_inet, cor_file_socketpair,
-	cor_file_unix, cor_file_socket;
+	cor_file_eventfd, cor_file_epoll, cor_file_inotify, cor_file_tcp, cor_file_inet,
+	cor_file_socketpair, cor_file_unix, cor_file_socket;
 
 /* All of them, NULL at the end. */
 extern const struct cor_file_ops *const cor_file_kinds[];
@@ -186,6 +191,9 @@ int cor_file_number(const Cor__Names__FileTable *table, unsigned index);
 
 /* A second open file description of the inode behind fd, by /proc/self/fd. -errno. */
 int cor_file_reopen(int fd, unsigned flags);
+
+/* Does that host address move along with the task? */
+bool cor_file_moves(const Cor__Names__FileTable *table, const struct cor_inet_addr *host);
 
 /* Is this the source's own host and network namespace, and has the source's task
  * file index open? Then cor_files_park() makes its address free. */

@@ -11,6 +11,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/names/departure.h"
 
 static int get_int(int fd, int name, int *out)
 {
@@ -110,6 +111,14 @@ void cor_socket_print_bytes(const ProtobufCBinaryData *bytes, char name[COR_SOCK
 	cor_socket_print(&ss, len, name);
 }
 
+bool cor_socket_has_option(const Cor__Names__OpenFile *file, int level, int name)
+{
+	for (size_t i = 0; i < file->n_options; i++)
+		if (file->options[i]->level == level && file->options[i]->name == name)
+			return true;
+	return false;
+}
+
 int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		       Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -125,14 +134,36 @@ int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *s
 	if (seen->holder.pid)
 		return cor_file_refuse_shared(err, seen, "a socket");
 	if (getsockopt(seen->dup, SOL_SOCKET, SO_GET_FILTER, NULL, &instructions) == 0 &&
-	    instructions)
+	    instructions && !cor_departure_gated(c->departure, out))
 		return cor_file_refuse(err, seen, "a socket with a packet filter: filters are not "
 				       "carried yet");
 	out->domain = s.domain;
 	out->type = s.type;
 	out->protocol = s.protocol;
 	out->listening = s.listening;
-	return cor_socket_options_capture(seen, out, err);
+	return cor_socket_options_capture(c, seen, out, err);
+}
+
+#ifndef IPV6_TRANSPARENT
+#define IPV6_TRANSPARENT 75
+#endif
+
+int cor_socket_transparent(int fd, int domain, int on)
+{
+	int r = domain == AF_INET6 ?
+		setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on)) :
+		setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &on, sizeof(on));
+
+	return r < 0 ? -errno : 0;
+}
+
+int cor_socket_opaque(const Cor__Names__OpenFile *file, int fd)
+{
+	bool was = file->domain == AF_INET6 ?
+		   cor_socket_has_option(file, IPPROTO_IPV6, IPV6_TRANSPARENT) :
+		   cor_socket_has_option(file, IPPROTO_IP, IP_TRANSPARENT);
+
+	return was ? 0 : cor_socket_transparent(fd, file->domain, 0);
 }
 
 bool cor_socket_is_carried(const Cor__Names__OpenFile *file)

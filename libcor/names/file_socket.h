@@ -40,6 +40,14 @@ void cor_socket_print_bytes(const ProtobufCBinaryData *bytes, char name[COR_SOCK
 int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		       Cor__Names__OpenFile *out, struct cor_error *err);
 
+/* Is it listed: does it differ from a new socket's? */
+bool cor_socket_has_option(const Cor__Names__OpenFile *file, int level, int name);
+
+/* Lets fd be bound to an address that is not here yet, and be connected from it; and
+ * back to what file says. -errno. */
+int cor_socket_transparent(int fd, int domain, int on);
+int cor_socket_opaque(const Cor__Names__OpenFile *file, int fd);
+
 /* A table comes from a peer, who may have only what is carried: no raw sockets, no
  * family whose module the kernel would load for it. */
 bool cor_socket_is_carried(const Cor__Names__OpenFile *file);
@@ -50,8 +58,22 @@ int cor_socket_make(const Cor__Names__OpenFile *file);
 
 /* --- socket_options.c ------------------------------------------------------ */
 
+#define COR_SOCKET_OPTIONS    128       /* how many are known, at most */
+#define COR_SOCKET_OPTION_MAX 64        /* the longest value */
+
+/* The options of a new socket of that kind; len 0: it has no such option. */
+struct cor_socket_usual {
+	struct cor_socket_usual *next;
+	int domain, type, protocol;
+	socklen_t len[COR_SOCKET_OPTIONS];
+	unsigned char value[COR_SOCKET_OPTIONS][COR_SOCKET_OPTION_MAX];
+};
+
+/* At the end of a capture. */
+void cor_socket_usual_free(struct cor_file_capture *c);
+
 /* Options that differ from those of a new socket. */
-int cor_socket_options_capture(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+int cor_socket_options_capture(struct cor_file_capture *c, const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 			       struct cor_error *err);
 
 /* Sets those that must be set before bind(2), or all the others. number: the

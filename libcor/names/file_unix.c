@@ -287,6 +287,8 @@ static int park(int dup, const Cor__Names__OpenFile *file, enum cor_file_parking
 		return rename(path, aside) < 0 ? -errno : 0;
 	case COR_FILE_UNPARK:
 		return rename(aside, path) < 0 ? -errno : 0;
+	case COR_FILE_PARK_NETNS:
+		return 0;
 	default:
 		return unlink(aside) < 0 ? -errno : 0;
 	}

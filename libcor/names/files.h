@@ -25,6 +25,8 @@
  * of one is carried as that object: by device and inode. */
 struct cor_files_object { uint64_t dev, ino; uint32_t id; };
 
+struct cor_departure;
+
 /* Reads the descriptor table of pid, running or stopped; reads nothing
  * destructively: unread bytes are peeked (tee, MSG_PEEK). with_content: also
  * the unread bytes, counters and remaining times (the stopped task); without it
@@ -52,6 +54,8 @@ struct cor_files_options {
 	/* What the session has; a descriptor that needs one that is off is refused by its
 	 * name. NULL: all. */
 	const struct cor_mechanisms *mechanisms;
+	/* How TCP connections move; NULL: none does. */
+	struct cor_departure *departure;
 	const struct cor_files_object *objects;
 	unsigned nobjects;
 	/* Which files are the home's where the task goes; NULL: none. */
@@ -98,16 +102,18 @@ int cor_files_update(pid_t pid, const Cor__Names__FileTable *built,
 
 /* On the source, between the last capture and the destination's restore: the
  * stopped task gives up the addresses that its sockets have, so that the destination
- * can take them where it is in the same network namespace, and so that no client
- * connects to a task that has left. TCP listeners stop listening (they keep the
- * port), socket files are moved aside. -errno: nothing is parked then. */
-int cor_files_park(pid_t pid, const Cor__Names__FileTable *table, struct cor_error *err);
+ * can take them where it sees the same ones. Socket files are moved aside; where the
+ * destination is in the same network namespace (same_netns) TCP listeners stop
+ * listening, and keep the port. -errno: nothing is parked then. */
+int cor_files_park(pid_t pid, const Cor__Names__FileTable *table, bool same_netns,
+		   struct cor_error *err);
 
 /* Undoes it, before a thaw; what the destination had made must be closed. -errno of
  * the first that could not be had back; the others are. */
 int cor_files_unpark(pid_t pid, const Cor__Names__FileTable *table, struct cor_error *err);
 
-/* After the commit: the parked socket files are removed. */
+/* After the commit: the parked socket files are removed, and clients of what listened
+ * here are refused. */
 void cor_files_bury(pid_t pid, const Cor__Names__FileTable *table);
 
 /* The same for the locks that the stopped task holds: where both hosts see the
@@ -116,6 +122,9 @@ int cor_files_park_locks(struct cor_tracee *t, const Cor__Names__FileTable *tabl
 			 struct cor_error *err);
 int cor_files_unpark_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
 			   struct cor_error *err);
+
+/* On the destination: is our network namespace the one that table was captured in? */
+bool cor_files_same_netns(const Cor__Names__FileTable *table);
 
 /* The highest descriptor number in the table, or -1. */
 int cor_files_max_fd(const Cor__Names__FileTable *table);

@@ -6,13 +6,16 @@
 #include <linux/kcmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/departure.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/names/file_socket.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/files_table.h"
 
@@ -227,6 +230,8 @@ static int start_table(struct cor_file_capture *c, const Cor__Names__FileTable *
 	c->table->pid = c->pid;
 	c->table->netns = theirs.st_ino;
 	c->table->last_pid = cor_files_last_pid();
+	if (c->departure && cor_departure_describe(c->departure, c->table) < 0)
+		return -ENOMEM;
 	if (before) {
 		c->table->boot_id = strdup(before->boot_id);
 		return c->table->boot_id ? 0 : -ENOMEM;
@@ -275,13 +280,15 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 		rc = list_descriptors(c, t);
 	if (rc < 0)
 		return cor_fail_code(err, rc, "descriptors of process %d", (int)c->pid);
-	rc = cor_files_find_holders(c->pid, c->seen, c->nseen, checked_until(c, before), err);
+	rc = cor_files_find_holders(c->pid, c->seen, c->nseen, checked_until(c, before),
+				    c->departure != NULL, err);
 	if (rc < 0)
 		return rc;
 	pidfd = pidfd_of(c->pid, err);
 	if (pidfd < 0)
 		return pidfd;
 	for (unsigned i = 0; i < c->nseen; i++) {
+		c->index = i;
 		rc = capture_one(c, pidfd, &c->seen[i], err);
 		if (rc < 0)
 			return rc;
@@ -302,7 +309,10 @@ static int attempt(struct cor_file_capture *c, const Cor__Names__FileTable *befo
 		rc = capture_all(c, &t, before, err);
 	free(c->seen);
 	free(c->by_inode);
+	cor_socket_usual_free(c);
 	if (rc < 0) {
+		if (c->departure)
+			cor_departure_release(c->departure);
 		free_table(&c->table);
 		free(c->extra);
 	}
@@ -319,8 +329,8 @@ int cor_files_capture_with(pid_t pid, const struct cor_files_options *o,
 	for (unsigned i = 0; i < RUNNING_ATTEMPTS; i++) {
 		c = (struct cor_file_capture){
 			.pid = pid, .with_content = o->with_content, .options = o,
-			.mechanisms = o->mechanisms, .objects = o->objects,
-			.nobjects = o->nobjects,
+			.mechanisms = o->mechanisms, .departure = o->departure,
+			.objects = o->objects, .nobjects = o->nobjects,
 		};
 		rc = attempt(&c, o->before, err);
 		if (rc != -EAGAIN)

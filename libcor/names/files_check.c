@@ -23,6 +23,23 @@ void cor_files_place_init(struct cor_file_place *place, const Cor__Names__FileTa
 			    st.st_ino == table->netns;
 }
 
+bool cor_file_moves(const Cor__Names__FileTable *table, const struct cor_inet_addr *host)
+{
+	for (size_t i = 0; i < table->n_addresses; i++)
+		if (table->addresses[i]->host.len == host->len &&
+		    memcmp(table->addresses[i]->host.data, host->bytes, host->len) == 0)
+			return true;
+	return false;
+}
+
+bool cor_files_same_netns(const Cor__Names__FileTable *table)
+{
+	struct cor_file_place place;
+
+	cor_files_place_init(&place, table);
+	return place.same_netns;
+}
+
 bool cor_file_is_source(const struct cor_file_place *place, unsigned index)
 {
 	char path[48], link[64], expected[64];

@@ -22,6 +22,7 @@ struct wanted {
 	struct cor_file_seen **files;   /* sorted by link */
 	unsigned n;
 	pid_t pid;                      /* not this process */
+	bool skip_own;
 	unsigned budget;
 };
 
@@ -81,7 +82,8 @@ static void found(struct wanted *w, pid_t pid, int dir, const char *name, const 
 	unsigned i = lookup(w, link);
 	struct stat st;
 
-	if (i == w->n || is_thread_of(pid, w->pid) || fstatat(dir, name, &st, 0) < 0)
+	if (i == w->n || is_thread_of(pid, w->pid) ||
+	    (w->skip_own && is_thread_of(pid, getpid())) || fstatat(dir, name, &st, 0) < 0)
 		return;
 	for (; i < w->n && strcmp(w->files[i]->link, link) == 0; i++) {
 		struct cor_file_seen *s = w->files[i];
@@ -201,10 +203,11 @@ static bool has_anonymous(const struct cor_file_seen *seen, unsigned n)
 }
 
 int cor_files_find_holders(pid_t pid, struct cor_file_seen *seen, unsigned n, pid_t newer_than,
-			   struct cor_error *err)
+			   bool skip_own, struct cor_error *err)
 {
 	_cleanup_free_ struct cor_file_seen **files = calloc(n ? n : 1, sizeof(*files));
-	struct wanted w = { .files = files, .pid = pid, .budget = MAX_LINKS };
+	struct wanted w = { .files = files, .pid = pid, .budget = MAX_LINKS,
+			    .skip_own = skip_own };
 	int rc;
 
 	if (!files)

@@ -22,7 +22,7 @@ static int park_one(pid_t pid, const Cor__Names__FileTable *table, unsigned inde
 		return dup;
 	rc = ops->park(dup, table->files[index], what);
 	return rc < 0 ? cor_fail_code(err, rc, "descriptor %d: its address cannot be %s", number,
-				      what == COR_FILE_PARK ? "given up" : "had back") : 0;
+				      what == COR_FILE_UNPARK ? "had back" : "given up") : 0;
 }
 
 /* Files 0 to n - 1, all of them. The first error. */
@@ -40,10 +40,14 @@ static int unpark_first(pid_t pid, const Cor__Names__FileTable *table, unsigned 
 	return first;
 }
 
-int cor_files_park(pid_t pid, const Cor__Names__FileTable *table, struct cor_error *err)
+int cor_files_park(pid_t pid, const Cor__Names__FileTable *table, bool same_netns,
+		   struct cor_error *err)
 {
 	for (unsigned i = 0; i < table->n_files; i++) {
 		int rc = park_one(pid, table, i, COR_FILE_PARK, err);
+
+		if (rc == 0 && same_netns)
+			rc = park_one(pid, table, i, COR_FILE_PARK_NETNS, err);
 
 		if (rc < 0) {
 			unpark_first(pid, table, i, NULL);

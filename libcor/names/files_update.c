@@ -1,6 +1,7 @@
 /* Descriptors that were made ahead of the freeze, brought up to date: only the
  * offsets of regular files may have moved on. */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +16,8 @@
 		     1u << COR__NAMES__FILE_KIND__DEVICE | 1u << COR__NAMES__FILE_KIND__PIPE | \
 		     1u << COR__NAMES__FILE_KIND__SOCKETPAIR | 1u << COR__NAMES__FILE_KIND__EVENTFD | \
 		     1u << COR__NAMES__FILE_KIND__SIGNALFD | 1u << COR__NAMES__FILE_KIND__EPOLL | \
-		     1u << COR__NAMES__FILE_KIND__PATH | 1u << COR__NAMES__FILE_KIND__INET)
+		     1u << COR__NAMES__FILE_KIND__PATH | 1u << COR__NAMES__FILE_KIND__INET | \
+		     1u << COR__NAMES__FILE_KIND__TCP)
 
 bool cor_files_early(const Cor__Names__FileTable *table)
 {
@@ -40,6 +42,19 @@ static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
 	return memcmp(x, y, n) == 0;
 }
 
+/* The socket that stands for a connection is any one of its kind (arrival.h); what is
+ * left of one that has ended stands for itself. */
+static void forget_connection(const Cor__Names__OpenFile *a, Cor__Names__OpenFile *like)
+{
+	if (a->connection->state == TCP_CLOSE || like->connection->state == TCP_CLOSE)
+		return;
+	like->dev = a->dev;
+	like->ino = a->ino;
+	like->address = a->address;
+	like->peer_address = a->peer_address;
+	like->connection = a->connection;
+}
+
 /* But for what a running task changes in a file by reading and writing it. */
 static bool same_file(const Cor__Names__OpenFile *a, const Cor__Names__OpenFile *b)
 {
@@ -53,6 +68,9 @@ static bool same_file(const Cor__Names__OpenFile *a, const Cor__Names__OpenFile 
 	/* that which was fetched for it is this host's own number */
 	if (a->home)
 		like.object = a->object;
+	if (a->kind == COR__NAMES__FILE_KIND__TCP && b->kind == a->kind && a->connection &&
+	    b->connection)
+		forget_connection(a, &like);
 	return same_message(&a->base, &like.base);
 }
 

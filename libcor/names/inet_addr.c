@@ -59,6 +59,20 @@ void cor_inet_addr_sockaddr(const struct cor_inet_addr *addr, uint16_t port,
 	}
 }
 
+void cor_inet_addr_wrapped(const struct cor_inet_addr *addr, uint16_t port,
+			   struct sockaddr_storage *out, socklen_t *len)
+{
+	struct cor_inet_addr wrapped = *addr;
+
+	if (addr->family == AF_INET) {
+		wrapped.family = AF_INET6;
+		wrapped.len = 16;
+		memcpy(wrapped.bytes, mapped, sizeof(mapped));
+		memcpy(wrapped.bytes + sizeof(mapped), addr->bytes, 4);
+	}
+	cor_inet_addr_sockaddr(&wrapped, port, out, len);
+}
+
 bool cor_inet_addr_same(const struct cor_inet_addr *a, const struct cor_inet_addr *b)
 {
 	return a->family == b->family && memcmp(a->bytes, b->bytes, a->len) == 0;

@@ -21,6 +21,10 @@ int cor_inet_addr_of(const ProtobufCBinaryData *bytes, struct cor_inet_addr *out
 void cor_inet_addr_sockaddr(const struct cor_inet_addr *addr, uint16_t port,
 			    struct sockaddr_storage *out, socklen_t *len);
 
+/* The same, an IPv4 address within IPv6. */
+void cor_inet_addr_wrapped(const struct cor_inet_addr *addr, uint16_t port,
+			   struct sockaddr_storage *out, socklen_t *len);
+
 /* The same host address, whatever the ports? */
 bool cor_inet_addr_same(const struct cor_inet_addr *a, const struct cor_inet_addr *b);
 

@@ -24,13 +24,18 @@ libcor_sources += \
 	libcor/names/file_pipe.c \
 	libcor/names/file_event.c libcor/names/file_eventfd.c libcor/names/file_eventfd.h \
 	libcor/names/file_epoll.c libcor/names/file_inotify.c \
-	libcor/names/file_inet.c libcor/names/file_unix.c libcor/names/file_socketpair.c \
+	libcor/names/file_inet.c libcor/names/file_tcp.c libcor/names/file_unix.c libcor/names/file_socketpair.c \
 	libcor/names/file_socket.c libcor/names/file_socket.h \
 	libcor/names/socket_options.c libcor/names/socket_unread.c \
 	libcor/names/sock_diag.c libcor/names/sock_diag.h \
+	libcor/names/inet_diag.c libcor/names/inet_diag.h \
+	libcor/names/departure.c libcor/names/departure_settle.c \
+	libcor/names/departure.h libcor/names/departure_private.h \
+	libcor/names/arrival.c libcor/names/arrival.h \
 	libcor/names/inet_addr.c libcor/names/inet_addr.h \
 	libcor/names/tcp_silence.c libcor/names/tcp_read.c libcor/names/tcp_build.c \
 	libcor/names/tcp_forge.c libcor/names/tcp_repair.h \
+	libcor/names/packet_hold.c libcor/names/packet_hold.h \
 	libcor/names/rtnetlink.c libcor/names/rtnetlink.h \
 	libcor/names/address.c libcor/names/address_announce.c libcor/names/address.h \
 	libcor/names/files_table.c libcor/names/files_table.h \

@@ -15,6 +15,9 @@
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78
 #endif
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #define UDP_GRO     104
@@ -32,7 +35,6 @@ static const struct option {
 	OPTION(SOL_SOCKET, SO_REUSEPORT, BEFORE),
 	OPTION(SOL_SOCKET, SO_BINDTODEVICE, BEFORE),
 	OPTION(SOL_SOCKET, SO_MARK, BEFORE),
-	OPTION(SOL_SOCKET, SO_PRIORITY, AFTER),
 	OPTION(SOL_SOCKET, SO_KEEPALIVE, AFTER),
 	OPTION(SOL_SOCKET, SO_BROADCAST, AFTER),
 	OPTION(SOL_SOCKET, SO_OOBINLINE, AFTER),
@@ -52,10 +54,13 @@ static const struct option {
 	OPTION(SOL_SOCKET, SO_RXQ_OVFL, AFTER),
 	OPTION(SOL_SOCKET, SO_PEEK_OFF, AFTER),
 	OPTION(SOL_SOCKET, SO_ZEROCOPY, AFTER),
+	OPTION(SOL_SOCKET, SO_MAX_PACING_RATE, AFTER),
 	OPTION(IPPROTO_IP, IP_FREEBIND, BEFORE),
 	OPTION(IPPROTO_IP, IP_TRANSPARENT, BEFORE),
 	OPTION(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, BEFORE),
+	OPTION(IPPROTO_IP, IP_LOCAL_PORT_RANGE, BEFORE),
 	OPTION(IPPROTO_IP, IP_TOS, AFTER),
+	OPTION(SOL_SOCKET, SO_PRIORITY, AFTER),         /* which IP_TOS changes */
 	OPTION(IPPROTO_IP, IP_TTL, AFTER),
 	OPTION(IPPROTO_IP, IP_MINTTL, AFTER),
 	OPTION(IPPROTO_IP, IP_PKTINFO, AFTER),
@@ -78,6 +83,8 @@ static const struct option {
 	OPTION(IPPROTO_IPV6, IPV6_RECVTCLASS, AFTER),
 	OPTION(IPPROTO_IPV6, IPV6_RECVERR, AFTER),
 	OPTION(IPPROTO_IPV6, IPV6_MTU_DISCOVER, AFTER),
+	OPTION(IPPROTO_IPV6, IPV6_DONTFRAG, AFTER),
+	OPTION(IPPROTO_IPV6, IPV6_MINHOPCOUNT, AFTER),
 	OPTION(IPPROTO_TCP, TCP_NODELAY, AFTER),
 	OPTION(IPPROTO_TCP, TCP_CORK, AFTER),
 	OPTION(IPPROTO_TCP, TCP_KEEPIDLE, AFTER),
@@ -95,17 +102,42 @@ static const struct option {
 	OPTION(IPPROTO_TCP, TCP_FASTOPEN_CONNECT, AFTER),
 	OPTION(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, AFTER),
 	OPTION(IPPROTO_TCP, TCP_CONGESTION, AFTER),
+	OPTION(IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, AFTER),
+	OPTION(IPPROTO_TCP, TCP_INQ, AFTER),
 	OPTION(IPPROTO_UDP, UDP_SEGMENT, AFTER),
 	OPTION(IPPROTO_UDP, UDP_GRO, AFTER),
 #undef OPTION
 };
 
-#define VALUE_MAX 64
+#define VALUE_MAX COR_SOCKET_OPTION_MAX
+_Static_assert(ARRAY_SIZE(options) <= COR_SOCKET_OPTIONS, "room for usual values");
+
+/* What of a connection is carried with its state, or has none of its own. */
+static bool is_of_connection(const struct option *o)
+{
+	static const struct { int level, name; } others[] = {
+		{ SOL_SOCKET, SO_SNDBUF }, { SOL_SOCKET, SO_RCVBUF },
+		{ IPPROTO_TCP, TCP_MAXSEG }, { IPPROTO_TCP, TCP_WINDOW_CLAMP },
+		{ IPPROTO_TCP, TCP_DEFER_ACCEPT }, { IPPROTO_TCP, TCP_SAVE_SYN },
+		{ IPPROTO_TCP, TCP_FASTOPEN }, { IPPROTO_TCP, TCP_FASTOPEN_CONNECT },
+		{ IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE }, { SOL_SOCKET, SO_BROADCAST },
+		{ SOL_SOCKET, SO_NO_CHECK }, { SOL_SOCKET, SO_RXQ_OVFL },
+		{ IPPROTO_IP, IP_MULTICAST_TTL }, { IPPROTO_IP, IP_MULTICAST_LOOP },
+		{ IPPROTO_IPV6, IPV6_MULTICAST_HOPS }, { IPPROTO_IPV6, IPV6_MULTICAST_LOOP },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+		if (others[i].level == o->level && others[i].name == o->name)
+			return true;
+	return false;
+}
 
 /* Which levels a socket has. */
-static bool applies(const Cor__Names__OpenFile *file, int level)
+static bool applies(const Cor__Names__OpenFile *file, const struct option *o)
 {
-	switch (level) {
+	if (file->kind == COR__NAMES__FILE_KIND__TCP && is_of_connection(o))
+		return false;
+	switch (o->level) {
 	case IPPROTO_IP:
 		return file->domain == AF_INET || file->domain == AF_INET6;
 	case IPPROTO_IPV6:
@@ -141,29 +173,73 @@ static int add(Cor__Names__OpenFile *out, const struct option *o, const void *va
 	return cor_file_bytes(&option->value, value, len);
 }
 
-int cor_socket_options_capture(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-			       struct cor_error *err)
+/* Those of a new socket of the file's kind, which are found out once for a capture. */
+static const struct cor_socket_usual *usual_of(struct cor_file_capture *c,
+					       const struct cor_file_seen *seen,
+					       const Cor__Names__OpenFile *out,
+					       struct cor_error *err)
 {
-	_cleanup_close_ int fresh = cor_socket_make(out);
+	_cleanup_close_ int fresh = -1;
+	struct cor_socket_usual *u;
 
-	if (fresh < 0)
-		return cor_fail_code(err, fresh, "descriptor %d: a socket to compare with", seen->fd);
+	for (u = c->usual; u; u = u->next)
+		if (u->domain == out->domain && u->type == out->type && u->protocol == out->protocol)
+			return u;
+	fresh = cor_socket_make(out);
+	if (fresh < 0) {
+		cor_fail_code(err, fresh, "descriptor %d: a socket to compare with", seen->fd);
+		return NULL;
+	}
+	u = calloc(1, sizeof(*u));
+	if (!u) {
+		cor_fail_code(err, -ENOMEM, "descriptor %d", seen->fd);
+		return NULL;
+	}
+	*u = (struct cor_socket_usual){ .next = c->usual, .domain = out->domain, .type = out->type,
+					.protocol = out->protocol };
+	c->usual = u;
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
+		u->len[i] = get(fresh, &options[i], u->value[i]);
+	return u;
+}
+
+int cor_socket_options_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			       Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	struct cor_error why = COR_ERROR_INIT;
+	const struct cor_socket_usual *usual = usual_of(c, seen, out, &why);
+
+	if (!usual) {
+		if (err)
+			*err = why;
+		return why.code;
+	}
 	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
-		unsigned char value[VALUE_MAX], usual[VALUE_MAX];
-		socklen_t len, usual_len;
+		unsigned char value[VALUE_MAX];
+		socklen_t len;
 		int rc;
 
-		if (!applies(out, options[i].level))
+		/* what a new socket has not, this one has not either */
+		if (!usual->len[i] || !applies(out, &options[i]))
 			continue;
 		len = get(seen->dup, &options[i], value);
-		usual_len = get(fresh, &options[i], usual);
-		if (len == 0 || (len == usual_len && memcmp(value, usual, len) == 0))
+		if (len == 0 || (len == usual->len[i] && memcmp(value, usual->value[i], len) == 0))
 			continue;
 		rc = add(out, &options[i], value, len);
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
+}
+
+void cor_socket_usual_free(struct cor_file_capture *c)
+{
+	while (c->usual) {
+		struct cor_socket_usual *u = c->usual;
+
+		c->usual = u->next;
+		free(u);
+	}
 }
 
 static const struct option *find(const Cor__Names__SocketOption *o)

@@ -14,9 +14,6 @@
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK 72
 #endif
-#ifndef IPV6_TRANSPARENT
-#define IPV6_TRANSPARENT 75
-#endif
 
 #define MAXSEG_MAX 32767        /* of TCP_MAXSEG */
 #define CHUNK 32768             /* what is put into a queue at a time: single buffers */
@@ -49,22 +46,6 @@ static int set_value(struct building *b, int level, int name, const void *value,
 static int set(struct building *b, int level, int name, int value, const char *what)
 {
 	return set_value(b, level, name, &value, sizeof(value), what);
-}
-
-/* Lets it be bound and connected while the address is not here yet. */
-static int set_transparent(struct building *b, int on)
-{
-	if (b->file->domain == AF_INET6)
-		return set(b, IPPROTO_IPV6, IPV6_TRANSPARENT, on, "IPV6_TRANSPARENT");
-	return set(b, IPPROTO_IP, IP_TRANSPARENT, on, "IP_TRANSPARENT");
-}
-
-static bool has_option(const Cor__Names__OpenFile *file, int level, int name)
-{
-	for (size_t i = 0; i < file->n_options; i++)
-		if (file->options[i]->level == level && file->options[i]->name == name)
-			return true;
-	return false;
 }
 
 /* size is what SO_SNDBUF and SO_RCVBUF tell: twice what they are given. */
@@ -237,8 +218,9 @@ int cor_tcp_build(int fd, int number, const Cor__Names__OpenFile *file, struct c
 		return cor_fail(err, -EPROTO, "descriptor %d: its TCP connection's state is wrong",
 				number);
 	r = set(&b, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON, "repair mode");
-	if (r == 0)
-		r = set_transparent(&b, 1);
+	/* the address is not here yet */
+	if (r == 0 && cor_socket_transparent(fd, file->domain, 1) < 0)
+		r = fail(&b, "IP_TRANSPARENT");
 	if (r == 0)
 		r = bind_to(&b);
 	if (r == 0)
@@ -272,7 +254,7 @@ static int leave_repair(struct building *b)
 		    "repair mode");
 
 	/* repair mode has changed this one */
-	if (r == 0 && has_option(b->file, SOL_SOCKET, SO_REUSEADDR))
+	if (r == 0 && cor_socket_has_option(b->file, SOL_SOCKET, SO_REUSEADDR))
 		r = set(b, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
 	return r;
 }
@@ -305,12 +287,8 @@ int cor_tcp_wake(int fd, int number, const Cor__Names__OpenFile *file, struct co
 {
 	struct building b = { .fd = fd, .number = number, .file = file, .c = file->connection,
 			      .err = err };
-	int option = file->domain == AF_INET6 ? IPV6_TRANSPARENT : IP_TRANSPARENT;
-	int level = file->domain == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
-	int r = 0;
+	int r = cor_socket_opaque(file, fd) < 0 ? fail(&b, "IP_TRANSPARENT") : 0;
 
-	if (!has_option(file, level, option))
-		r = set_transparent(&b, 0);
 	if (r == 0)
 		r = leave_repair(&b);
 	if (r == 0 && b.c->state == TCP_SYN_SENT)

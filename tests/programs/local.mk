@@ -5,7 +5,8 @@ lab_programs = \
 	tests/programs/robust tests/programs/syscalls tests/programs/memory \
 	tests/programs/signals tests/programs/timers tests/programs/clock \
 	tests/programs/files tests/programs/identity tests/programs/churn \
-	tests/programs/pattern tests/programs/plain tests/programs/refuse
+	tests/programs/pattern tests/programs/plain tests/programs/refuse \
+	tests/programs/clients tests/programs/tcp
 check_PROGRAMS += $(lab_programs)
 
 lab-programs: $(lab_programs)
@@ -56,6 +57,10 @@ tests_programs_pattern_LDFLAGS = -pthread
 tests_programs_plain_SOURCES = tests/programs/plain.c $(lab_common)
 tests_programs_plain_CFLAGS = $(lab_cflags)
 tests_programs_plain_LDFLAGS = -all-static
+tests_programs_clients_SOURCES = tests/programs/clients.c $(lab_common)
+tests_programs_clients_CFLAGS = $(lab_cflags)
+tests_programs_tcp_SOURCES = tests/programs/tcp.c $(lab_common)
+tests_programs_tcp_CFLAGS = $(lab_cflags)
 tests_programs_refuse_SOURCES = tests/programs/refuse.c $(lab_common)
 tests_programs_refuse_CFLAGS = $(lab_cflags)
 tests_programs_refuse_LDFLAGS = -pthread

@@ -252,7 +252,7 @@ static void capture(struct clone *c)
 	free(known);
 	free(extra);
 	assert_int_equal(nextra, 0);
-	OK(cor_files_park(c->pid, c->files, &err));
+	OK(cor_files_park(c->pid, c->files, true, &err));
 	OK(cor_tracee_make_ghost(c->tracee, &err));
 }
 

@@ -121,7 +121,7 @@ static void test_parked_address_can_be_had_here(void **state)
 
 	assert_int_equal(cor_files_check(table, &err), 0);
 	assert_mentions(restore_refused(table, -EADDRINUSE), "descriptor 0");
-	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	restore_and(table, verify_tcp_listeners);       /* beside the parked ones */
 	subject_kill(&s);
 }
@@ -132,7 +132,7 @@ static void test_unparked_task_listens_as_before(void **state)
 	Cor__Names__FileTable *table = capture(&s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	restore_and(table, NULL);       /* a destination that then fails */
 	assert_int_equal(cor_files_unpark(s.pid, table, &err), 0);
 	subject_finish(&s);
@@ -169,7 +169,7 @@ static void test_established_connection_is_named(void **state)
 
 	assert_mentions(text, "descriptor 1 is a TCP connection from 127.0.0.1:");
 	assert_mentions(text, " to 127.0.0.1:");
-	assert_mentions(text, "established connections are not carried yet");
+	assert_mentions(text, "no connection can move");
 }
 
 static void pending(void)
@@ -228,7 +228,7 @@ static void test_parked_udp_address_can_be_had_here(void **state)
 	struct cor_error err = COR_ERROR_INIT;
 
 	assert_int_equal(cor_files_check(table, &err), 0);
-	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	restore_and(table, verify_udp_sockets);
 	assert_int_equal(cor_files_unpark(s.pid, table, &err), 0);
 	subject_finish(&s);

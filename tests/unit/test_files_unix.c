@@ -313,7 +313,7 @@ static void test_parked_path_can_be_had_here(void **state)
 	struct cor_error err = COR_ERROR_INIT;
 
 	assert_int_equal(cor_files_check(table, &err), 0);
-	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	restore_and(table, verify_path_listener);
 	cor_files_bury(s.pid, table);
 	assert_int_equal(unlink(fixture_path("moved.sock")), 0);
@@ -327,7 +327,7 @@ static void test_unparked_path_leads_to_the_task_again(void **state)
 	Cor__Names__FileTable *table = capture(&s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	assert_int_equal(cor_files_park(s.pid, table, &err), 0);
+	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	assert_int_equal(access(fixture_path("moved.sock"), F_OK), -1);
 	assert_int_equal(cor_files_unpark(s.pid, table, &err), 0);
 	subject_finish(&s);
