@@ -62,7 +62,7 @@ clients_start()
 
 	shift 2
 	spawn "$host" clients clients -p "$LAB_DIR/$host/clients.beat" "$protocol" \
-		"${CLIENTS_OF:-$LAB_FLOAT}" $REDIS_PORT "$@"
+		"$LAB_FLOAT" "${CLIENTS_PORT:-$REDIS_PORT}" "$@"
 	CLIENTS[$host]=$SPAWNED
 	wait_for 20 test -s "$LAB_DIR/$host/clients.beat" || {
 		cat "$LAB_DIR/$host/clients.err" >&2
@@ -110,4 +110,23 @@ clients_finish()
 	tail -n 1 "$LAB_DIR/$1/clients.out"
 	tail -n 1 "$LAB_DIR/$1/clients.out" | grep -q '^ok .* 0 failed, 0 reconnects' ||
 		fail "$(tail -n 1 "$LAB_DIR/$1/clients.out")"
+}
+
+# clients_through A-PID: the server goes to B and back to A, and how that was for the
+# clients on C is printed. MOVED is its PID then.
+clients_through()
+{
+	local from=A to
+
+	MOVED=$1
+	for to in B A; do
+		clients_asked C
+		move $from "$MOVED" $to --address "$LAB_FLOAT/24"
+		from=$to
+		clients_more C 1000
+		clients_asked C
+		echo "to $to: longest gap $(clients_said C .gap_us) us beside a freeze of" \
+			"$(result .freeze_us) us with $(result .connections) connections;" \
+			"$(clients_said C .failed) failed, $(clients_said C .reconnects) reconnects"
+	done
 }

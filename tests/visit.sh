@@ -21,17 +21,16 @@ visit_start()
 		TASK_HOST=A
 		TASK_PID=$SPAWNED
 		TASK_OUT=$LAB_DIR/A/tcp
-		wait_for 10 on A ss -Hltn "sport = :7000" >/dev/null
 		wait_for 10 visit_is_served
 		visit_peer "$1" "$address"
 	fi
 	wait_for 20 test -s "$TASK_OUT.beat" || fail "tcp serve $1 did not begin"
-	wait_for 20 test -s "$PEER_OUT.beat" || fail "tcp visit $1 did not begin"
+	wait_for 20 test -s "$PEER_OUT.beat" || { cat "$PEER_OUT".* "$TASK_OUT".* >&2; on C ss -tn >&2; fail "tcp visit $1 did not begin"; }
 }
 
 visit_is_served()
 {
-	on A ss -Hltn "sport = :7000" | grep -q .
+	on A ss -Hltun "sport = :7000" | grep -q .
 }
 
 visit_listens()

@@ -29,6 +29,7 @@ struct cor_departure {
 	int      rtnl;
 	int      silencer;      /* -1: none */
 	bool     stopped;
+	bool     looked;        /* no socket is signed */
 	struct held *held;
 	unsigned nheld, nheld_room;
 	struct cor_packet_hold *hold;   /* NULL: what comes meanwhile is lost */

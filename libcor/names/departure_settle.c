@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -23,6 +24,7 @@
 #define DEAD_AFTER_MS    5000   /* a peer that was silent for so long is not waited for */
 
 #define BEING_MADE (1u << TCP_SYN_RECV)
+#define WITH_A_PROCESS (~(1u << TCP_TIME_WAIT | BEING_MADE))
 #define ENDING     (1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK)
 
 void cor_departure_ungate(struct cor_departure *d)
@@ -191,15 +193,43 @@ static void load_silencer(struct cor_departure *d, const Cor__Names__FileTable *
 			d->silencer = cor_tcp_silencer();
 }
 
-/* A duplicate of each socket will be had. */
-static void reserve(const Cor__Names__FileTable *table)
+static unsigned count_sockets(const Cor__Names__FileTable *table)
 {
 	unsigned n = 0;
 
 	for (size_t i = 0; i < table->n_files; i++)
 		n += table->files[i]->kind == COR__NAMES__FILE_KIND__TCP || table->files[i]->listening;
-	if (n)
-		cor_reserve_descriptors(n * 5 / 4 + 64);
+	return n;
+}
+
+/* TCP_MD5SIG cannot be asked for: only sock_diag(7) tells. */
+struct signatures {
+	const Cor__Names__FileTable *table;
+	int index;
+};
+
+static bool is_signed(void *arg, const struct cor_inet_socket *s)
+{
+	struct signatures *sig = arg;
+
+	for (unsigned i = 0; s->signed_ && i < sig->table->n_files; i++)
+		if (sig->table->files[i]->ino == s->ino && S_ISSOCK(sig->table->files[i]->mode))
+			sig->index = (int)i;
+	return sig->index >= 0;
+}
+
+static int refuse_signed(struct cor_departure *d, const Cor__Names__FileTable *table,
+			 struct cor_error *err)
+{
+	struct signatures sig = { .table = table, .index = -1 };
+	int r = d->looked ? 0 : cor_inet_diag(WITH_A_PROCESS, is_signed, &sig, err);
+
+	d->looked = r == 0;
+	if (r < 0 || sig.index < 0)
+		return r;
+	return cor_fail(err, -EOPNOTSUPP, "descriptor %d is a TCP socket whose segments are signed "
+			"(TCP_MD5SIG), which is not carried", cor_file_number(table,
+									     (unsigned)sig.index));
 }
 
 /* Where that is not possible, peers send again. */
@@ -218,10 +248,17 @@ int cor_departure_settle(struct cor_departure *d, pid_t pid, const Cor__Names__F
 			 int timeout_ms, struct cor_error *err)
 {
 	uint64_t wait_ns = (uint64_t)timeout_ms * 1000000u;
+	unsigned n = count_sockets(table);
 	int r;
 
+	if (n == 0)
+		return 0;
+	r = refuse_signed(d, table, err);
+	if (r < 0)
+		return r;
 	load_silencer(d, table);
-	reserve(table);
+	/* a duplicate of each will be had */
+	cor_reserve_descriptors(n * 5 / 4 + 64);
 	if (d->naddresses == 0)
 		return 0;
 	r = await_ended(d, cor_now_ns() + wait_ns, err);

@@ -79,11 +79,15 @@ static bool is_on(int fd, int level, int name)
 static int refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 			  struct cor_error *err)
 {
+	struct pollfd p = { .fd = seen->dup, .events = POLLPRI };
 	char ulp[32] = "", why[96];
 	socklen_t len = sizeof(ulp) - 1;
 
 	if (out->protocol == IPPROTO_MPTCP)
 		return refuse(seen, out, "it is MPTCP, which is not carried", err);
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLPRI))
+		return refuse(seen, out, "it has urgent data that is not read yet, which is not "
+			      "carried", err);
 	if (getsockopt(seen->dup, IPPROTO_TCP, TCP_ULP, ulp, &len) == 0 && len && ulp[0]) {
 		snprintf(why, sizeof(why), "the kernel does %s for it (TCP_ULP), which is not "
 			 "carried", ulp);

@@ -609,6 +609,109 @@ static void listen_finish(void)
 }
 
 /* Bound, with a datagram that waits. */
+/* A connection of the task with itself: bytes wait in it both ways in every round. */
+static struct { int a, b; uint64_t round; struct sockaddr_in sin; } g_tcp_pair;
+
+static void connect_pair(int *a, int *b, struct sockaddr_in *sin)
+{
+	socklen_t len = sizeof(*sin);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+	*sin = (struct sockaddr_in){ .sin_family = AF_INET };
+	sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	need(listener >= 0 && !bind(listener, (struct sockaddr *)sin, sizeof(*sin)));
+	need(!listen(listener, 1) && !getsockname(listener, (struct sockaddr *)sin, &len));
+	need((*a = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+	need(!connect(*a, (struct sockaddr *)sin, sizeof(*sin)));
+	need((*b = accept(listener, NULL, NULL)) >= 0);
+	close(listener);
+}
+
+static void pair_put(int fd, uint64_t seed)
+{
+	unsigned char data[3000];
+
+	check_fill(data, sizeof(data), seed);
+	check(send(fd, data, sizeof(data), MSG_NOSIGNAL) == sizeof(data), "TCP pair: send: %s",
+	      strerror(errno));
+}
+
+static void pair_get(int fd, uint64_t seed)
+{
+	unsigned char data[3000];
+
+	check(recv(fd, data, sizeof(data), MSG_WAITALL) == sizeof(data), "TCP pair: recv: %s",
+	      strerror(errno));
+	check(check_differs(data, sizeof(data), seed) < 0, "TCP pair: other bytes");
+}
+
+static void tcp_pair_setup(void)
+{
+	connect_pair(&g_tcp_pair.a, &g_tcp_pair.b, &g_tcp_pair.sin);
+	pair_put(g_tcp_pair.a, 0);
+	pair_put(g_tcp_pair.b, 1);
+}
+
+static void tcp_pair_verify(void)
+{
+	struct sockaddr_in sin;
+	socklen_t len = sizeof(sin);
+
+	pair_get(g_tcp_pair.b, g_tcp_pair.round * 2);
+	pair_get(g_tcp_pair.a, g_tcp_pair.round * 2 + 1);
+	g_tcp_pair.round++;
+	pair_put(g_tcp_pair.a, g_tcp_pair.round * 2);
+	pair_put(g_tcp_pair.b, g_tcp_pair.round * 2 + 1);
+	check(!getpeername(g_tcp_pair.a, (struct sockaddr *)&sin, &len) &&
+	      sin.sin_port == g_tcp_pair.sin.sin_port, "TCP pair: the peer's port changed");
+	same_flags(g_tcp_pair.a, O_RDWR, 0, "TCP pair");
+}
+
+/* What is left of connections: bytes to be read, then their end, or an error. */
+static struct { int ended, reset; } g_tcp_gone;
+
+static void tcp_gone_setup(void)
+{
+	struct linger at_once = { .l_onoff = 1 };
+	struct sockaddr_in sin;
+	struct pollfd pfd;
+	int peer;
+
+	connect_pair(&g_tcp_gone.ended, &peer, &sin);
+	need(send(peer, "last words", 10, 0) == 10 && !shutdown(g_tcp_gone.ended, SHUT_WR));
+	close(peer);
+	pfd = (struct pollfd){ .fd = g_tcp_gone.ended, .events = POLLRDHUP };
+	need(poll(&pfd, 1, 1000) == 1);
+	connect_pair(&g_tcp_gone.reset, &peer, &sin);
+	need(!setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+	close(peer);
+	pfd = (struct pollfd){ .fd = g_tcp_gone.reset };
+	need(poll(&pfd, 1, 1000) == 1 && (pfd.revents & POLLERR));
+}
+
+static void tcp_gone_verify(void)
+{
+	struct pollfd pfd = { .fd = g_tcp_gone.reset };
+	char buf[16];
+
+	check(recv(g_tcp_gone.ended, buf, sizeof(buf), MSG_PEEK) == 10 && !memcmp(buf, "last words", 10),
+	      "ended TCP: its last words");
+	check(send(g_tcp_gone.ended, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE,
+	      "ended TCP: it can be written to");
+	check(poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLERR), "reset TCP: no error waits");
+}
+
+static void tcp_gone_finish(void)
+{
+	char buf[16];
+
+	check(recv(g_tcp_gone.ended, buf, sizeof(buf), 0) == 10, "ended TCP: its last words");
+	check(recv(g_tcp_gone.ended, buf, sizeof(buf), 0) == 0, "ended TCP: no end");
+	check(recv(g_tcp_gone.reset, buf, sizeof(buf), 0) == -1 && errno == ECONNRESET,
+	      "reset TCP: %s", strerror(errno));
+	check(recv(g_tcp_gone.reset, buf, sizeof(buf), 0) == 0, "reset TCP: no end");
+}
+
 static void udp_setup(void)
 {
 	g_udp.sin = (struct sockaddr_in){ .sin_family = AF_INET };
@@ -737,6 +840,8 @@ static const struct check_kind KINDS[] = {
 	{ "inotify", inotify_setup, inotify_verify, inotify_finish },
 	{ "memfd", memfd_setup, memfd_verify, NULL },
 	{ "tcp-listen", listen_setup, listen_verify, listen_finish },
+	{ "tcp-pair", tcp_pair_setup, tcp_pair_verify, NULL },
+	{ "tcp-gone", tcp_gone_setup, tcp_gone_verify, tcp_gone_finish },
 	{ "udp", udp_setup, udp_verify, NULL },
 	{ "unix-listen", unix_setup, unix_verify, unix_finish },
 	{ "locks", locks_setup, locks_verify, locks_finish },

@@ -16,6 +16,8 @@
 #include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pty.h>
 #include <sched.h>
@@ -34,6 +36,10 @@
 #include <sys/statfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 
 static int g_fd = -1;          /* the thing, where it is a descriptor */
 static pid_t g_peer;
@@ -132,6 +138,93 @@ static void tcp_setup(void)
 	names_fd(g_fd);
 	names("TCP");
 	printf("name 127.0.0.1:%d\n", ntohs(sin.sin_port));
+}
+
+/* A connection of the task with itself, which is carried but for what is added. */
+static int own_connection(int protocol, void (*prepare)(int fd))
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET };
+	socklen_t len = sizeof(sin);
+	int listener = socket(AF_INET, SOCK_STREAM, protocol), from;
+
+	if (listener < 0)
+		check_skip("no sockets of protocol %d", protocol);
+	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	need(!bind(listener, (struct sockaddr *)&sin, sizeof(sin)));
+	need(!getsockname(listener, (struct sockaddr *)&sin, &len));
+	if (prepare)
+		prepare(listener);
+	need(!listen(listener, 1));
+	need((g_fd = socket(AF_INET, SOCK_STREAM, protocol)) >= 0);
+	if (prepare)
+		prepare(g_fd);
+	need(!connect(g_fd, (struct sockaddr *)&sin, sizeof(sin)));
+	need((from = accept(listener, NULL, NULL)) >= 0);
+	close(listener);
+	names_fd(g_fd);
+	names("TCP");
+	return from;
+}
+
+static int g_other_end;
+
+static void own_works(void)
+{
+	char c = 0;
+
+	check(send(g_other_end, "e", 1, 0) == 1 && recv(g_fd, &c, 1, 0) == 1 && c == 'e',
+	      "the connection is no more: %s", strerror(errno));
+}
+
+static void mptcp_setup(void)
+{
+	g_other_end = own_connection(IPPROTO_MPTCP, NULL);
+	names("MPTCP");
+}
+
+static void zerocopy_setup(void)
+{
+	int one = 1;
+
+	g_other_end = own_connection(0, NULL);
+	need(!setsockopt(g_fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)));
+	names("SO_ZEROCOPY");
+}
+
+static void urgent_setup(void)
+{
+	struct pollfd p;
+
+	g_other_end = own_connection(0, NULL);
+	need(send(g_other_end, "!", 1, MSG_OOB) == 1);
+	p = (struct pollfd){ .fd = g_fd, .events = POLLPRI };
+	need(poll(&p, 1, 1000) == 1);
+	names("urgent");
+}
+
+static void urgent_verify(void)
+{
+	char c = 0;
+
+	check(recv(g_fd, &c, 1, MSG_OOB | MSG_PEEK) == 1 && c == '!', "the urgent byte: %s",
+	      strerror(errno));
+}
+
+static void sign(int fd)
+{
+	struct tcp_md5sig sig = { .tcpm_keylen = 6, .tcpm_key = "secret" };
+	struct sockaddr_in *sin = (struct sockaddr_in *)&sig.tcpm_addr;
+
+	sin->sin_family = AF_INET;
+	sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &sig, sizeof(sig)) < 0)
+		check_skip("TCP_MD5SIG: %s", strerror(errno));
+}
+
+static void md5_setup(void)
+{
+	g_other_end = own_connection(0, sign);
+	names("TCP_MD5SIG");
 }
 
 static void unix_setup(void)
@@ -525,6 +618,10 @@ static void still_open(void)
 
 static const struct check_kind KINDS[] = {
 	{ "tcp", tcp_setup, echo_works, NULL },
+	{ "mptcp", mptcp_setup, own_works, NULL },
+	{ "zerocopy", zerocopy_setup, own_works, NULL },
+	{ "urgent", urgent_setup, urgent_verify, NULL },
+	{ "md5", md5_setup, own_works, NULL },
 	{ "unix", unix_setup, echo_works, NULL },
 	{ "pipe", pipe_setup, pipe_verify, NULL },
 	{ "terminal", terminal_setup, terminal_verify, NULL },

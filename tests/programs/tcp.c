@@ -478,6 +478,55 @@ static void short_visit(void)
 	}
 }
 
+/* ---- datagrams ---------------------------------------------------------------------------- */
+
+/* Any may be lost; none may be another one's, or come from elsewhere. */
+static void udp_serve(void)
+{
+	int fd = socket(g_address.ss_family, SOCK_DGRAM, 0);
+	struct timeval second = { .tv_sec = 1 };
+
+	need(fd >= 0 && !bind(fd, (struct sockaddr *)&g_address, g_length));
+	need(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)));
+	while (!check_stopping()) {
+		struct sockaddr_storage from;
+		socklen_t len = sizeof(from);
+		char data[CHUNK];
+		ssize_t n = recvfrom(fd, data, sizeof(data), 0, (struct sockaddr *)&from, &len);
+
+		if (n >= 0)
+			sendto(fd, data, (size_t)n, 0, (struct sockaddr *)&from, len);
+		else
+			check(errno == EAGAIN || errno == EINTR, "recvfrom: %s", strerror(errno));
+		check_beat();
+	}
+}
+
+static void udp_visit(void)
+{
+	int fd = socket(g_address.ss_family, SOCK_DGRAM, 0);
+	struct timeval patience = { .tv_usec = 20000 };
+	uint64_t lost = 0, round;
+
+	/* connected: what comes from another address is not heard */
+	need(fd >= 0 && !connect(fd, (struct sockaddr *)&g_address, g_length));
+	need(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
+	for (round = 0; !check_stopping(); round++) {
+		uint64_t answer = 0;
+
+		check(send(fd, &round, sizeof(round), 0) == sizeof(round), "send: %s", strerror(errno));
+		if (recv(fd, &answer, sizeof(answer), 0) == sizeof(answer)) {
+			check(answer <= round, "an answer to no question");
+			check_beat();
+		} else {
+			lost++;
+		}
+		check_sleep_ms(1);
+	}
+	check(lost < 20 + round / 10, "%llu of %llu were lost", (unsigned long long)lost,
+	      (unsigned long long)round);
+}
+
 /* ---- the whole -------------------------------------------------------------------------- */
 
 static const struct kind kinds[] = {
@@ -490,6 +539,7 @@ static const struct kind kinds[] = {
 	{ "client", client_serve, client_visit },
 	{ "edge", many_serve, edge_visit },
 	{ "short", many_serve, short_visit },
+	{ "udp", udp_serve, udp_visit },
 	{ "many", many_serve, many_visit },
 };
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))

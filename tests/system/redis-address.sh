@@ -13,20 +13,9 @@ pid=$SPAWNED
 wait_for 10 clients_reach A
 clients_start C redis 50 100
 clients_start A redis 2 100 "${LAB_ADDR[A]}"
-from=A
-for to in B A; do
-	clients_asked C
-	move $from "$pid" $to --address "$LAB_FLOAT/24"
-	pid=$MOVED
-	from=$to
-	clients_more C 1000
-	clients_asked C
-	echo "to $to: longest gap $(clients_said C .gap_us) us beside a freeze of" \
-		"$(result .freeze_us) us with $(result .connections) connections;" \
-		"$(clients_said C .failed) failed, $(clients_said C .reconnects) reconnects"
-done
+clients_through "$pid"
 clients_finish C
 clients_finish A
-on A kill -TERM "$pid"
-wait_for 10 gone A "$pid" || fail "redis does not end"
+on A kill -TERM "$MOVED"
+wait_for 10 gone A "$MOVED" || fail "redis does not end"
 lab_end
