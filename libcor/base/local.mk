@@ -5,5 +5,6 @@ libcor_sources += \
 	libcor/base/context.c \
 	libcor/base/error.c libcor/base/error.h \
 	libcor/base/io.c libcor/base/io.h \
+	libcor/base/parallel.c libcor/base/parallel.h \
 	libcor/base/probe.c libcor/base/probe.h \
 	libcor/base/hist.c libcor/base/hist.h

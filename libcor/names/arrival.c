@@ -11,9 +11,12 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/base/parallel.h"
 #include "libcor/names/departure.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/tcp_repair.h"
+
+#define AT_LEAST 32             /* connections for a thread */
 
 struct built {
 	int fd;                 /* a duplicate of the stub's */
@@ -112,7 +115,7 @@ int cor_arrival_new(struct cor_arrival **out, const Cor__Names__FileTable *table
 void cor_arrival_drop(struct cor_arrival *a)
 {
 	for (unsigned i = 0; i < a->nbuilt; i++)
-		close(a->built[i].fd);
+		cor_closep(&a->built[i].fd);
 	free(a->built);
 	a->built = NULL;
 	a->nbuilt = 0;
@@ -143,33 +146,47 @@ static int number_all(const Cor__Names__FileTable *table, int *numbers)
 	return 0;
 }
 
-static int build_all(struct cor_arrival *a, int pidfd, const Cor__Names__FileTable *table,
-		     const int *numbers, struct cor_error *err)
-{
-	for (size_t i = 0; i < table->n_files; i++) {
-		struct built *b = &a->built[a->nbuilt];
-		int r;
+/* The connections, side by side. */
+struct building {
+	struct cor_arrival *a;
+	int pidfd;
+	struct cor_first_error first;
+};
 
-		if (!is_connection(table->files[i]))
-			continue;
-		b->file = table->files[i];
-		b->number = numbers[i];
-		b->fd = (int)syscall(SYS_pidfd_getfd, pidfd, b->number, 0);
-		if (b->fd < 0)
-			return cor_fail_errno(err, "descriptor %d: the socket of its connection",
-					      b->number);
-		a->nbuilt++;
-		r = cor_tcp_build(b->fd, b->number, b->file, err);
+static int build_one(struct built *b, int pidfd, struct cor_error *err)
+{
+	b->fd = (int)syscall(SYS_pidfd_getfd, pidfd, b->number, 0);
+	if (b->fd < 0)
+		return cor_fail_errno(err, "descriptor %d: the socket of its connection", b->number);
+	return cor_tcp_build(b->fd, b->number, b->file, err);
+}
+
+static void build_some(void *arg, unsigned from, unsigned to)
+{
+	struct building *job = arg;
+
+	for (unsigned i = from; i < to; i++) {
+		struct cor_error err = COR_ERROR_INIT;
+		int r = build_one(&job->a->built[i], job->pidfd, &err);
+
+		cor_first_error_note(&job->first, i, r, &err);
 		if (r < 0)
-			return r;
+			return;
 	}
-	return 0;
+}
+
+static void list_all(struct cor_arrival *a, const Cor__Names__FileTable *table, const int *numbers)
+{
+	for (size_t i = 0; i < table->n_files; i++)
+		if (is_connection(table->files[i]))
+			a->built[a->nbuilt++] = (struct built){ -1, numbers[i], table->files[i] };
 }
 
 int cor_arrival_build(struct cor_arrival *a, pid_t pid, const Cor__Names__FileTable *table,
 		      struct cor_error *err)
 {
 	_cleanup_free_ int *numbers = calloc(table->n_files + 1, sizeof(int));
+	struct building job = { .a = a, .first = COR_FIRST_ERROR_INIT };
 	_cleanup_close_ int pidfd = -1;
 	unsigned n = count(table);
 	int r;
@@ -185,31 +202,42 @@ int cor_arrival_build(struct cor_arrival *a, pid_t pid, const Cor__Names__FileTa
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0)
 		return cor_fail_errno(err, "process %d", (int)pid);
-	r = build_all(a, pidfd, table, numbers, err);
+	list_all(a, table, numbers);
+	job.pidfd = pidfd;
+	cor_parallel(n, AT_LEAST, build_some, &job);
+	r = cor_first_error_take(&job.first, err);
 	if (r < 0)
 		cor_arrival_drop(a);
 	return r;
 }
 
+static void wake_some(void *arg, unsigned from, unsigned to)
+{
+	struct building *job = arg;
+
+	for (unsigned i = from; i < to; i++) {
+		const struct built *b = &job->a->built[i];
+		struct cor_error err = COR_ERROR_INIT;
+
+		cor_first_error_note(&job->first, i, cor_tcp_wake(b->fd, b->number, b->file, &err),
+				     &err);
+	}
+}
+
 int cor_arrival_take(struct cor_arrival *a, struct cor_error *err)
 {
-	int first = 0;
+	struct building job = { .a = a, .first = COR_FIRST_ERROR_INIT };
+	int first = 0, r;
 
 	for (unsigned i = 0; i < a->naddresses; i++) {
-		int r = cor_address_add(&a->addresses[i], a->rtnl, first ? NULL : err);
-
+		r = cor_address_add(&a->addresses[i], a->rtnl, first ? NULL : err);
 		if (first == 0)
 			first = r;
 	}
-	for (unsigned i = 0; i < a->nbuilt; i++) {
-		const struct built *b = &a->built[i];
-		int r = cor_tcp_wake(b->fd, b->number, b->file, first ? NULL : err);
-
-		if (first == 0)
-			first = r;
-	}
+	cor_parallel(a->nbuilt, AT_LEAST, wake_some, &job);
+	r = cor_first_error_take(&job.first, first ? NULL : err);
 	cor_arrival_drop(a);
-	return first;
+	return first ? first : r;
 }
 
 void cor_arrival_announce(struct cor_arrival *a)

@@ -138,24 +138,31 @@ static struct held *grow(struct cor_departure *d)
 	return &d->held[d->nheld];
 }
 
-int cor_departure_silence(struct cor_departure *d, const struct cor_file_seen *seen,
-			  unsigned index, const Cor__Names__OpenFile *file, struct cor_error *err)
+int cor_departure_hold(struct cor_departure *d, struct cor_file_seen *seen, unsigned index,
+		       struct cor_error *err)
 {
 	struct held *h = grow(d);
-	int r;
 
 	if (!h)
 		return -ENOMEM;
-	*h = (struct held){ .fd = fcntl(seen->dup, F_DUPFD_CLOEXEC, 0), .index = index,
-			    .reuse = cor_socket_has_option(file, SOL_SOCKET, SO_REUSEADDR) };
+	*h = (struct held){ .fd = fcntl(seen->dup, F_DUPFD_CLOEXEC, 0), .index = index };
 	if (h->fd < 0)
 		return cor_fail_errno(err, "descriptor %d", seen->fd);
+	seen->held = d->nheld++;
+	return 0;
+}
+
+int cor_departure_silence(struct cor_departure *d, const struct cor_file_seen *seen,
+			  const Cor__Names__OpenFile *file, struct cor_error *err)
+{
+	struct held *h = &d->held[seen->held];
+	int r;
+
+	h->reuse = cor_socket_has_option(file, SOL_SOCKET, SO_REUSEADDR);
 	r = cor_tcp_silence(h->fd, d->silencer);
-	if (r < 0) {
-		close(h->fd);
+	if (r < 0)
 		return cor_fail_code(err, r, "descriptor %d: silencing its socket", seen->fd);
-	}
-	d->nheld++;
+	h->silent = true;
 	return 0;
 }
 
@@ -228,7 +235,8 @@ unsigned cor_departure_poll(const struct cor_departure *d, struct pollfd *out)
 
 static void let_go(const struct held *h)
 {
-	cor_tcp_unsilence(h->fd, h->reuse);
+	if (h->silent)
+		cor_tcp_unsilence(h->fd, h->reuse);
 }
 
 void cor_departure_release(struct cor_departure *d)

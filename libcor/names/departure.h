@@ -73,7 +73,12 @@ bool cor_departure_moves(const struct cor_departure *d, const struct cor_inet_ad
 /* Is that socket one of those that settle() has given a filter? */
 bool cor_departure_gated(const struct cor_departure *d, const Cor__Names__OpenFile *file);
 
-/* Silences the socket of file, which will be table->files[index], until undo() or
- * done(). Its options have been captured. */
+/* Takes seen's socket, which is that of table->files[index], down to be silenced:
+ * seen->held. -ENOMEM, -errno. */
+int cor_departure_hold(struct cor_departure *d, struct cor_file_seen *seen, unsigned index,
+		       struct cor_error *err);
+
+/* Silences it until undo() or done(). file: its options have been captured. Several
+ * threads may do this for sockets of their own. */
 int cor_departure_silence(struct cor_departure *d, const struct cor_file_seen *seen,
-			  unsigned index, const Cor__Names__OpenFile *file, struct cor_error *err);
+			  const Cor__Names__OpenFile *file, struct cor_error *err);

@@ -11,6 +11,7 @@ struct held {
 	int      fd;            /* a duplicate */
 	unsigned index;         /* in the table of files */
 	int      reuse;         /* its SO_REUSEADDR */
+	bool     silent;
 };
 
 /* A listening socket that answers nobody new. */

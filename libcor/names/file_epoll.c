@@ -26,13 +26,37 @@ static int refuse_item(const struct cor_file_seen *seen, int fd, struct cor_erro
 			       "descriptor %d when it was added: it no longer is", fd);
 }
 
-/* Is the item's file still descriptor fd of the task? */
-static int check_item(struct cor_file_capture *c, const struct cor_file_seen *seen, int fd,
-		      struct cor_error *err)
+/* The file that descriptor fd of the task is now, or NULL. */
+static const struct cor_file_seen *file_of(const struct cor_file_capture *c, int fd)
 {
-	struct kcmp_epoll_slot slot = { .efd = (uint32_t)seen->fd, .tfd = (uint32_t)fd };
-	long rc = syscall(SYS_kcmp, c->pid, c->pid, KCMP_EPOLL_TFD, (long)fd, &slot);
+	size_t low = 0, high = c->table->n_descriptors;
 
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const Cor__Names__Descriptor *d = c->table->descriptors[mid];
+
+		if (d->fd == fd)
+			return &c->seen[d->file];
+		if (d->fd < fd)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
+/* Is the item's file still descriptor fd of the task? A socket is known by its inode,
+ * which no other file has; kcmp(2) walks the whole set for each item. */
+static int check_item(struct cor_file_capture *c, const struct cor_file_seen *seen, int fd,
+		      uint64_t ino, struct cor_error *err)
+{
+	const struct cor_file_seen *now = file_of(c, fd);
+	struct kcmp_epoll_slot slot = { .efd = (uint32_t)seen->fd, .tfd = (uint32_t)fd };
+	long rc;
+
+	if (now && S_ISSOCK(now->st.st_mode) && ino && now->st.st_ino == ino)
+		return 0;
+	rc = syscall(SYS_kcmp, c->pid, c->pid, KCMP_EPOLL_TFD, (long)fd, &slot);
 	if (rc == 0)
 		return 0;
 	if (rc > 0 || errno == EBADF || errno == ENOENT)
@@ -48,21 +72,26 @@ static int by_fd(const void *a, const void *b)
 	return x->fd < y->fd ? -1 : x->fd > y->fd;
 }
 
-static int check_items(struct cor_file_capture *c, const struct cor_file_seen *seen,
-		       Cor__Names__OpenFile *out, struct cor_error *err)
+/* Two items of one number: one of them is of a file closed since. */
+static int check_numbers(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
+			 struct cor_error *err)
 {
-	if (out->n_epoll)
-		qsort(out->epoll, out->n_epoll, sizeof(*out->epoll), by_fd);
-	for (size_t i = 0; i < out->n_epoll; i++) {
-		int rc;
-
-		/* two items of one number: one of them is of a file closed since */
-		if (i && out->epoll[i]->fd == out->epoll[i - 1]->fd)
+	for (size_t i = 1; i < out->n_epoll; i++)
+		if (out->epoll[i]->fd == out->epoll[i - 1]->fd)
 			return refuse_item(seen, out->epoll[i]->fd, err);
-		rc = check_item(c, seen, out->epoll[i]->fd, err);
-		if (rc < 0)
-			return rc;
-	}
+	return 0;
+}
+
+/* "tfd: 5 events: 19 data: 5  pos:0 ino:2a sdev:8"; ino 0: not told. */
+static int parse_item(const char *text, Cor__Names__EpollItem *item, uint64_t *ino)
+{
+	const char *at = strstr(text, " ino:");
+	unsigned long long data;
+
+	if (sscanf(text, "%d events: %x data: %llx", &item->fd, &item->events, &data) != 3)
+		return -EOPNOTSUPP;
+	item->data = data;
+	*ino = at ? strtoull(at + 5, NULL, 16) : 0;
 	return 0;
 }
 
@@ -75,20 +104,25 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		Cor__Names__EpollItem *item = COR_FILE_APPEND(out->epoll, out->n_epoll,
 							      Cor__Names__EpollItem,
 							      cor__names__epoll_item__init);
-		unsigned long long data;
 		char text[128];
+		uint64_t ino;
+		int rc;
 
 		if (!item)
 			return -ENOMEM;
 		cor_fdinfo_line(line, text, sizeof(text));
-		if (sscanf(text, "%d events: %x data: %llx", &item->fd, &item->events, &data) != 3)
+		if (parse_item(text, item, &ino) < 0)
 			return cor_fail(err, -EOPNOTSUPP, "descriptor %d: its epoll item is not "
 					"understood: %.60s", seen->fd, text);
-		item->data = data;
+		rc = check_item(c, seen, item->fd, ino, err);
+		if (rc < 0)
+			return rc;
 		line = strchr(line, '\n');
 		line = line ? cor_fdinfo_find(line + 1, "tfd:") : NULL;
 	}
-	return check_items(c, seen, out, err);
+	if (out->n_epoll)
+		qsort(out->epoll, out->n_epoll, sizeof(*out->epoll), by_fd);
+	return check_numbers(seen, out, err);
 }
 
 static int restore(struct cor_file_restore *r, unsigned index, struct cor_error *err)

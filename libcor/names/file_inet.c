@@ -25,7 +25,7 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 	return -1;
 }
 
-static int capture_listener(struct cor_file_capture *c, const struct cor_file_seen *seen,
+static int capture_listener(struct cor_file_capture *c, struct cor_file_seen *seen,
 			    Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	char name[COR_SOCKET_NAME];
@@ -33,8 +33,10 @@ static int capture_listener(struct cor_file_capture *c, const struct cor_file_se
 	socklen_t len = sizeof(info);
 
 	if (cor_departure_stopped(c->departure)) {
-		int r = cor_departure_silence(c->departure, seen, c->index, out, err);
+		int r = cor_departure_hold(c->departure, seen, c->index, err);
 
+		if (r == 0)
+			r = cor_departure_silence(c->departure, seen, out, err);
 		if (r < 0)
 			return r;
 	}
@@ -62,7 +64,7 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		rc = cor_socket_address(seen, true, &out->peer_address, err);
 	if (rc < 0 || !out->listening)
 		return rc;
-	return capture_listener(c, seen, out, err);
+	return capture_listener(c, &c->seen[c->index], out, err);
 }
 
 /* --- the destination --------------------------------------------------------- */

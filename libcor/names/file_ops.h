@@ -25,10 +25,12 @@ struct cor_holder {
 };
 
 /* One file of the task as the capture sees it. Everything is the driver's and
- * lives until the capture ends, but dup and info: during the callback only. */
+ * lives until the capture ends, but dup and info: during the callback (dup: capture and
+ * capture_late) only. */
 struct cor_file_seen {
 	int         fd;         /* the lowest of its numbers in the task: its name in errors */
 	int         dup;        /* a duplicate here (pidfd_getfd) */
+	unsigned    held;       /* for cor_departure_silence() */
 	const char *link;       /* what /proc/PID/fd/FD links to */
 	const char *info;       /* the text of /proc/PID/fdinfo/FD */
 	struct stat st;
@@ -93,6 +95,11 @@ struct cor_file_ops {
 	 * arrays in out are malloc, freed with the table, on failure as well. */
 	int (*capture)(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		       Cor__Names__OpenFile *out, struct cor_error *err);
+
+	/* The rest of the capture of files that a task may have thousands of: when capture
+	 * was called for all of them, side by side in several threads. seen->dup is there
+	 * still; of c and the table it changes its own file only. NULL: capture did all. */
+	int (*capture_late)(struct cor_file_capture *c, unsigned index, struct cor_error *err);
 
 	/* When every file has been captured: finds the other files that this one
 	 * refers to. index: in the table. NULL: it refers to none. */

@@ -119,15 +119,29 @@ bool cor_socket_has_option(const Cor__Names__OpenFile *file, int level, int name
 	return false;
 }
 
-int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
-		       Cor__Names__OpenFile *out, struct cor_error *err)
+int cor_socket_begin(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		     Cor__Names__OpenFile *out, struct cor_error *err)
 {
-	socklen_t instructions = 0;
 	struct cor_socket s;
 	int rc = cor_socket_query(seen->dup, &s);
 
 	if (rc < 0)
 		return cor_fail_code(err, rc, "descriptor %d: its socket", seen->fd);
+	out->domain = s.domain;
+	out->type = s.type;
+	out->protocol = s.protocol;
+	out->listening = s.listening;
+	return cor_socket_options_usual(c, seen, out, err);
+}
+
+int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		       Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	socklen_t instructions = 0;
+	int rc = out->domain ? 0 : cor_socket_begin(c, seen, out, err);
+
+	if (rc < 0)
+		return rc;
 	if (!c->same_netns)
 		return cor_file_refuse(err, seen, "a socket of a network namespace that is not "
 				       "cord's: that is not carried yet");
@@ -137,10 +151,6 @@ int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *s
 	    instructions && !cor_departure_gated(c->departure, out))
 		return cor_file_refuse(err, seen, "a socket with a packet filter: filters are not "
 				       "carried yet");
-	out->domain = s.domain;
-	out->type = s.type;
-	out->protocol = s.protocol;
-	out->listening = s.listening;
 	return cor_socket_options_capture(c, seen, out, err);
 }
 

@@ -35,6 +35,11 @@ int cor_socket_sockaddr(const ProtobufCBinaryData *bytes, struct sockaddr_storag
 /* An address as it travels, or "(unnamed)". */
 void cor_socket_print_bytes(const ProtobufCBinaryData *bytes, char name[COR_SOCKET_NAME]);
 
+/* Domain, type and protocol into out; what cor_socket_capture() compares with is found
+ * out, so that it may be called in several threads. */
+int cor_socket_begin(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		     Cor__Names__OpenFile *out, struct cor_error *err);
+
 /* Domain, type, protocol and options into out; refuses what all sockets are
  * refused for: another network namespace, another holder, a packet filter. */
 int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
@@ -71,6 +76,10 @@ struct cor_socket_usual {
 
 /* At the end of a capture. */
 void cor_socket_usual_free(struct cor_file_capture *c);
+
+/* Finds out what the options of a new socket of out's kind are. */
+int cor_socket_options_usual(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			     const Cor__Names__OpenFile *out, struct cor_error *err);
 
 /* Options that differ from those of a new socket. */
 int cor_socket_options_capture(struct cor_file_capture *c, const struct cor_file_seen *seen, Cor__Names__OpenFile *out,

@@ -208,13 +208,29 @@ static int capture_connection(struct cor_file_capture *c, const struct cor_file_
 		r = refuse_stationary(c, seen, out, err);
 	if (r < 0 || !cor_departure_stopped(c->departure))
 		return r;
-	r = cor_departure_silence(c->departure, seen, c->index, out, err);
+	r = cor_departure_silence(c->departure, seen, out, err);
 	return r < 0 ? r : cor_tcp_read(seen->dup, seen->fd, out->connection, err);
 }
 
 static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		   Cor__Names__OpenFile *out, struct cor_error *err)
 {
+	int r = cor_socket_begin(c, seen, out, err);
+
+	if (r < 0)
+		return r;
+	out->connection = malloc(sizeof(*out->connection));
+	if (!out->connection)
+		return -ENOMEM;
+	cor__names__connection__init(out->connection);
+	return cor_departure_stopped(c->departure) ?
+	       cor_departure_hold(c->departure, &c->seen[c->index], c->index, err) : 0;
+}
+
+static int capture_late(struct cor_file_capture *c, unsigned index, struct cor_error *err)
+{
+	const struct cor_file_seen *seen = &c->seen[index];
+	Cor__Names__OpenFile *out = c->table->files[index];
 	struct tcp_info info;
 	int r = cor_socket_capture(c, seen, out, err);
 
@@ -224,10 +240,6 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		r = cor_socket_address(seen, true, &out->peer_address, err);
 	if (r < 0)
 		return r;
-	out->connection = malloc(sizeof(*out->connection));
-	if (!out->connection)
-		return -ENOMEM;
-	cor__names__connection__init(out->connection);
 	r = get_info(seen->dup, &info);
 	if (r < 0)
 		return cor_fail_code(err, r, "descriptor %d: TCP_INFO", seen->fd);
@@ -422,6 +434,7 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 const struct cor_file_ops cor_file_tcp = {
 	.recognise = recognise,
 	.capture   = capture,
+	.capture_late = capture_late,
 	.relate    = relate,
 	.check     = check,
 	.restore   = restore,

@@ -13,12 +13,14 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/base/parallel.h"
 #include "libcor/names/departure.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/files_table.h"
 
+#define LATE_AT_LEAST    48    /* for a thread */
 #define RUNNING_ATTEMPTS 5     /* a running task opens and closes while we read */
 
 static void free_table(Cor__Names__FileTable **table)
@@ -186,20 +188,69 @@ static int capture_file(struct cor_file_capture *c, struct cor_file_seen *seen,
 static int capture_one(struct cor_file_capture *c, int pidfd, struct cor_file_seen *seen,
 		       struct cor_error *err)
 {
-	_cleanup_close_ int dup = duplicate(pidfd, c->pid, seen->fd, err);
+	int dup = duplicate(pidfd, c->pid, seen->fd, err);
 	struct stat st;
 	int rc;
 
 	if (dup < 0)
 		return dup == -EBADF ? -EAGAIN : dup;
+	seen->dup = dup;
 	if (fstat(dup, &st) < 0 || st.st_ino != seen->st.st_ino || st.st_dev != seen->st.st_dev)
 		return cor_fail(err, -EAGAIN, "descriptor %d of process %d changed", seen->fd,
 				(int)c->pid);
 	seen->st = st;
-	seen->dup = dup;
 	rc = capture_file(c, seen, err);
-	seen->dup = -1;
+	if (rc < 0 || !cor_file_ops_of(c->table->files[c->index]->kind)->capture_late)
+		close(take_fd(&seen->dup));
 	return rc;
+}
+
+/* Files whose capture comes to its end side by side. */
+struct late {
+	struct cor_file_capture *c;
+	unsigned *files;
+	unsigned n;
+	struct cor_first_error first;
+};
+
+static void capture_some(void *arg, unsigned from, unsigned to)
+{
+	struct late *l = arg;
+
+	for (unsigned i = from; i < to; i++) {
+		const struct cor_file_ops *ops =
+			cor_file_ops_of(l->c->table->files[l->files[i]]->kind);
+		struct cor_error err = COR_ERROR_INIT;
+		int rc = ops->capture_late(l->c, l->files[i], &err);
+
+		if (rc == -ENOMEM)
+			cor_fail_code(&err, rc, "descriptor %d", l->c->seen[l->files[i]].fd);
+		cor_first_error_note(&l->first, l->files[i], rc, &err);
+		if (rc < 0)
+			return;
+	}
+}
+
+static int capture_late(struct cor_file_capture *c, struct cor_error *err)
+{
+	_cleanup_free_ unsigned *files = calloc(c->nseen + 1, sizeof(*files));
+	struct late l = { .c = c, .files = files, .first = COR_FIRST_ERROR_INIT };
+
+	if (!files)
+		return cor_fail_code(err, -ENOMEM, "descriptors of process %d", (int)c->pid);
+	for (unsigned i = 0; i < c->nseen; i++)
+		if (c->seen[i].dup >= 0)
+			files[l.n++] = i;
+	if (l.n)
+		cor_parallel(l.n, LATE_AT_LEAST, capture_some, &l);
+	return cor_first_error_take(&l.first, err);
+}
+
+static void close_duplicates(struct cor_file_capture *c)
+{
+	for (unsigned i = 0; c->seen && i < c->nseen; i++)
+		if (c->seen[i].dup >= 0)
+			close(c->seen[i].dup);
 }
 
 static int relate_all(struct cor_file_capture *c, struct cor_error *err)
@@ -293,7 +344,8 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 		if (rc < 0)
 			return rc;
 	}
-	return relate_all(c, err);
+	rc = capture_late(c, err);
+	return rc < 0 ? rc : relate_all(c, err);
 }
 
 /* One attempt. On success c->table and c->extra are the caller's. */
@@ -307,6 +359,7 @@ static int attempt(struct cor_file_capture *c, const Cor__Names__FileTable *befo
 		rc = cor_files_table_read(c->pid, &t, err);
 	if (rc == 0)
 		rc = capture_all(c, &t, before, err);
+	close_duplicates(c);
 	free(c->seen);
 	free(c->by_inode);
 	cor_socket_usual_free(c);

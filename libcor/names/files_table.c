@@ -14,7 +14,10 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/parallel.h"
 #include "libcor/base/io.h"
+
+#define ROWS_AT_LEAST 100      /* for a thread */
 
 void cor_files_table_free(struct cor_files_table *t)
 {
@@ -85,23 +88,43 @@ static int read_row(int fds, int infos, struct cor_files_row *row)
 	return row->link ? read_info(infos, name, row) : -ENOMEM;
 }
 
+struct reading {
+	pid_t pid;
+	int fds, infos;
+	struct cor_files_row *rows;
+	struct cor_first_error first;
+};
+
+static void read_some(void *arg, unsigned from, unsigned to)
+{
+	struct reading *r = arg;
+
+	for (unsigned i = from; i < to; i++) {
+		struct cor_error err = COR_ERROR_INIT;
+		int rc = read_row(r->fds, r->infos, &r->rows[i]);
+
+		if (rc < 0)
+			rc = cor_fail_code(&err, rc == -ENOENT ? -EAGAIN : rc,
+					   "descriptor %d of process %d", r->rows[i].fd, (int)r->pid);
+		cor_first_error_note(&r->first, i, rc, &err);
+		if (rc < 0)
+			return;
+	}
+}
+
 static int read_rows(pid_t pid, int fds, struct cor_files_table *t, struct cor_error *err)
 {
 	_cleanup_close_ int infos = -1;
+	struct reading job;
 	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)pid);
 	infos = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (infos < 0)
 		return cor_fail_errno(err, "%s", path);
-	for (unsigned i = 0; i < t->nrows; i++) {
-		int rc = read_row(fds, infos, &t->rows[i]);
-
-		if (rc < 0)
-			return cor_fail_code(err, rc == -ENOENT ? -EAGAIN : rc,
-					     "descriptor %d of process %d", t->rows[i].fd, (int)pid);
-	}
-	return 0;
+	job = (struct reading){ pid, fds, infos, t->rows, COR_FIRST_ERROR_INIT };
+	cor_parallel(t->nrows, ROWS_AT_LEAST, read_some, &job);
+	return cor_first_error_take(&job.first, err);
 }
 
 struct grouping {

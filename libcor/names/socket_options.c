@@ -173,47 +173,44 @@ static int add(Cor__Names__OpenFile *out, const struct option *o, const void *va
 	return cor_file_bytes(&option->value, value, len);
 }
 
-/* Those of a new socket of the file's kind, which are found out once for a capture. */
-static const struct cor_socket_usual *usual_of(struct cor_file_capture *c,
-					       const struct cor_file_seen *seen,
-					       const Cor__Names__OpenFile *out,
-					       struct cor_error *err)
+static const struct cor_socket_usual *usual_of(const struct cor_file_capture *c,
+					       const Cor__Names__OpenFile *out)
+{
+	for (const struct cor_socket_usual *u = c->usual; u; u = u->next)
+		if (u->domain == out->domain && u->type == out->type && u->protocol == out->protocol)
+			return u;
+	return NULL;
+}
+
+int cor_socket_options_usual(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			     const Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	_cleanup_close_ int fresh = -1;
 	struct cor_socket_usual *u;
 
-	for (u = c->usual; u; u = u->next)
-		if (u->domain == out->domain && u->type == out->type && u->protocol == out->protocol)
-			return u;
+	if (usual_of(c, out))
+		return 0;
 	fresh = cor_socket_make(out);
-	if (fresh < 0) {
-		cor_fail_code(err, fresh, "descriptor %d: a socket to compare with", seen->fd);
-		return NULL;
-	}
+	if (fresh < 0)
+		return cor_fail_code(err, fresh, "descriptor %d: a socket to compare with", seen->fd);
 	u = calloc(1, sizeof(*u));
-	if (!u) {
-		cor_fail_code(err, -ENOMEM, "descriptor %d", seen->fd);
-		return NULL;
-	}
+	if (!u)
+		return -ENOMEM;
 	*u = (struct cor_socket_usual){ .next = c->usual, .domain = out->domain, .type = out->type,
 					.protocol = out->protocol };
 	c->usual = u;
 	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
 		u->len[i] = get(fresh, &options[i], u->value[i]);
-	return u;
+	return 0;
 }
 
 int cor_socket_options_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 			       Cor__Names__OpenFile *out, struct cor_error *err)
 {
-	struct cor_error why = COR_ERROR_INIT;
-	const struct cor_socket_usual *usual = usual_of(c, seen, out, &why);
+	const struct cor_socket_usual *usual = usual_of(c, out);
 
-	if (!usual) {
-		if (err)
-			*err = why;
-		return why.code;
-	}
+	if (!usual)
+		return cor_fail(err, -EINVAL, "descriptor %d: nothing to compare with", seen->fd);
 	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
 		unsigned char value[VALUE_MAX];
 		socklen_t len;
