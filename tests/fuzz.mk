@@ -61,7 +61,7 @@ tests_fuzz_fuzz_trees_LDADD = $(fuzz_libcor)
 
 # task and names: what comes from a peer
 fuzz_targets += tests/fuzz/fuzz_vdso tests/fuzz/fuzz_elf tests/fuzz/fuzz_image \
-	tests/fuzz/fuzz_update tests/fuzz/fuzz_files
+	tests/fuzz/fuzz_update tests/fuzz/fuzz_files tests/fuzz/fuzz_pump
 tests_fuzz_fuzz_vdso_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_vdso_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_elf_LDFLAGS = $(fuzz_ldflags)
@@ -80,6 +80,9 @@ tests_fuzz_fuzz_files_LDFLAGS = $(fuzz_ldflags) \
 	$(wrap)access $(wrap)lstat $(wrap)connect $(wrap)inotify_add_watch $(wrap)bind \
 	$(wrap)listen $(wrap)socket $(wrap)fcntl
 tests_fuzz_fuzz_files_LDADD = $(fuzz_libcor) $(PROTOBUF_C_LIBS)
+
+tests_fuzz_fuzz_pump_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_pump_LDADD = $(fuzz_libcor) $(PROTOBUF_C_LIBS)
 
 # task and names: the kernel's texts
 fuzz_targets += tests/fuzz/fuzz_procfs_maps tests/fuzz/fuzz_procfs_status \

@@ -7,6 +7,7 @@ include tests/unit/rebuild.mk
 include tests/unit/pager.mk
 include tests/unit/names.mk
 include tests/unit/network.mk
+include tests/unit/pump.mk
 include tests/programs/local.mk
 include tests/system/local.mk
 include tests/unit/bench.mk

@@ -43,4 +43,11 @@ libcor_sources += \
 	libcor/names/files_capture.c \
 	libcor/names/files_check.c libcor/names/files_place.h \
 	libcor/names/files_restore.c libcor/names/files_update.c libcor/names/files_park.c \
-	libcor/names/files_park_locks.c
+	libcor/names/files_park_locks.c \
+	libcor/names/pump.h libcor/names/pump_private.h \
+	libcor/names/pump_queue.c libcor/names/pump_queue.h \
+	libcor/names/pump_wire.c libcor/names/pump_wire.h \
+	libcor/names/pump_channel.c libcor/names/pump_channel.h libcor/names/pump_state.c \
+	libcor/names/pump_end.c libcor/names/pump_end.h libcor/names/pump_end_pipe.c \
+	libcor/names/pump_process.c libcor/names/pump_conn.c libcor/names/pump_connect.c \
+	libcor/names/pump_control.c libcor/names/pump_client.c

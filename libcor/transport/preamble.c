@@ -64,7 +64,7 @@ int cor_preamble_parse(const void *bytes, struct cor_preamble *out)
 	if (memcmp(p.magic, COR_PREAMBLE_MAGIC, sizeof(p.magic)) != 0 ||
 	    p.version != COR_PREAMBLE_VERSION || p.security > COR_SECURITY_TLS ||
 	    p.reserved[0] || p.reserved[1] || p.reserved[2] ||
-	    p.kind < COR_CONN_CONTROL || p.kind > COR_CONN_HOME)
+	    p.kind < COR_CONN_CONTROL || p.kind > COR_CONN_PUMP)
 		return -EPROTO;
 	/* told in the clear it would be one no more */
 	if (p.security == COR_SECURITY_TLS && !cor_secret_equal(p.secret, no_secret, COR_SECRET))

@@ -22,6 +22,7 @@ enum cor_connection_kind {
 	COR_CONN_BULK    = 3,   /* a bulk lane */
 	COR_CONN_HOME    = 4,   /* to a file server (names/home_wire.h): session and secret are
 				   the tree's */
+	COR_CONN_PUMP    = 5,   /* between the pumps of a task; session and secret are the link's */
 };
 
 enum cor_security {

@@ -209,6 +209,25 @@ def control_frames():
     seed("control", "three", frame(8, bodies[8]) + frame(12) + frame(13, bodies[13]))
 
 
+def pump_frames():
+    def frame(kind, arg, at, payload=b""):
+        return b"\0" + struct.pack("<BBHIQ", kind, arg, 0, len(payload), at) + payload
+
+    ack, data, event = 3, 4, 5
+    limit = struct.pack("<Q", 1 << 18)
+    say, write, read, attach = b"\1", b"\4", b"\3", b"\5"
+    through = frame(ack, 0, 0, limit) + say + frame(data, 0, 0, b"hello") + write + b"\5"
+    seed("pump", "bytes", b"\1\0" + say + through + read + b"\20" + say + say)
+    seed("pump", "end", b"\1\0" + say + through + frame(event, 2, 5) + write + b"\5" + say)
+    seed("pump", "gone", b"\1\0" + say + frame(ack, 1, 0, limit) + say + say)
+    seed("pump", "again", b"\1\0" + say + through + attach + say + frame(ack, 0, 0, limit) +
+         frame(data, 0, 0, b"hello more"))
+    item = field(2, b"bytes of the task")
+    state = field(1, 7) + field(2, item) + field(3, 9) + field(4, item)
+    seed("pump", "state", b"\1" + bytes([len(state)]) + state + say +
+         frame(ack, 0, 9, limit) + say + write + b"\3")
+
+
 def images():
     """Every kind of mapping, and mappings that leave no room."""
     def run(start, npages):
@@ -375,6 +394,7 @@ keys()
 lanes()
 pager_replies()
 control_frames()
+pump_frames()
 images()
 daemon_texts()
 tasks()

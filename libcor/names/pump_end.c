@@ -1,0 +1,27 @@
+/* The kinds of ends, and what they share. */
+#include "libcor/names/pump_end.h"
+
+#include "libcor/base/cleanup.h"
+
+static const struct cor_pump_end_ops *const kinds[] = {
+	&cor_pump_end_pipe,
+};
+
+const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (kinds[i]->kind == kind)
+			return kinds[i];
+	return NULL;
+}
+
+void cor_pump_end_close(struct cor_pump_end *e)
+{
+	int *fds[] = { &e->fd, &e->kept, &e->node };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+		cor_closep(fds[i]);
+		*fds[i] = -1;
+	}
+	e->reads = e->writes = false;
+}

@@ -1,0 +1,82 @@
+/* An end of a channel of the pump: a descriptor, and how it is read and written. One
+ * ops struct, one file per kind (pump_end_KIND.c). On the home side it is what the
+ * task had, whose other side is outside of the task; on the away side it is the other
+ * side of what the task has there.
+ *
+ * Nothing here blocks. Descriptors are polled edge-triggered: readable and writable
+ * stay set until a callback finds that they no longer hold.
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "libcor/names/files.pb-c.h"
+#include "libcor/names/pump_queue.h"
+
+struct cor_pump_end_ops;
+
+struct cor_pump_end {
+	const struct cor_pump_end_ops *ops;
+	int  fd;                /* what is polled, read and written; non-blocking */
+	int  kept;              /* home: the task's own open file description, for the day when it
+				   comes back; -1: none */
+	bool reads, writes;     /* which of the two we still do with it */
+	bool readable, writable;
+	bool messages;          /* what goes through are messages, not a stream */
+	unsigned opened;        /* counts the descriptors that fd has been */
+
+	/* pipes */
+	bool fifo;              /* home: end of file may be for now only, and so may EPIPE */
+	bool paused;            /* there is no writer just now */
+	int  node;              /* the away side's FIFO, O_PATH, to open it again; -1 */
+};
+
+struct cor_pump_end_ops {
+	Cor__Names__PumpKind kind;
+
+	/* Makes the away side's end of channel, and what the task shall have as its side
+	 * of it in *task (close-on-exec, the caller's). Called while the task is being
+	 * rebuilt. On failure nothing is left. */
+	int (*make)(struct cor_pump_end *e, const Cor__Names__PumpChannel *channel, int *task,
+		    struct cor_error *err);
+
+	/* Makes the home side's end out of fd, a duplicate of the task's descriptor, which
+	 * is e->kept already. The open file description is shared with the ghost and
+	 * maybe with others: its flags are left alone. */
+	int (*take)(struct cor_pump_end *e, const Cor__Names__PumpChannel *channel, int fd,
+		    struct cor_error *err);
+
+	/* Takes what is there into q, as much as room allows (a message may exceed it).
+	 * The positions that were added; -EAGAIN: nothing now; 0: nothing ever again. */
+	ssize_t (*read)(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room);
+
+	/* Delivers what q begins with, up to an END, which the caller handles. The
+	 * positions that are delivered; -EAGAIN: none now; -EPIPE: nobody takes it any more;
+	 * -ENODATA: what is there is not complete. */
+	ssize_t (*write)(struct cor_pump_end *e, struct cor_pump_queue *q);
+
+	/* No more is read from it (the peer has said that nobody takes it), or written to it
+	 * (what came is at its end). What the task or the outside sees of that: EPIPE, end of
+	 * file. Clears reads or writes; the owner of an end closes it when neither is left. */
+	void (*shut)(struct cor_pump_end *e, bool reading);
+
+	/* Do these events of epoll(7) say that nobody takes what we write? */
+	bool (*gone)(const struct cor_pump_end *e, uint32_t events);
+
+	/* What identifies the task's side, as a capture sees it: its inode number. 0: no
+	 * descriptor can lead to it any more. NULL: the inode of fd, as of a pipe. */
+	uint64_t (*identity)(const struct cor_pump_end *e);
+};
+
+extern const struct cor_pump_end_ops cor_pump_end_pipe;
+
+/* The ops of a kind; NULL: one that this version does not know. */
+const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind);
+
+/* fd -1, no halves. */
+#define COR_PUMP_END_INIT { .fd = -1, .kept = -1, .node = -1 }
+
+void cor_pump_end_close(struct cor_pump_end *e);

@@ -1,0 +1,58 @@
+/* The bytes between two pumps (pump.h), behind the preamble (COR_CONN_PUMP). A
+ * connection carries frames of one header and a payload; all integers little-endian.
+ *
+ * The one that holds the task's ends (the *away* side) connects and sends HELLO; the
+ * *home* side, which holds what was outside of the task when it left, answers with
+ * HELLO, or with a status and the end of the connection. Then nothing goes either way
+ * until the away side, whose task runs now, sends ATTACH: this connection replaces any
+ * other. Then each tells by an ACK for each channel what it has received. Only behind
+ * the peer's first ACK for a channel may DATA and EVENT of it be sent, from where that
+ * ACK said.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define COR_PUMP_VERSION 1
+
+enum cor_pump_frame_type {
+	COR_PUMP_HELLO  = 1,    /* arg: enum cor_pump_side; payload: struct cor_pump_hello */
+	COR_PUMP_ATTACH = 2,    /* away to home; at: the task's epoch */
+	COR_PUMP_ACK    = 3,    /* at: received up to here; payload: u64, may send up to there;
+				   arg: enum cor_pump_ack */
+	COR_PUMP_DATA   = 4,    /* at: position of the first byte; payload: the bytes */
+	COR_PUMP_EVENT  = 5,    /* at: its position; arg: enum cor_pump_event; payload: its own */
+	COR_PUMP_BYE    = 6,    /* away to home: every channel is over, and so are we */
+};
+
+enum cor_pump_side { COR_PUMP_AWAY = 1, COR_PUMP_HOME = 2 };
+
+/* arg of ACK. */
+enum cor_pump_ack {
+	COR_PUMP_ACK_GONE = 1,  /* what is sent this way reaches nobody any more */
+};
+
+struct cor_pump_frame {
+	uint8_t  type;          /* enum cor_pump_frame_type */
+	uint8_t  arg;
+	uint16_t channel;       /* ACK, DATA, EVENT; else 0 */
+	uint32_t length;        /* of the payload */
+	uint64_t at;
+} __attribute__((packed));
+static_assert(sizeof(struct cor_pump_frame) == 16, "a pump's frame header is 16 bytes");
+static_assert(offsetof(struct cor_pump_frame, at) == 8, "position at 8");
+
+struct cor_pump_hello {
+	uint16_t version;       /* COR_PUMP_VERSION */
+	int16_t  status;        /* home's answer: 0; -ESTALE: the task has moved on from there */
+	uint32_t epoch;         /* away: how often the task has moved; home: how often it knows of */
+} __attribute__((packed));
+static_assert(sizeof(struct cor_pump_hello) == 8, "a pump's hello is 8 bytes");
+
+#define COR_PUMP_DATA_MAX 65536u        /* payload of DATA */
+
+/* Takes a header apart that came from outside: type, length and what must be zero.
+ * -EPROTO. */
+int cor_pump_frame_parse(const void *bytes, struct cor_pump_frame *out);

@@ -1,0 +1,9 @@
+# unit tests of the pump: what leads outside of a task
+if HAVE_CMOCKA
+pump_tests = tests/unit/test_pump
+
+check_PROGRAMS += $(pump_tests)
+TESTS += $(pump_tests)
+tests_unit_test_pump_SOURCES = tests/unit/test_pump.c
+tests_unit_test_pump_LDADD = $(names_ldadd)
+endif
