@@ -431,6 +431,13 @@ struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char 
 	return out;
 }
 
+void cord_config_pumps(const struct cord_config *c, char *path, size_t size)
+{
+	const char *slash = strrchr(c->control, '/');
+
+	snprintf(path, size, "%.*s/pumps", slash ? (int)(slash - c->control) : 0, c->control);
+}
+
 const struct cord_peer *cord_config_find_peer(const struct cord_config *c, const char *dest)
 {
 	for (unsigned i = 0; i < c->npeers; i++)

@@ -137,6 +137,10 @@ struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char 
 /* The peer that dest means: by its name, or by its address. NULL: none. */
 const struct cord_peer *cord_config_find_peer(const struct cord_config *c, const char *dest);
 
+/* Where the pumps of this host (libcor/names/pump.h) have their sockets: a directory
+ * beside the control socket. */
+void cord_config_pumps(const struct cord_config *c, char *path, size_t size);
+
 /* The ADDR:PORT that dest means: a peer's name, or itself when it is an address.
  * NULL: neither, or a peer without an address. */
 const char *cord_config_peer(const struct cord_config *c, const char *dest);

@@ -153,9 +153,10 @@ static int make_directory(const char *path, mode_t mode, struct cor_error *err)
 
 static int make_directories(const struct cord_config *config, struct cor_error *err)
 {
-	char control[sizeof(config->control)];
+	char control[sizeof(config->control)], pumps[sizeof(config->control) + 8];
 	int r;
 
+	cord_config_pumps(config, pumps, sizeof(pumps));
 	/* tasks that leave find the hosts there wherever they are */
 	r = config->uniform ? make_directory("/cor", 0755, err) : 0;
 	if (r < 0)
@@ -163,6 +164,8 @@ static int make_directories(const struct cord_config *config, struct cor_error *
 
 	strcpy(control, config->control);
 	r = make_directory(dirname(control), 0755, err);
+	if (r == 0)
+		r = make_directory(pumps, 0700, err);
 	return r < 0 ? r : make_directory(config->state_dir, 0700, err);
 }
 
@@ -197,9 +200,7 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 		r = registry_adopt(c->registry);
 	if (r < 0)
 		return cor_fail_code(err, r, "the state directory %s", c->config->state_dir);
-	r = listener_new(&c->listener, c->loop, c->registry, c->config->listen,
-			 c->config->timeouts.preamble_s, cord_keys_set(c->config),
-			 c->config->state_dir, err);
+	r = listener_new(&c->listener, c->loop, c->registry, c->config, err);
 	if (r < 0)
 		return r;
 	clients.registry = c->registry;

@@ -12,11 +12,13 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "daemon/keys.h"
 #include "daemon/log.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/home_process.h"
+#include "libcor/names/pump.h"
 #include "libcor/transport/preamble.h"
 #include "libcor/transport/tcp.h"
 
@@ -38,8 +40,8 @@ struct half_open {
 struct listener {
 	struct loop      *loop;
 	struct registry  *registry;
-	unsigned          preamble_s, port;
-	const char       *state_dir;
+	const struct cord_config *config;
+	unsigned          port;
 	bool              keys;                /* TLS, and nothing else */
 	int               fd, timer;
 	struct watch     *watch, *timer_watch;
@@ -197,7 +199,7 @@ static void pass_home(struct listener *l, int fd, const struct cor_preamble *p, 
 	int r;
 
 	hex_encode(id, p->session, sizeof(p->session));
-	snprintf(dir, sizeof(dir), "%s/home", l->state_dir);
+	snprintf(dir, sizeof(dir), "%s/home", l->config->state_dir);
 	line = cor_home_find(dir, p->session, l->keys ? NULL : p->secret);
 	r = line < 0 ? line : cor_home_hand_over(line, conn, l->keys);
 	if (line < 0)
@@ -205,6 +207,35 @@ static void pass_home(struct listener *l, int fd, const struct cor_preamble *p, 
 	if (r < 0)
 		cord_log(r == -EPERM ? CORD_LOG_WARNING : CORD_LOG_DEBUG, id,
 			 "%s asks for files that are not served: %s", peer, strerror(-r));
+}
+
+/* A pump of a task that has left is a process of its own, which checks the secret and
+ * answers itself. */
+static int give_to_pump(struct listener *l, int fd, const struct cor_preamble *p)
+{
+	char dir[sizeof(l->config->control) + 8], path[256];
+	_cleanup_close_ int sock = -1;
+
+	cord_config_pumps(l->config, dir, sizeof(dir));
+	cor_pump_home_path(dir, p->session, path, sizeof(path));
+	sock = cor_pump_connect(path, NULL);
+	if (sock < 0)
+		return sock;
+	return cor_pump_tell(sock, COR_PUMP_CONNECTION, 0, p, sizeof(*p), fd);
+}
+
+static void pass_pump(struct listener *l, int fd, const struct cor_preamble *p, const char *peer)
+{
+	_cleanup_close_ int connection = fd;
+	char id[33];
+	int r = give_to_pump(l, fd, p);
+
+	if (r == 0)
+		return;
+	hex_encode(id, p->session, sizeof(p->session));
+	cord_log(CORD_LOG_INFO, id, "%s asks for a pump: %s", peer,
+		 r == -ENOENT ? "there is none" : strerror(-r));
+	cor_preamble_answer(connection, r);
 }
 
 static void on_preamble(void *arg, uint32_t events)
@@ -237,6 +268,8 @@ static void on_preamble(void *arg, uint32_t events)
 		pass_control(l, fd, peer);
 	else if (p.kind == COR_CONN_HOME)
 		pass_home(l, fd, &p, peer);
+	else if (p.kind == COR_CONN_PUMP)
+		pass_pump(l, fd, &p, peer);
 	else if (p.kind == COR_CONN_DEMAND || p.kind == COR_CONN_BULK)
 		pass_lane(l, fd, &p, peer);
 	else {
@@ -284,7 +317,7 @@ static int add(struct listener *l, int conn)
 	if (!h)
 		return -ENOMEM;
 	h->listener = l;
-	h->deadline = cor_now_ns() + l->preamble_s * 1000000000ull;
+	h->deadline = cor_now_ns() + l->config->timeouts.preamble_s * 1000000000ull;
 	name_peer(fd, h->peer, sizeof(h->peer));
 	r = loop_watch(l->loop, fd, EPOLLIN, on_preamble, h, &h->watch);
 	if (r < 0) {
@@ -342,8 +375,7 @@ static int start(struct listener *l, const char *address, struct cor_error *err)
 }
 
 int listener_new(struct listener **out, struct loop *loop, struct registry *reg,
-		 const char *address, unsigned preamble_s, bool keys, const char *state_dir,
-		 struct cor_error *err)
+		 const struct cord_config *config, struct cor_error *err)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 	int r;
@@ -352,11 +384,10 @@ int listener_new(struct listener **out, struct loop *loop, struct registry *reg,
 		return cor_fail(err, -ENOMEM, "out of memory");
 	l->loop = loop;
 	l->registry = reg;
-	l->preamble_s = preamble_s;
-	l->state_dir = state_dir;
-	l->keys = keys;
+	l->config = config;
+	l->keys = cord_keys_set(config);
 	l->fd = l->timer = -1;
-	r = start(l, address, err);
+	r = start(l, config->listen, err);
 	if (r < 0) {
 		listener_free(l);
 		return r;

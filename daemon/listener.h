@@ -5,17 +5,16 @@
 #include <cor/error.h>
 #include <stdbool.h>
 
+#include "daemon/config.h"
 #include "daemon/loop.h"
 #include "daemon/registry.h"
 
 struct listener;
 
-/* Listens on address (ADDR:PORT). keys: this host has some; then every connection must be
- * encrypted, else none can be. state_dir, borrowed, is where file servers are found.
- * -EADDRINUSE and others, with a sentence. */
+/* Listens where config, which is borrowed, says. Where this host has keys every connection
+ * must be encrypted, else none can be. -EADDRINUSE and others, with a sentence. */
 int  listener_new(struct listener **out, struct loop *loop, struct registry *reg,
-		  const char *address, unsigned preamble_s, bool keys, const char *state_dir,
-		  struct cor_error *err);
+		  const struct cord_config *config, struct cor_error *err);
 /* Connections that have not said what they are for are closed. NULL allowed. */
 void listener_free(struct listener *l);
 

@@ -8,6 +8,8 @@ cord_session_sources = \
 	daemon/session_clock.c daemon/session_clock.h \
 	daemon/session_mechanisms.c daemon/session_mechanisms.h \
 	daemon/session_permit.c \
+	daemon/session_pumps.c daemon/session_pumps.h daemon/session_pumps_private.h \
+	daemon/session_pumps_source.c daemon/session_pumps_destination.c \
 	daemon/session_destination.c daemon/session_destination.h \
 	daemon/session_destination_keeper.c \
 	daemon/session_destination_missing.c \

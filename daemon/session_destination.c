@@ -80,6 +80,8 @@ static int hello(struct destination *d, struct cor_error *err)
 		json_object_set_new(d->session.figures, "comm", record_text(h->comm));
 		json_object_set_new(d->session.figures, "source", record_text(h->host));
 	}
+	snprintf(d->listen, sizeof(d->listen), "%s", h->listen);
+	snprintf(d->host, sizeof(d->host), "%s", h->host);
 	if (r == 0) {
 		uname(&u);
 		reply.host = (char *)d->args->config->name;
@@ -115,6 +117,10 @@ static int unpack_task(struct destination *d, const ProtobufCBinaryData *task,
 	    (!d->image && (!image->cpu || !image->clock))) {
 		forget_task(image, table);
 		return cor_fail(err, -EPROTO, "the task's image cannot be read");
+	}
+	if (destination_pumps_address(table, d->args->peer, d->listen, d->host, err) < 0) {
+		forget_task(image, table);
+		return -EINVAL;
 	}
 	d->skeleton = d->image;
 	d->skeleton_files = d->files;
@@ -377,13 +383,25 @@ static int rebuild_files(struct destination *d, struct cor_error *err)
 {
 	size_t len = cor__names__file_table__get_packed_size(d->files);
 	_cleanup_free_ uint8_t *buf = malloc(len + 1);
+	_cleanup_free_ int *fds = NULL;
+	unsigned nfds = 0;
+	int r = destination_pumps_make(&d->pumps, d->files, err);
 
-	if (!buf)
+	if (r < 0)
+		return r;
+	fds = calloc(d->nobjects + d->pumps.nfds + 1, sizeof(*fds));
+	if (!buf || !fds)
 		return cor_fail(err, -ENOMEM, "out of memory");
+	for (unsigned i = 0; i < d->nobjects; i++)
+		fds[nfds++] = d->objects[i];
+	for (unsigned i = 0; i < d->pumps.nfds; i++)
+		fds[nfds++] = d->pumps.fds[i];
 	if (cor_files_max_fd(d->files) >= d->stub_keep_from)
 		return cor_fail(err, -EMFILE, "the task opened hundreds of descriptors meanwhile");
 	cor__names__file_table__pack(d->files, buf);
-	return cor_rebuild_call(d->rebuild, STUB_FILES, buf, len, d->objects, d->nobjects, err);
+	r = cor_rebuild_call(d->rebuild, STUB_FILES, buf, len, fds, nfds, err);
+	destination_pumps_handed(&d->pumps);
+	return r;
 }
 
 /* The descriptors, then the memory of d->image, in a fresh stub. */
@@ -520,6 +538,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 	if (r == 0 && d->time_ns)
 		r = measure_clocks(d, err);
 	if (r == 0)
+		r = destination_pumps_begin(&d->pumps, d->args->config, d->files, err);
+	if (r == 0)
 		r = begin_rebuild(d, err);
 	if (r == 0)
 		r = build_ahead(d, err);
@@ -571,6 +591,8 @@ static int rebuild(struct destination *d, struct cor_error *err)
 
 	if (r == 0)
 		r = destination_home_sync(d, err);
+	if (r == 0)
+		r = destination_pumps_load(&d->pumps, d->files, err);
 	if (r == 0)
 		r = start_pager(d, d->regions, d->nregions, err);
 	if (r == 0)
@@ -679,6 +701,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	session_move(&d->session, SESSION_COMMIT, NULL);
 	FAULT_POINT("commit-heard", d->control);
 	destination_network_take(d);
+	destination_pumps_start(&d->pumps, cor_rebuild_pid(d->rebuild));
 	r = cor_rebuild_resume(d->rebuild, &d->session.page->let_go, err);
 	if (r < 0)
 		return r;
@@ -763,6 +786,7 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	free(d->objects);
 	destination_home_end(d);
 	cor_arrival_free(d->arrival);
+	destination_pumps_end(&d->pumps);
 	forget_task(d->image, d->files);
 	forget_task(d->skeleton, d->skeleton_files);
 	free(d->file_ok);

@@ -14,6 +14,7 @@
 #include "daemon/session.h"
 #include "daemon/session_home.h"
 #include "daemon/session_clock.h"
+#include "daemon/session_pumps.h"
 #include "daemon/worker.h"
 #include "libcor/names/arrival.h"
 #include "libcor/names/departure.h"
@@ -77,6 +78,8 @@ struct destination {
 	unsigned nregions;
 	struct session_clocks offsets;  /* of the task's time namespace */
 	bool time_ns;
+	char listen[256], host[64];     /* the source's cord, as it says itself */
+	struct destination_pumps pumps;
 	struct cor_rebuild *rebuild;
 	struct cor_arrival *arrival;    /* of addresses and connections */
 	pthread_t connector;            /* makes the connections */

@@ -115,6 +115,7 @@ static int hello(struct source *s, struct cor_error *err)
 	h.session = (ProtobufCBinaryData){ 16, (uint8_t *)s->args->session };
 	h.secret = (ProtobufCBinaryData){ 32, (uint8_t *)s->args->secret };
 	h.pid = s->args->pid;
+	h.listen = (char *)s->args->config->listen;
 	h.comm = s->skeleton->n_threads ? s->skeleton->threads[0]->comm : (char *)"";
 	session_offer(&h, &offer, &s->mechanisms);
 	source_offer_transports(s, &transports, &h);
@@ -150,7 +151,7 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool w
 	unsigned nextra = 0;
 	const struct cor_files_options options = {
 		.with_content = with_content, .before = s->files, .mechanisms = &s->mechanisms,
-		.departure = s->departure,
+		.departure = s->departure, .pumps = &s->pumps.seen,
 		.objects = known, .nobjects = (unsigned)n, .plan = s->home.plan,
 		.adopt = source_home_adopt, .arg = s,
 	};
@@ -437,7 +438,11 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = source_network_begin(s, err);
 	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
 	if (r == 0)
+		r = source_pumps_begin(&s->pumps, s->args->config, s->args->pid, err);
+	if (r == 0)
 		r = capture_files(s, s->skeleton, true, err);
+	if (r == 0)
+		r = source_pumps_prepare(&s->pumps, s->files, err);
 	if (r == 0)
 		r = note_descriptor_objects(s, s->skeleton, err);
 	if (r == 0)
@@ -464,7 +469,8 @@ static void rehearse(struct source *s)
 	struct cor_files_object *extra = NULL;
 	const struct cor_files_options options = {
 		.with_content = true, .before = s->files, .mechanisms = &s->mechanisms,
-		.departure = s->departure, .plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
+		.departure = s->departure, .pumps = &s->pumps.seen,
+		.plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
 	};
 	unsigned nextra;
 
@@ -498,6 +504,8 @@ static int freeze_once(struct source *s, struct cor_error *err)
 		r = cor_capture_image(s->tracee, &s->options, s->skeleton, &s->image, err);
 	if (r == 0)
 		r = check_owner(s, s->image, true, err);
+	if (r == 0)
+		r = source_pumps_freeze(&s->pumps, err);
 	if (r == 0)
 		r = capture_files(s, s->image, true, err);
 	if (r == 0)
@@ -535,6 +543,7 @@ void source_thaw(struct source *s)
 		cor_hooks_cancel(&s->hooks, true, NULL);
 		s->hooks.asked = asked;
 	}
+	source_pumps_thaw(&s->pumps);
 	cor_tracee_thaw(s->tracee);
 	s->tracee = NULL;
 	session_hurry(false);
@@ -618,6 +627,8 @@ static int hand_over(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = check_server(s, err);
 	if (r == 0)
+		r = source_pumps_hand(&s->pumps, s->args->pid, s->files, err);
+	if (r == 0)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
 	FAULT_POINT("image-sent", s->control);
 	/* while the destination works */
@@ -673,6 +684,7 @@ static int fail(struct source *s, struct cor_error *err)
 		source_thaw(s);
 	else
 		source_network_undo(s);
+	source_pumps_drop(&s->pumps);
 	if (s->session.page)
 		atomic_store(&s->session.page->let_go, 0);
 	if (s->have_hooks)
@@ -712,7 +724,7 @@ int session_source_run(const struct worker_source_args *a)
 {
 	struct cor_error err = COR_ERROR_INIT;
 	struct source s = {
-		.args = a,
+		.args = a, .pumps.home = -1,
 		.options = { .inline_written_max = 1024 }, .home = { .control = -1 },
 		.link = -1,
 	};
@@ -741,6 +753,7 @@ int session_source_run(const struct worker_source_args *a)
 	free(s.extra);
 	source_home_end(&s);
 	cor_departure_free(s.departure);
+	source_pumps_end(&s.pumps);
 	cor_stream_close(s.control);
 	session_end(&s.session);
 	return status;

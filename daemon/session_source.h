@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/session.h"
 #include "daemon/session_home.h"
+#include "daemon/session_pumps.h"
 #include "daemon/session_transport.h"
 #include "daemon/worker.h"
 #include "libcor/names/departure.h"
@@ -47,6 +48,7 @@ struct source {
 	struct cor_page_server *server;
 	struct cor_source *memory;      /* the tracer's; the serving part's is a copy */
 	uint64_t freeze_from_ns, captured_ns, ready_ns;
+	struct source_pumps pumps;
 	struct cor_hooks hooks;
 	bool have_hooks;
 	bool parked;                    /* the task's addresses and locks are the destination's */

@@ -152,6 +152,7 @@ static void bury(struct source *s)
 		return;
 	cor_files_bury(s->args->pid, s->files);
 	source_network_done(s);
+	source_pumps_left(&s->pumps, s->tracee, s->files);
 	s->parked = false;
 }
 
@@ -188,6 +189,7 @@ static bool obey(struct source *s, const char *verdict)
 	}
 	if (strcmp(verdict, "refused") == 0) {
 		source_thaw(s);
+		source_pumps_drop(&s->pumps);
 		atomic_store(&s->session.page->let_go, 0);
 		if (s->have_hooks)
 			cor_hooks_cancel(&s->hooks, false, NULL);
@@ -200,6 +202,9 @@ static bool obey(struct source *s, const char *verdict)
 		s->end = SESSION_RELEASED;
 	} else if (strcmp(verdict, "lost") == 0) {
 		kill_ghost(s);
+		/* those outside see that the task has ended */
+		source_pumps_thaw(&s->pumps);
+		source_pumps_drop(&s->pumps);
 		s->end = SESSION_LOST;
 	} else {
 		return false;   /* that it serves, said late */

@@ -222,6 +222,7 @@ void source_commit(struct source *s, char *doubt, size_t size)
 	/* the point of no return: from here on this side never thaws by itself */
 	session_move(&s->session, SESSION_COMMIT, NULL);
 	c.epoch = s->args->epoch;
+	source_pumps_commit(&s->pumps);
 	FAULT_POINT("commit", s->control);
 	r = control_send(s->control, CONTROL_COMMIT, &c.base, &err);
 	FAULT_POINT("commit-sent", s->control);
@@ -238,6 +239,7 @@ void source_commit(struct source *s, char *doubt, size_t size)
 	s->parked = false;
 	cor_files_bury(s->args->pid, s->files);
 	source_network_done(s);
+	source_pumps_left(&s->pumps, s->tracee, s->files);
 	json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
 	session_move(&s->session, SESSION_PAGING, NULL);
 	/* who waits for this is told at once */

@@ -120,6 +120,9 @@ static void let_go_of_tracers(struct source *s)
 	s->have_hooks = false;
 	cor_departure_free(s->departure);
 	s->departure = NULL;
+	source_pumps_end(&s->pumps);
+	memset(&s->pumps, 0, sizeof(s->pumps));
+	s->pumps.home = -1;
 	source_home_end(s);
 	memset(&s->home, 0, sizeof(s->home));
 	s->home.control = -1;

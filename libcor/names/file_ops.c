@@ -14,6 +14,7 @@
 const struct cor_file_ops *const cor_file_kinds[] = {
 	&cor_file_memory,       /* before regular: its files have paths too */
 	&cor_file_regular,
+	&cor_file_pump,         /* before the kinds that it carries for */
 	&cor_file_device,
 	&cor_file_pipe,
 	&cor_file_event, &cor_file_eventfd,

@@ -22,6 +22,9 @@
 struct cor_holder {
 	pid_t pid;
 	char  comm[16];
+	pid_t reader;           /* one that can read it too and is no ancestor of the task */
+	char  reader_comm[16];
+	bool  packets;          /* one writes packets into the pipe (O_DIRECT) */
 };
 
 /* One file of the task as the capture sees it. Everything is the driver's and
@@ -49,6 +52,8 @@ struct cor_file_capture {
 	unsigned index;         /* in table->files, of the file being captured */
 	struct cor_socket_usual *usual;     /* found out so far (file_socket.h) */
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
+	const struct cor_files_pumps *pumps;        /* NULL: nothing is pumped */
+	const Cor__Names__FileTable *before;        /* an earlier capture; NULL: none */
 	const struct cor_files_object *objects;
 	unsigned nobjects;
 	struct cor_files_object *extra;     /* objects given an id here */
@@ -73,6 +78,8 @@ struct cor_file_restore {
 	struct cor_file_place place;
 	int *objects;           /* objects[i] is object i + 1, at or above base */
 	unsigned nobjects;
+	int *pumped;            /* by cor_pump_channel_index(), at or above base */
+	unsigned npumped;
 	int  base;
 	int *fds;
 };
@@ -130,8 +137,9 @@ struct cor_file_ops {
 };
 
 extern const struct cor_file_ops
-	cor_file_memory, cor_file_regular, cor_file_device, cor_file_pipe, cor_file_event,
-	cor_file_eventfd, cor_file_epoll, cor_file_inotify, cor_file_tcp, cor_file_inet,
+	cor_file_memory, cor_file_regular, cor_file_pump, cor_file_device, cor_file_pipe,
+	cor_file_event, cor_file_eventfd, cor_file_epoll, cor_file_inotify, cor_file_tcp,
+	cor_file_inet,
 	cor_file_socketpair, cor_file_unix, cor_file_socket;
 
 /* All of them, NULL at the end. */
@@ -183,8 +191,19 @@ void *cor_file_append(void *array, size_t *n, size_t size, void (*init)(void *))
 #define COR_FILE_APPEND(array, n, type, initialiser) \
 	((type *)cor_file_append(&(array), &(n), sizeof(type), (void (*)(void *))(initialiser)))
 
+/* The bytes that wait in the pipe seen->dup, copied to out->unread; out->capacity is set.
+ * (file_pipe.c) */
+int cor_file_pipe_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+			 struct cor_error *err);
+
 /* Copies len bytes. -ENOMEM. */
 int cor_file_bytes(ProtobufCBinaryData *out, const void *data, size_t len);
+
+/* The links of c->pumps, in the table. (file_pump.c) */
+int cor_file_pump_links(struct cor_file_capture *c);
+
+/* Was it pumped in the earlier capture already? */
+bool cor_file_was_pumped(const struct cor_file_capture *c, const struct cor_file_seen *seen);
 
 /* --- for restoring kinds --------------------------------------------------- */
 

@@ -56,8 +56,8 @@ static int drain(int from, size_t capacity, Cor__Names__OpenFile *out)
 }
 
 /* The bytes in the pipe, by tee(2), which leaves them there. */
-static int copy_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-		       struct cor_error *err)
+int cor_file_pipe_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+			 struct cor_error *err)
 {
 	_cleanup_close_ int from = -1;
 	_cleanup_close_ int to = -1;
@@ -106,7 +106,7 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	if (capacity < 0)
 		return cor_fail_errno(err, "descriptor %d: F_GETPIPE_SZ", seen->fd);
 	out->capacity = (uint32_t)capacity;
-	return c->with_content && reads(seen->flags) ? copy_unread(seen, out, err) : 0;
+	return c->with_content && reads(seen->flags) ? cor_file_pipe_unread(seen, out, err) : 0;
 }
 
 static void forget_unread(Cor__Names__OpenFile *file)

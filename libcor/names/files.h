@@ -26,6 +26,15 @@
 struct cor_files_object { uint64_t dev, ino; uint32_t id; };
 
 struct cor_departure;
+/* The pumps of a task (pump.h), for its capture. */
+struct cor_files_pumps {
+	Cor__Names__PumpLink **links;   /* of its away pumps, as those describe them; with the
+					   channels' states if the task stands still */
+	unsigned nlinks;
+	const Cor__Names__PumpLink *fresh;      /* what leads outside and is pumped by none yet
+					   becomes a channel of this link; only its id, secret and
+					   host are looked at. It is in the table if it is used */
+};
 
 /* Reads the descriptor table of pid, running or stopped; reads nothing
  * destructively: unread bytes are peeked (tee, MSG_PEEK). with_content: also
@@ -58,6 +67,8 @@ struct cor_files_options {
 	struct cor_departure *departure;
 	const struct cor_files_object *objects;
 	unsigned nobjects;
+	/* The task's pumps; NULL: what leads to other processes is refused. */
+	const struct cor_files_pumps *pumps;
 	/* Which files are the home's where the task goes; NULL: none. */
 	const Cor__Names__Plan *plan;
 	/* Hands an open file to this host's file server, for plan: dup is a duplicate of the
@@ -83,11 +94,17 @@ int cor_files_permitted(const Cor__Names__FileTable *table,
  * -ENOENT, -EADDRNOTAVAIL, -ESTALE (the file differs), ... with the name. */
 int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err);
 
-/* In the stub: makes every descriptor at its number. object_fds[i] is object
- * i + 1, and is taken. Descriptors at or above keep_from are the stub's own and are left alone;
- * all others are closed first. */
-int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
-		      unsigned nobjects, int keep_from, struct cor_error *err);
+/* In the stub: makes every descriptor at its number. fds, which are taken, are object 1 and so on, then
+ * the task's side of every channel of table's links (cor_pump_channel_index()).
+ * Descriptors at or above keep_from are the stub's own and are left alone; all others
+ * are closed first. */
+int cor_files_restore(const Cor__Names__FileTable *table, const int *fds, unsigned nfds,
+		      int keep_from, struct cor_error *err);
+
+/* How many channels the table's links have altogether; and the number among them of the
+ * one that a file of kind PUMPED leads to, -1: there is none. */
+unsigned cor_pump_channels(const Cor__Names__FileTable *table);
+int cor_pump_channel_index(const Cor__Names__FileTable *table, const Cor__Names__OpenFile *file);
 
 /* May these descriptors be made on the destination while the task still runs and has
  * them? Not so where others would notice (a socket's name, a lock) or where the

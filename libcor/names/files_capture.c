@@ -303,8 +303,9 @@ static pid_t checked_until(const struct cor_file_capture *c, const Cor__Names__F
 		const struct cor_file_seen *s = &c->seen[i];
 		size_t tried = 0;
 
-		/* anyone may open a named FIFO at any time */
-		if (S_ISFIFO(s->st.st_mode) && !cor_file_link_is(s, "pipe:["))
+		/* anyone may open a named FIFO at any time; if that is known, no more is asked */
+		if (S_ISFIFO(s->st.st_mode) && !cor_file_link_is(s, "pipe:[") &&
+		    !cor_file_was_pumped(c, s))
 			return 0;
 		if (!S_ISFIFO(s->st.st_mode) && !S_ISSOCK(s->st.st_mode) && s->st.st_nlink)
 			continue;
@@ -329,6 +330,8 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 		rc = see(c, t);
 	if (rc == 0)
 		rc = list_descriptors(c, t);
+	if (rc == 0)
+		rc = cor_file_pump_links(c);
 	if (rc < 0)
 		return cor_fail_code(err, rc, "descriptors of process %d", (int)c->pid);
 	rc = cor_files_find_holders(c->pid, c->seen, c->nseen, checked_until(c, before),
@@ -384,6 +387,7 @@ int cor_files_capture_with(pid_t pid, const struct cor_files_options *o,
 			.pid = pid, .with_content = o->with_content, .options = o,
 			.mechanisms = o->mechanisms, .departure = o->departure,
 			.objects = o->objects, .nobjects = o->nobjects,
+			.pumps = o->pumps, .before = o->before,
 		};
 		rc = attempt(&c, o->before, err);
 		if (rc != -EAGAIN)

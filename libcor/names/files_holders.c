@@ -16,6 +16,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 
+#define MAX_ANCESTORS 32
 #define MAX_LINKS 2000000u      /* descriptors on this host before the walk gives up */
 
 struct wanted {
@@ -23,6 +24,8 @@ struct wanted {
 	unsigned n;
 	pid_t pid;                      /* not this process */
 	bool skip_own;
+	pid_t ancestors[MAX_ANCESTORS]; /* its parents, and theirs */
+	unsigned nancestors;
 	unsigned budget;
 };
 
@@ -63,17 +66,59 @@ static bool is_thread_of(pid_t tid, pid_t pid)
 	return access(path, F_OK) == 0;
 }
 
-static void describe(pid_t pid, struct cor_holder *out)
+static void read_comm(pid_t pid, char out[16])
 {
 	_cleanup_free_ char *comm = NULL;
 	char path[40];
 
-	out->pid = pid;
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
 	if (cor_slurp(AT_FDCWD, path, &comm, NULL) < 0)
-		snprintf(out->comm, sizeof(out->comm), "?");
+		snprintf(out, 16, "?");
 	else
-		snprintf(out->comm, sizeof(out->comm), "%.*s", (int)strcspn(comm, "\n"), comm);
+		snprintf(out, 16, "%.*s", (int)strcspn(comm, "\n"), comm);
+}
+
+static void describe(pid_t pid, struct cor_holder *out)
+{
+	out->pid = pid;
+	read_comm(pid, out->comm);
+}
+
+static bool is_ancestor(const struct wanted *w, pid_t pid)
+{
+	for (unsigned i = 0; i < w->nancestors; i++)
+		if (w->ancestors[i] == pid)
+			return true;
+	return false;
+}
+
+static bool is_direct(pid_t pid, const char *name)
+{
+	_cleanup_free_ char *info = NULL;
+	uint64_t flags = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.20s", (int)pid, name);
+	return cor_slurp(AT_FDCWD, path, &info, NULL) == 0 &&
+	       cor_fdinfo_u64(info, "flags:", 8, &flags) == 0 && (flags & O_DIRECT);
+}
+
+/* Someone who may take from a pipe what the task is to read, or who writes packets into
+ * it: no flag of the reading end tells of these. */
+static void note_pipe(const struct wanted *w, pid_t pid, int dir, const char *name,
+		      struct cor_holder *out)
+{
+	struct stat st;
+
+	/* the link's own permissions are what the descriptor may be used for (proc(5)) */
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	if ((st.st_mode & S_IWUSR) && !out->packets)
+		out->packets = is_direct(pid, name);
+	if (!(st.st_mode & S_IRUSR) || out->reader || is_ancestor(w, pid))
+		return;
+	out->reader = pid;
+	read_comm(pid, out->reader_comm);
 }
 
 /* Descriptor name of process pid has a wanted link. */
@@ -88,8 +133,12 @@ static void found(struct wanted *w, pid_t pid, int dir, const char *name, const 
 	for (; i < w->n && strcmp(w->files[i]->link, link) == 0; i++) {
 		struct cor_file_seen *s = w->files[i];
 
-		if (!s->holder.pid && s->st.st_dev == st.st_dev && s->st.st_ino == st.st_ino)
+		if (s->st.st_dev != st.st_dev || s->st.st_ino != st.st_ino)
+			continue;
+		if (!s->holder.pid)
 			describe(pid, &s->holder);
+		if (S_ISFIFO(st.st_mode))
+			note_pipe(w, pid, dir, name, &s->holder);
 	}
 }
 
@@ -166,6 +215,15 @@ static pid_t parent_of(pid_t pid)
 	return line ? (pid_t)atoi(line + 6) : 0;
 }
 
+/* The init is nobody's ancestor in this sense: it takes in whoever is left over. */
+static void find_ancestors(struct wanted *w)
+{
+	pid_t pid = parent_of(w->pid);
+
+	for (; pid > 1 && w->nancestors < MAX_ANCESTORS; pid = parent_of(pid))
+		w->ancestors[w->nancestors++] = pid;
+}
+
 /* Descriptor fd of process other, which links to link: is it one of the task's? */
 static void compare_anonymous(pid_t pid, struct cor_file_seen *seen, unsigned n, pid_t other,
 			      int fd, const char *link)
@@ -219,6 +277,7 @@ int cor_files_find_holders(pid_t pid, struct cor_file_seen *seen, unsigned n, pi
 		find_inherited(pid, seen, n);
 	if (w.n == 0)
 		return 0;
+	find_ancestors(&w);
 	qsort(files, w.n, sizeof(*files), by_link);
 	rc = newer_than > 0 ? walk_newer(&w, newer_than) : walk_all(&w);
 	if (rc == -E2BIG)

@@ -44,15 +44,16 @@ static void raise_limit(struct rlimit *old)
 	setrlimit(RLIMIT_NOFILE, &high);
 }
 
-static int lift_objects(struct cor_file_restore *r, const int *objects, struct cor_error *err)
+static int lift(struct cor_file_restore *r, int *to, const int *from, unsigned n, const char *what,
+		struct cor_error *err)
 {
-	for (unsigned i = 0; i < r->nobjects; i++) {
-		r->objects[i] = objects[i] < 0 ? -1 : fcntl(objects[i], F_DUPFD_CLOEXEC, r->base);
-		if (objects[i] >= 0 && r->objects[i] < 0)
-			return cor_fail_errno(err, "memory object %u", i + 1);
+	for (unsigned i = 0; i < n; i++) {
+		to[i] = from[i] < 0 ? -1 : fcntl(from[i], F_DUPFD_CLOEXEC, r->base);
+		if (from[i] >= 0 && to[i] < 0)
+			return cor_fail_errno(err, "%s %u", what, i + 1);
 		/* closed later it would take the task's POSIX locks on its file along */
-		if (objects[i] >= 0)
-			close(objects[i]);
+		if (from[i] >= 0)
+			close(from[i]);
 	}
 	return 0;
 }
@@ -159,16 +160,19 @@ static int build(struct cor_file_restore *r, struct cor_error *err)
 		rc = put_in_place(r, err);
 	close_all(r->fds, (unsigned)r->place.table->n_files);
 	close_all(r->objects, r->nobjects);
+	close_all(r->pumped, r->npumped);
 	return rc < 0 ? rc : settle_all(r, err);
 }
 
-int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
-		      unsigned nobjects, int keep_from, struct cor_error *err)
+int cor_files_restore(const Cor__Names__FileTable *table, const int *given, unsigned ngiven,
+		      int keep_from, struct cor_error *err)
 {
+	unsigned npumped = COR_MIN(cor_pump_channels(table), ngiven), nobjects = ngiven - npumped;
 	_cleanup_free_ int *fds = calloc(table->n_files + 1, sizeof(*fds));
-	_cleanup_free_ int *objects = calloc(nobjects + 1, sizeof(*objects));
+	_cleanup_free_ int *objects = calloc(ngiven + 1, sizeof(*objects));
 	struct cor_file_restore r = {
 		.objects = objects, .nobjects = nobjects, .base = keep_from, .fds = fds,
+		.npumped = npumped,
 	};
 	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 	int rc = cor_files_table_valid(table, err);
@@ -177,20 +181,23 @@ int cor_files_restore(const Cor__Names__FileTable *table, const int *object_fds,
 		return rc;
 	if (!fds || !objects)
 		return cor_fail_code(err, -ENOMEM, "descriptors");
+	r.pumped = objects + nobjects;
 	if (cor_files_max_fd(table) >= keep_from)
 		return cor_fail(err, -EINVAL, "descriptor %d lies among those that are kept (from %d)",
 				cor_files_max_fd(table), keep_from);
 	cor_files_place_init(&r.place, table);
 	fill(fds, (unsigned)table->n_files);
-	fill(objects, nobjects);
+	fill(objects, ngiven);
 	raise_limit(&limit);
-	rc = lift_objects(&r, object_fds, err);
+	rc = lift(&r, r.objects, given, nobjects, "memory object", err);
+	if (rc == 0)
+		rc = lift(&r, r.pumped, given + nobjects, npumped, "channel", err);
 	if (rc == 0 && keep_from > 0 && close_range(0, (unsigned)keep_from - 1, 0) < 0)
 		rc = cor_fail_errno(err, "closing descriptors below %d", keep_from);
 	if (rc == 0)
 		rc = build(&r, err);
 	else
-		close_all(objects, nobjects);
+		close_all(objects, ngiven);
 	setrlimit(RLIMIT_NOFILE, &limit);
 	return rc;
 }

@@ -17,7 +17,8 @@
 		     1u << COR__NAMES__FILE_KIND__SOCKETPAIR | 1u << COR__NAMES__FILE_KIND__EVENTFD | \
 		     1u << COR__NAMES__FILE_KIND__SIGNALFD | 1u << COR__NAMES__FILE_KIND__EPOLL | \
 		     1u << COR__NAMES__FILE_KIND__PATH | 1u << COR__NAMES__FILE_KIND__INET | \
-		     1u << COR__NAMES__FILE_KIND__TCP)
+		     1u << COR__NAMES__FILE_KIND__TCP | \
+		     1u << COR__NAMES__FILE_KIND__PUMPED)
 
 bool cor_files_early(const Cor__Names__FileTable *table)
 {
@@ -71,12 +72,39 @@ static bool same_file(const Cor__Names__OpenFile *a, const Cor__Names__OpenFile 
 	if (a->kind == COR__NAMES__FILE_KIND__TCP && b->kind == a->kind && a->connection &&
 	    b->connection)
 		forget_connection(a, &like);
+	if (a->kind == COR__NAMES__FILE_KIND__PUMPED) {
+		like.unread = a->unread;        /* the pump's own affair */
+		like.n_unread = a->n_unread;
+	}
 	return same_message(&a->base, &like.base);
+}
+
+/* Are the same channels there, made in the same way? */
+static bool same_channels(const Cor__Names__FileTable *a, const Cor__Names__FileTable *b)
+{
+	if (a->n_links != b->n_links)
+		return false;
+	for (size_t i = 0; i < a->n_links; i++) {
+		const Cor__Names__PumpLink *x = a->links[i], *y = b->links[i];
+
+		if (x->n_channels != y->n_channels)
+			return false;
+		for (size_t k = 0; k < x->n_channels; k++) {
+			Cor__Names__PumpChannel like = *y->channels[k];
+
+			like.state = x->channels[k]->state;
+			like.identity = x->channels[k]->identity;
+			if (!same_message(&x->channels[k]->base, &like.base))
+				return false;
+		}
+	}
+	return true;
 }
 
 static bool same_table(const Cor__Names__FileTable *a, const Cor__Names__FileTable *b)
 {
-	if (a->n_descriptors != b->n_descriptors || a->n_files != b->n_files)
+	if (a->n_descriptors != b->n_descriptors || a->n_files != b->n_files ||
+	    !same_channels(a, b))
 		return false;
 	for (size_t i = 0; i < a->n_descriptors; i++)
 		if (!same_message(&a->descriptors[i]->base, &b->descriptors[i]->base))

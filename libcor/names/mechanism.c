@@ -8,6 +8,7 @@
 #include "libcor/base/error.h"
 #include "libcor/names/files.h"
 #include "libcor/names/home_wire.h"
+#include "libcor/names/pump_wire.h"
 #include "libcor/paging/wire.h"
 #include "libcor/task/capture.h"
 
@@ -28,6 +29,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 	[COR_MECHANISM_SOCKETS]     = { "sockets", 1, false, "UNIX sockets" },
 	[COR_MECHANISM_TCP]         = { "tcp", 1, false, "TCP sockets" },
 	[COR_MECHANISM_UDP]         = { "udp", 1, false, "UDP sockets" },
+	[COR_MECHANISM_PUMP]        = { "pump", COR_PUMP_VERSION, false,
+					"pipes to other processes, which stay where those are" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

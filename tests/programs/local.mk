@@ -5,8 +5,8 @@ lab_programs = \
 	tests/programs/robust tests/programs/syscalls tests/programs/memory \
 	tests/programs/signals tests/programs/timers tests/programs/clock \
 	tests/programs/files tests/programs/identity tests/programs/churn \
-	tests/programs/pattern tests/programs/plain tests/programs/refuse \
-	tests/programs/clients tests/programs/tcp
+	tests/programs/pattern tests/programs/plain tests/programs/refuse tests/programs/stream \
+	tests/programs/outside tests/programs/clients tests/programs/tcp
 check_PROGRAMS += $(lab_programs)
 
 lab-programs: $(lab_programs)
@@ -61,6 +61,12 @@ tests_programs_clients_SOURCES = tests/programs/clients.c $(lab_common)
 tests_programs_clients_CFLAGS = $(lab_cflags)
 tests_programs_tcp_SOURCES = tests/programs/tcp.c $(lab_common)
 tests_programs_tcp_CFLAGS = $(lab_cflags)
-tests_programs_refuse_SOURCES = tests/programs/refuse.c $(lab_common)
+lab_peer = tests/programs/peer.c tests/programs/peer.h
+
+tests_programs_refuse_SOURCES = tests/programs/refuse.c $(lab_peer) $(lab_common)
 tests_programs_refuse_CFLAGS = $(lab_cflags)
 tests_programs_refuse_LDFLAGS = -pthread
+tests_programs_stream_SOURCES = tests/programs/stream.c $(lab_common)
+tests_programs_stream_CFLAGS = $(lab_cflags)
+tests_programs_outside_SOURCES = tests/programs/outside.c $(lab_peer) $(lab_common)
+tests_programs_outside_CFLAGS = $(lab_cflags)

@@ -223,6 +223,7 @@ int cord_end(struct cord_fixture *f)
 int cord_teardown(void **state)
 {
 	struct cord_fixture *f = *state;
+	char pumps[sizeof(f->dir) + 8];
 	int r = 0;
 
 	if (f->cord > 0)
@@ -234,6 +235,8 @@ int cord_teardown(void **state)
 	unlink(f->log);
 	unlink(f->fifo);
 	rmdir(f->state);
+	snprintf(pumps, sizeof(pumps), "%s/pumps", f->dir);
+	rmdir(pumps);
 	/* Fails, and so does the test, where cord left its socket behind. */
 	r |= rmdir(f->dir);
 	free(f);

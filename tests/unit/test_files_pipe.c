@@ -224,6 +224,126 @@ static void test_later_born_holder_is_found_again(void **state)
 	assert_mentions(err.text, "descriptor 0 is a pipe that process");
 }
 
+/* With a pump, what leads to another process becomes a channel. */
+static int capture_pumped(const struct subject *s, const Cor__Names__FileTable *before,
+			  Cor__Names__FileTable **out, struct cor_error *err)
+{
+	static uint8_t id[16], secret[32];
+	Cor__Names__PumpLink fresh = COR__NAMES__PUMP_LINK__INIT;
+	struct cor_files_pumps pumps = { .fresh = &fresh };
+	const struct cor_files_options o = { .with_content = true, .before = before,
+					     .pumps = &pumps };
+	struct cor_files_object *extra = NULL;
+	unsigned nextra = 0;
+
+	fresh.id = (ProtobufCBinaryData){ sizeof(id), id };
+	fresh.secret = (ProtobufCBinaryData){ sizeof(secret), secret };
+	return cor_files_capture_with(s->pid, &o, &extra, &nextra, out, err);
+}
+
+/* Twice the same end, of which one is not shared; the other end is outside. */
+static int outside;
+
+static void shared_pipe(void)
+{
+	char path[40];
+	int ends[2];
+
+	HOLDS(pipe(ends) == 0 && ends[0] == 0 && ends[1] == 1);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", 1);
+	HOLDS(open(path, O_WRONLY | O_NONBLOCK) == 2);
+	HOLDS(fcntl(1, F_DUPFD, 3) == 3);
+}
+
+static void writing_ends_only(void)
+{
+	shared_pipe();
+	HOLDS(close(0) == 0);
+	HOLDS(dup2(2, 0) == 0 && close(2) == 0);
+}
+
+static void test_shared_pipe_becomes_a_channel(void **state)
+{
+	struct subject s = subject_start(shared_pipe, NULL);
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Names__FileTable *table = NULL, *again = NULL;
+
+	outside = cor_files_duplicate(s.pid, 1, &err);
+	assert_true(outside >= 0);
+	assert_int_equal(capture_pumped(&s, NULL, &table, &err), 0);
+	assert_int_equal(table->n_links, 1);
+	/* reading and writing it are two */
+	assert_int_equal(cor_pump_channels(table), 2);
+	assert_int_equal(table->n_files, 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(table->files[i]->kind, COR__NAMES__FILE_KIND__PUMPED);
+	assert_int_equal(cor_pump_channel_index(table, table->files[1]),
+			 cor_pump_channel_index(table, table->files[2]));
+	assert_true(table->links[0]->channels[0]->task_reads);
+	assert_true(table->links[0]->channels[1]->task_writes);
+	close(outside);
+	/* once shared, it stays a channel: the other end may just have been closed */
+	assert_int_equal(capture_pumped(&s, table, &again, &err), 0);
+	assert_int_equal(cor_pump_channels(again), 2);
+	cor__names__file_table__free_unpacked(table, NULL);
+	cor__names__file_table__free_unpacked(again, NULL);
+}
+
+static void verify_pumped(void)
+{
+	HOLDS((fcntl(0, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == (O_WRONLY | O_NONBLOCK));
+	HOLDS((fcntl(1, F_GETFL) & (O_ACCMODE | O_NONBLOCK)) == O_WRONLY);
+	HOLDS(fcntl(3, F_SETFL, O_NONBLOCK) == 0 && (fcntl(1, F_GETFL) & O_NONBLOCK));
+	HOLDS(write(0, "a", 1) == 1 && write(1, "b", 1) == 1 && write(3, "c", 1) == 1);
+}
+
+static void test_channels_are_given_to_the_task(void **state)
+{
+	struct subject s = subject_start(writing_ends_only, NULL);
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Names__FileTable *table = NULL;
+	char text[8];
+	int ends[2];
+
+	outside = cor_files_duplicate(s.pid, 1, &err);
+	assert_int_equal(capture_pumped(&s, NULL, &table, &err), 0);
+	close(outside);
+	subject_kill(&s);
+	assert_int_equal(cor_pump_channels(table), 1);
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	restore_with_objects(table, &ends[1], 1, verify_pumped);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], text, sizeof(text)), 3);
+	assert_memory_equal(text, "abc", 3);
+	close(ends[0]);
+	cor__names__file_table__free_unpacked(table, NULL);
+}
+
+/* No ancestor of the subject, which is our child, as another child of ours is not. */
+static void test_pipe_that_others_read_is_refused(void **state)
+{
+	struct subject s = subject_start(shared_pipe, NULL);
+	struct cor_error err = COR_ERROR_INIT;
+	Cor__Names__FileTable *table = NULL;
+	struct subject thief = subject_start(writer_closed, NULL);
+	int fd = cor_files_duplicate(s.pid, 0, &err), rc;
+	char name[40];
+
+	subject_kill(&thief);
+	thief.pid = fork();
+	if (thief.pid == 0) {
+		pause();
+		_exit(0);
+	}
+	close(fd);
+	rc = capture_pumped(&s, NULL, &table, &err);
+	snprintf(name, sizeof(name), "which process %d (", thief.pid);
+	subject_kill(&thief);
+	assert_int_equal(rc, -EOPNOTSUPP);
+	assert_mentions(err.text, "descriptor 0 is pipe:[");
+	assert_mentions(err.text, name);
+}
+
 static void own_fifo(void)
 {
 	HOLDS(mkfifo(fixture_path("fifo"), 0600) == 0);
@@ -301,6 +421,9 @@ int main(void)
 		FILES_TEST(test_further_descriptions_of_one_pipe),
 		FILES_TEST(test_pipe_to_another_process_is_refused),
 		FILES_TEST(test_later_born_holder_is_found_again),
+		FILES_TEST(test_shared_pipe_becomes_a_channel),
+		FILES_TEST(test_channels_are_given_to_the_task),
+		FILES_TEST(test_pipe_that_others_read_is_refused),
 		FILES_TEST(test_fifo_of_the_task_alone_is_carried),
 		FILES_TEST(test_fifo_opened_by_an_older_process_is_found_again),
 		FILES_TEST(test_missing_fifo_is_named),

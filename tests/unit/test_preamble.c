@@ -113,7 +113,7 @@ static void malformed_preambles_are_refused(void **state)
 	}
 	cor_preamble_make(&p, 0, 0, NULL, NULL);
 	assert_int_equal(cor_preamble_parse(&p, &out), -EPROTO);
-	cor_preamble_make(&p, COR_CONN_HOME + 1, 0, NULL, NULL);
+	cor_preamble_make(&p, COR_CONN_PUMP + 1, 0, NULL, NULL);
 	assert_int_equal(cor_preamble_parse(&p, &out), -EPROTO);
 }
 

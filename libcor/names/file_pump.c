@@ -1,0 +1,327 @@
+/* Descriptors that lead to other processes: pipes and FIFOs that others have open.
+ * They stay on the host where the task leaves them, and the pump (pump.h) carries what
+ * goes through them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/names/file_ops.h"
+#include "libcor/names/pump_channel.h"
+#include "libcor/names/pump_end.h"
+#include "libcor/transport/preamble.h"
+
+#define CHANNELS_MAX 1024u      /* of one link */
+
+/* ---- links and channels ---------------------------------------------------------------- */
+
+unsigned cor_pump_channels(const Cor__Names__FileTable *table)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < table->n_links; i++)
+		n += table->links[i]->n_channels;
+	return (unsigned)n;
+}
+
+int cor_pump_channel_index(const Cor__Names__FileTable *table, const Cor__Names__OpenFile *file)
+{
+	size_t base = 0;
+
+	if (file->pump_link >= table->n_links)
+		return -1;
+	for (size_t i = 0; i < file->pump_link; i++)
+		base += table->links[i]->n_channels;
+	for (size_t i = 0; i < table->links[file->pump_link]->n_channels; i++)
+		if (table->links[file->pump_link]->channels[i]->id == file->pump_channel)
+			return (int)(base + i);
+	return -1;
+}
+
+static Cor__Names__PumpLink *copy_link(const Cor__Names__PumpLink *link)
+{
+	size_t n = cor__names__pump_link__get_packed_size(link);
+	_cleanup_free_ uint8_t *bytes = malloc(n + 1);
+
+	if (!bytes)
+		return NULL;
+	cor__names__pump_link__pack(link, bytes);
+	return cor__names__pump_link__unpack(NULL, n, bytes);
+}
+
+static int add_link(struct cor_file_capture *c, const Cor__Names__PumpLink *link)
+{
+	Cor__Names__FileTable *t = c->table;
+	Cor__Names__PumpLink **more = realloc(t->links, (t->n_links + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	t->links = more;
+	more[t->n_links] = copy_link(link);
+	if (!more[t->n_links])
+		return -ENOMEM;
+	t->n_links++;
+	return 0;
+}
+
+int cor_file_pump_links(struct cor_file_capture *c)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && c->pumps && i < c->pumps->nlinks; i++)
+		r = add_link(c, c->pumps->links[i]);
+	return r;
+}
+
+/* The fresh link of the capture; NULL: no memory. */
+static Cor__Names__PumpLink *fresh_link(struct cor_file_capture *c)
+{
+	const struct cor_files_pumps *p = c->pumps;
+
+	if (c->table->n_links == p->nlinks && add_link(c, p->fresh) < 0)
+		return NULL;
+	return c->table->links[p->nlinks];
+}
+
+static bool reads(const struct cor_file_seen *seen)
+{
+	return (seen->flags & O_ACCMODE) != O_WRONLY;
+}
+
+static bool writes(const struct cor_file_seen *seen)
+{
+	return (seen->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* The channel that leads to what seen is, the same way; NULL: there is none. */
+static Cor__Names__PumpChannel *find_in(const Cor__Names__PumpLink *link,
+					const struct cor_file_seen *seen)
+{
+	for (size_t i = 0; i < link->n_channels; i++) {
+		Cor__Names__PumpChannel *ch = link->channels[i];
+
+		if (ch->identity == seen->st.st_ino && ch->task_reads == reads(seen) &&
+		    ch->task_writes == writes(seen))
+			return ch;
+	}
+	return NULL;
+}
+
+/* An away pump's channel; *link: its index. */
+static Cor__Names__PumpChannel *find_known(const struct cor_file_capture *c,
+					   const struct cor_file_seen *seen, unsigned *link)
+{
+	for (unsigned i = 0; i < c->pumps->nlinks; i++) {
+		const Cor__Names__PumpLink *l =
+			i < c->table->n_links ? c->table->links[i] : c->pumps->links[i];
+		Cor__Names__PumpChannel *ch = find_in(l, seen);
+
+		if (ch) {
+			*link = i;
+			return ch;
+		}
+	}
+	return NULL;
+}
+
+/* ---- capture ------------------------------------------------------------------------------ */
+
+bool cor_file_was_pumped(const struct cor_file_capture *c, const struct cor_file_seen *seen)
+{
+	for (size_t i = 0; c->before && i < c->before->n_files; i++) {
+		const Cor__Names__OpenFile *f = c->before->files[i];
+
+		if (f->kind == COR__NAMES__FILE_KIND__PUMPED && f->dev == seen->st.st_dev &&
+		    f->ino == seen->st.st_ino)
+			return true;
+	}
+	return false;
+}
+
+static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
+{
+	unsigned link;
+
+	if (!c->pumps || !S_ISFIFO(seen->st.st_mode) || (seen->flags & O_PATH))
+		return -1;
+	return find_known(c, seen, &link) || seen->holder.pid || cor_file_was_pumped(c, seen) ?
+	       COR__NAMES__FILE_KIND__PUMPED : -1;
+}
+
+/* What the pump could not keep as it is. */
+static int refuse(const struct cor_file_seen *seen, struct cor_error *err)
+{
+	if (reads(seen) && writes(seen))
+		return cor_file_refuse(err, seen, "%s, opened for reading and writing, that process "
+				       "%d (%s) has open too: that is not carried", seen->link,
+				       (int)seen->holder.pid, seen->holder.comm);
+	if (reads(seen) && seen->holder.reader)
+		return cor_file_refuse(err, seen, "%s, which process %d (%s) reads too: which of them "
+				       "gets what could not be kept as it is", seen->link,
+				       (int)seen->holder.reader, seen->holder.reader_comm);
+	return 0;
+}
+
+/* Its channel in the earlier capture, which knew all processes; NULL: it had none. */
+static const Cor__Names__PumpChannel *earlier(const struct cor_file_capture *c,
+					      const struct cor_file_seen *seen)
+{
+	if (!c->before || c->before->n_links <= c->pumps->nlinks)
+		return NULL;
+	return find_in(c->before->links[c->pumps->nlinks], seen);
+}
+
+static Cor__Names__PumpChannel *add_channel(const struct cor_file_capture *c,
+					    Cor__Names__PumpLink *link,
+					    const struct cor_file_seen *seen)
+{
+	const Cor__Names__PumpChannel *was = earlier(c, seen);
+	Cor__Names__PumpChannel *ch =
+		COR_FILE_APPEND(link->channels, link->n_channels, Cor__Names__PumpChannel,
+				cor__names__pump_channel__init);
+	char *what = strdup(seen->link);
+
+	if (!ch || !what) {
+		free(what);
+		return NULL;
+	}
+	ch->id = (uint32_t)link->n_channels;
+	ch->kind = COR__NAMES__PUMP_KIND__PUMP_PIPE;
+	ch->task_reads = reads(seen);
+	ch->task_writes = writes(seen);
+	ch->fifo = !cor_file_link_is(seen, "pipe:[");
+	ch->packets = was ? was->packets :
+		      (seen->flags & O_DIRECT) || (reads(seen) && seen->holder.packets);
+	ch->capacity = (uint32_t)COR_MAX(fcntl(seen->dup, F_GETPIPE_SZ), 0);
+	ch->uid = seen->st.st_uid;
+	ch->gid = seen->st.st_gid;
+	ch->mode = seen->st.st_mode & 07777;
+	ch->identity = seen->st.st_ino;
+	ch->what = what;
+	return ch;
+}
+
+/* What waits in the task's own end comes before all that its pump has for it. */
+static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			  Cor__Names__PumpChannel *ch, Cor__Names__OpenFile *out,
+			  struct cor_error *err)
+{
+	int r;
+
+	if (!c->with_content || !ch->state || !ch->task_reads)
+		return 0;
+	for (size_t i = 0; i + 1 < c->table->n_files; i++)
+		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
+			return 0;       /* the first of them has it */
+	out->capacity = ch->capacity;
+	r = cor_file_pipe_unread(seen, out, err);
+	if (r == 0)
+		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, ch->packets);
+	for (size_t i = 0; i < out->n_unread; i++)
+		cor__names__message__free_unpacked(out->unread[i], NULL);
+	free(out->unread);
+	out->unread = NULL;
+	out->n_unread = 0;
+	return r;
+}
+
+static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		   Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	unsigned link = 0;
+	Cor__Names__PumpChannel *ch = find_known(c, seen, &link);
+	Cor__Names__PumpLink *fresh;
+	int r;
+
+	out->path = strdup(seen->link);
+	if (!out->path)
+		return -ENOMEM;
+	if (!ch) {
+		r = refuse(seen, err);
+		fresh = r == 0 ? fresh_link(c) : NULL;
+		if (r < 0 || !fresh)
+			return r < 0 ? r : -ENOMEM;
+		if (fresh->n_channels == CHANNELS_MAX)
+			return cor_file_refuse(err, seen, "one of more than %u that lead to other "
+					       "processes: so many are not carried", CHANNELS_MAX);
+		ch = find_in(fresh, seen) ?: add_channel(c, fresh, seen);
+		if (!ch)
+			return -ENOMEM;
+		link = c->pumps->nlinks;
+	}
+	out->pump_link = link;
+	out->pump_channel = ch->id;
+	return capture_unread(c, seen, ch, out, err);
+}
+
+/* ---- the destination ------------------------------------------------------------------------ */
+
+static int check(const struct cor_file_place *place, unsigned index, struct cor_error *err)
+{
+	const Cor__Names__OpenFile *file = cor_file_at(place, index);
+	int number = cor_file_number(place->table, index);
+
+	if (cor_pump_channel_index(place->table, file) < 0)
+		return cor_fail(err, -EPROTO, "descriptor %d: its channel is wrong", number);
+	return 0;
+}
+
+/* Is there an earlier file of that channel? It has the open file description that was
+ * made along with it. */
+static bool is_first(const Cor__Names__FileTable *table, unsigned index)
+{
+	const Cor__Names__OpenFile *file = table->files[index];
+
+	for (unsigned i = 0; i < index; i++)
+		if (table->files[i]->kind == file->kind &&
+		    table->files[i]->pump_link == file->pump_link &&
+		    table->files[i]->pump_channel == file->pump_channel)
+			return false;
+	return true;
+}
+
+/* What open(2) adds on x86-64 and pipe2(2) does not: it tells the two apart. */
+#define KERNEL_LARGEFILE 0100000u
+
+static int open_end(const Cor__Names__OpenFile *file, int end, bool first)
+{
+	unsigned flags = cor_file_open_flags(file->flags);
+	int fd;
+
+	if (first && !(file->flags & KERNEL_LARGEFILE))
+		fd = fcntl(end, F_DUPFD_CLOEXEC, 0);
+	else
+		fd = cor_file_reopen(end, flags & ~(unsigned)O_DIRECT);
+	if (fd >= 0 && fcntl(fd, F_SETFL, flags & ~(unsigned)O_ACCMODE) < 0) {
+		cor_closep(&fd);
+		return -errno;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+static int restore(struct cor_file_restore *r, unsigned index, struct cor_error *err)
+{
+	const Cor__Names__FileTable *table = r->place.table;
+	const Cor__Names__OpenFile *file = table->files[index];
+	int number = cor_file_number(table, index);
+	int which = cor_pump_channel_index(table, file), fd;
+
+	if (which < 0 || (unsigned)which >= r->npumped || r->pumped[which] < 0)
+		return cor_fail(err, -EPROTO, "descriptor %d: its channel is wrong", number);
+	fd = open_end(file, r->pumped[which], is_first(table, index));
+	if (fd < 0)
+		return cor_fail_code(err, fd, "descriptor %d (%s)", number, file->path);
+	return cor_file_made(r, index, fd, "its end", err);
+}
+
+const struct cor_file_ops cor_file_pump = {
+	.recognise = recognise,
+	.capture   = capture,
+	.check     = check,
+	.restore   = restore,
+	.mechanism = COR_MECHANISM_PUMP,
+	.kinds     = 1u << COR__NAMES__FILE_KIND__PUMPED,
+};
