@@ -55,7 +55,7 @@ static bool offset(int64_t theirs, int64_t ours, int64_t ahead, int64_t *out)
 int session_clocks_offsets(const struct session_clocks *theirs, const struct session_clocks *ours,
 			   uint64_t trip_ns, struct session_clocks *out, struct cor_error *err)
 {
-	int64_t ahead = (int64_t)(trip_ns / 2);
+	int64_t ahead = (int64_t)trip_ns;
 	struct session_clocks o;
 
 	if (!offset(theirs->monotonic_ns, ours->monotonic_ns, ahead, &o.monotonic_ns) ||

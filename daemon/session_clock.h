@@ -18,8 +18,10 @@ int session_clocks_initial(struct session_clocks *now, struct cor_error *err);
 int session_clocks_of_task(const Cor__Task__Clock *task, struct session_clocks *now,
 			   struct cor_error *err);
 
-/* What a time namespace must add to ours so that they go on from theirs, a peer's,
- * as they were trip_ns / 2 ago. -EPROTO: no clock shows that. */
+/* What a time namespace must add to ours so that they go on from theirs, a peer's, as
+ * they were up to trip_ns ago. The whole of that is added: a clock of the task may be
+ * ahead by as much, but never goes back, not even one that shows the last tick only
+ * (CLOCK_MONOTONIC_COARSE). -EPROTO: no clock shows that. */
 int session_clocks_offsets(const struct session_clocks *theirs, const struct session_clocks *ours,
 			   uint64_t trip_ns, struct session_clocks *out, struct cor_error *err);
 

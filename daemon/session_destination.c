@@ -130,8 +130,7 @@ static int unpack_task(struct destination *d, const ProtobufCBinaryData *task,
 }
 
 /* The offsets for the task's time namespace. Of several probes the one with the
- * shortest round trip counts; half of it is added, so that the task's clock
- * is never behind: the freeze is longer than any round trip. */
+ * shortest round trip counts. */
 static int measure_clocks(struct destination *d, struct cor_error *err)
 {
 	uint64_t best = UINT64_MAX;
