@@ -9,6 +9,7 @@ cord_session_sources = \
 	daemon/session_mechanisms.c daemon/session_mechanisms.h \
 	daemon/session_permit.c \
 	daemon/session_pumps.c daemon/session_pumps.h daemon/session_pumps_private.h \
+	daemon/session_standin.c daemon/session_standin.h \
 	daemon/session_pumps_source.c daemon/session_pumps_destination.c \
 	daemon/session_destination.c daemon/session_destination.h \
 	daemon/session_destination_keeper.c \

@@ -198,7 +198,7 @@ static void share_rebuild(struct destination *d)
 static int begin_rebuild(struct destination *d, struct cor_error *err)
 {
 	struct cor_rebuild_plan plan = {
-		.skeleton = d->image, .call = stub_call, .arg = d, .report = -1,
+		.skeleton = d->image, .call = stub_call, .arg = d, .report = -1, .watch = d->pumps.watch[1],
 		.time_ns = d->time_ns,
 		.monotonic_offset_ns = d->offsets.monotonic_ns,
 		.boottime_offset_ns = d->offsets.boottime_ns,

@@ -107,7 +107,7 @@ struct destination {
 
 #define DESTINATION_INIT(a, s) { \
 	.args = (a), .shared = (s), .report = -1, .task_listen = -1, .task_record = -1, \
-	.huge.pidfd = -1, \
+	.huge.pidfd = -1, .pumps.watch = { -1, -1 }, \
 	.doors = { .fd = -1 }, \
 }
 

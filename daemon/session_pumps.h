@@ -20,14 +20,15 @@ struct source_pumps {
 	Cor__Names__PumpLink fresh;     /* the link for what leads outside here */
 	uint8_t id[COR_SESSION_ID], secret[COR_SECRET];
 	int  home;                      /* the pump of that link, -1: not needed */
+	Cor__Names__PumpChannel task;   /* of the fresh link, if the task's place is to be kept */
 	bool frozen;
 	struct cor_files_pumps seen;    /* for captures */
 	Cor__Names__PumpLink **links;   /* what seen points to */
 };
 
-/* Finds the task's pumps. */
+/* Finds the task's pumps. standin: its place here is to be kept. */
 int  source_pumps_begin(struct source_pumps *p, const struct cord_config *config, pid_t pid,
-			struct cor_error *err);
+			bool standin, struct cor_error *err);
 /* table: of the running task. Starts the home pump if it will be needed. */
 int  source_pumps_prepare(struct source_pumps *p, const Cor__Names__FileTable *table,
 			  struct cor_error *err);
@@ -53,6 +54,9 @@ void source_pumps_end(struct source_pumps *p);
 struct destination_pumps {
 	int     *socks;                 /* of the away pumps, one for each link */
 	unsigned n;
+	int      watch[2];              /* the task's supervisor tells a pump how it fares: the pump's
+					   end, and the supervisor's; -1: nobody waits at home */
+	unsigned watcher;               /* of which link */
 	int     *fds;                   /* the task's sides, by cor_pump_channel_index() */
 	unsigned nfds;
 };

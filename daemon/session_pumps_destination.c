@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "daemon/session_pumps_private.h"
 #include "libcor/base/cleanup.h"
@@ -79,7 +80,7 @@ static const char *name_channel(const Cor__Names__FileTable *table, unsigned lin
 		return f->path;
 	}
 	*fd = -1;
-	return "a pipe that was closed";
+	return table->links[link]->task ? "the place that the task has" : "a pipe that was closed";
 }
 
 static int start_one(struct destination_pumps *p, const struct cord_config *config,
@@ -99,6 +100,9 @@ static int start_one(struct destination_pumps *p, const struct cord_config *conf
 	if (r == 0)
 		return 0;
 	what = name_channel(table, i, &fd);
+	if (fd < 0)
+		return cor_fail_prefix(err, r, "%s on host %s, which is out of reach from %s", what,
+				       link.host, config->name);
 	return cor_fail_prefix(err, r, "descriptor %d is %s on host %s, which is out of reach from "
 			       "%s", fd, what, link.host, config->name);
 }
@@ -109,8 +113,14 @@ int destination_pumps_begin(struct destination_pumps *p, const struct cord_confi
 	p->socks = calloc(table->n_links + 1, sizeof(*p->socks));
 	if (!p->socks)
 		return cor_fail(err, -ENOMEM, "out of memory");
-	for (; p->n < table->n_links; p->n++)
+	for (; p->n < table->n_links; p->n++) {
 		p->socks[p->n] = -1;
+		if (!table->links[p->n]->task || p->watch[0] >= 0)
+			continue;
+		p->watcher = p->n;
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p->watch) < 0)
+			return cor_fail_errno(err, "a socket for a supervisor");
+	}
 	for (unsigned i = 0; i < p->n; i++) {
 		int r = start_one(p, config, table, i, err);
 
@@ -176,7 +186,8 @@ int destination_pumps_load(struct destination_pumps *p, const Cor__Names__FileTa
 void destination_pumps_start(struct destination_pumps *p, pid_t pid)
 {
 	for (unsigned i = 0; i < p->n; i++)
-		cor_pump_tell(p->socks[i], COR_PUMP_START, pid, NULL, 0, -1);
+		cor_pump_tell(p->socks[i], COR_PUMP_START, pid, NULL, 0,
+			      i == p->watcher ? p->watch[0] : -1);
 }
 
 void destination_pumps_end(struct destination_pumps *p)
@@ -184,5 +195,7 @@ void destination_pumps_end(struct destination_pumps *p)
 	destination_pumps_handed(p);
 	for (unsigned i = 0; i < p->n; i++)
 		cor_closep(&p->socks[i]);
+	cor_closep(&p->watch[0]);
+	cor_closep(&p->watch[1]);
 	free(p->socks);
 }

@@ -22,7 +22,7 @@ static void point_to_links(struct source_pumps *p)
 }
 
 int source_pumps_begin(struct source_pumps *p, const struct cord_config *config, pid_t pid,
-		       struct cor_error *err)
+		       bool standin, struct cor_error *err)
 {
 	int r;
 
@@ -43,6 +43,10 @@ int source_pumps_begin(struct source_pumps *p, const struct cord_config *config,
 	p->fresh.id = (ProtobufCBinaryData){ sizeof(p->id), p->id };
 	p->fresh.secret = (ProtobufCBinaryData){ sizeof(p->secret), p->secret };
 	p->fresh.host = (char *)config->name;
+	cor__names__pump_channel__init(&p->task);
+	p->task.kind = COR__NAMES__PUMP_KIND__PUMP_TASK;
+	p->task.what = (char *)"the task";
+	p->fresh.task = standin ? &p->task : NULL;
 	point_to_links(p);
 	return 0;
 }

@@ -438,7 +438,10 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = source_network_begin(s, err);
 	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
 	if (r == 0)
-		r = source_pumps_begin(&s->pumps, s->args->config, s->args->pid, err);
+		r = source_standin_begin(&s->standin, s->args->pid, &s->mechanisms, err);
+	if (r == 0)
+		r = source_pumps_begin(&s->pumps, s->args->config, s->args->pid, s->standin.wanted,
+				       err);
 	if (r == 0)
 		r = capture_files(s, s->skeleton, true, err);
 	if (r == 0)
@@ -754,6 +757,7 @@ int session_source_run(const struct worker_source_args *a)
 	source_home_end(&s);
 	cor_departure_free(s.departure);
 	source_pumps_end(&s.pumps);
+	source_standin_end(&s.standin);
 	cor_stream_close(s.control);
 	session_end(&s.session);
 	return status;

@@ -11,6 +11,7 @@
 #include "daemon/session.h"
 #include "daemon/session_home.h"
 #include "daemon/session_pumps.h"
+#include "daemon/session_standin.h"
 #include "daemon/session_transport.h"
 #include "daemon/worker.h"
 #include "libcor/names/departure.h"
@@ -49,6 +50,7 @@ struct source {
 	struct cor_source *memory;      /* the tracer's; the serving part's is a copy */
 	uint64_t freeze_from_ns, captured_ns, ready_ns;
 	struct source_pumps pumps;
+	struct source_standin standin;
 	struct cor_hooks hooks;
 	bool have_hooks;
 	bool parked;                    /* the task's addresses and locks are the destination's */

@@ -26,6 +26,7 @@
 /* Between serving parts that die at once; see session_destination_keeper.c. */
 #define PAUSE_FIRST_MS 50u
 #define PAUSE_MAX_MS   1000u
+#define SIGNALS_MS     20       /* that a signal to the ghost may wait */
 #define LIVED_NS       (5 * UINT64_C(1000000000))
 
 /* ---- starting it -------------------------------------------------------------------------- */
@@ -153,6 +154,7 @@ static void bury(struct source *s)
 	cor_files_bury(s->args->pid, s->files);
 	source_network_done(s);
 	source_pumps_left(&s->pumps, s->tracee, s->files);
+	source_standin_left(&s->standin, s->image);
 	s->parked = false;
 }
 
@@ -183,6 +185,8 @@ static void kill_ghost(struct source *s)
 /* Carries a verdict out. True: it was the last one. */
 static bool obey(struct source *s, const char *verdict)
 {
+	struct cor_error unused;
+
 	if (strcmp(verdict, "joined") == 0) {
 		bury(s);
 		return false;
@@ -197,7 +201,7 @@ static bool obey(struct source *s, const char *verdict)
 	} else if (strcmp(verdict, "moved") == 0) {
 		bury(s);
 		remove_moved_objects(s);
-		kill_ghost(s);
+		source_standin_make(&s->standin, take_ptr(s->tracee), s->pumps.home, &unused);
 		source_home_released(s);
 		s->end = SESSION_RELEASED;
 	} else if (strcmp(verdict, "lost") == 0) {
@@ -213,16 +217,20 @@ static bool obey(struct source *s, const char *verdict)
 	return true;
 }
 
-/* Packets for addresses that have moved along are sent on meanwhile. */
+/* Packets for addresses that have moved along are sent on meanwhile, and signals to the
+ * ghost, which no descriptor tells of. */
 static void await_word(struct source *s)
 {
 	for (;;) {
 		struct pollfd p[1 + COR_PACKET_HOLD_FDS] = { { .fd = s->link, .events = POLLIN } };
 		nfds_t held = s->departure && !s->parked ?
 			      cor_departure_poll(s->departure, &p[1]) : 0;
+		bool forwarding = s->standin.wanted && !s->parked;
 
-		if (poll(p, 1 + held, -1) < 0 && errno != EINTR)
+		if (poll(p, 1 + held, forwarding ? SIGNALS_MS : -1) < 0 && errno != EINTR)
 			return;
+		if (forwarding)
+			source_standin_forward(&s->standin, s->tracee, s->pumps.home);
 		if (held)
 			source_network_forward(s);
 		if (p[0].revents)

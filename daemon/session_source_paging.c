@@ -240,6 +240,7 @@ void source_commit(struct source *s, char *doubt, size_t size)
 	cor_files_bury(s->args->pid, s->files);
 	source_network_done(s);
 	source_pumps_left(&s->pumps, s->tracee, s->files);
+	source_standin_left(&s->standin, s->image);
 	json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
 	session_move(&s->session, SESSION_PAGING, NULL);
 	/* who waits for this is told at once */

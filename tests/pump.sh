@@ -20,6 +20,15 @@ pipeline()
 	touch "$TASK_OUT.out" "$TASK_OUT.err"
 }
 
+# flow TO: as go, but the shell that waits for the pipeline has a stand-in where it began.
+flow()
+{
+	move "$TASK_HOST" "$TASK_PID" "$1"
+	TASK_HOST=$1
+	TASK_PID=$MOVED
+	alive "$1" "$TASK_PID" || fail "pass is not on host $1 as PID $TASK_PID"
+}
+
 # pipeline_end: what was given has been taken, byte by byte, wherever pass is now.
 pipeline_end()
 {

@@ -32,8 +32,8 @@ struct cor_files_pumps {
 					   channels' states if the task stands still */
 	unsigned nlinks;
 	const Cor__Names__PumpLink *fresh;      /* what leads outside and is pumped by none yet
-					   becomes a channel of this link; only its id, secret and
-					   host are looked at. It is in the table if it is used */
+					   becomes a channel of this link, which has none here. It is
+					   in the table if it is used, or has the task's channel */
 };
 
 /* Reads the descriptor table of pid, running or stopped; reads nothing

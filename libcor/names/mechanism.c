@@ -31,6 +31,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 	[COR_MECHANISM_UDP]         = { "udp", 1, false, "UDP sockets" },
 	[COR_MECHANISM_PUMP]        = { "pump", COR_PUMP_VERSION, false,
 					"pipes to other processes, which stay where those are" },
+	[COR_MECHANISM_STANDIN]     = { "stand-in", 1, false,
+					"the task's place at home: its parent, signals to its PID" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

@@ -5,7 +5,8 @@
  * process holds it. On the host where the task is, another pump process, the *away*
  * one, holds the other end of what the task has there: a real pipe. Between the two
  * goes one connection (pump_wire.h), with a channel (pump_channel.h) for each such
- * thing. A pump belongs to one task; it is forked by the session's worker, outlives it
+ * thing. One more, channel 0, is for the task itself where someone waits for it at home:
+ * signals go to it, how it stops and ends comes back (task/standin.h). A pump belongs to one task; it is forked by the session's worker, outlives it
  * and cord, and ends when its channels are over.
  *
  * When the task moves on, the state of its away pump travels in its table of
@@ -54,13 +55,16 @@ enum cor_pump_request {
 	COR_PUMP_CONNECTION,    /* of cord: struct cor_preamble and the connection; no answer */
 	COR_PUMP_COMMIT,        /* the task may be running elsewhere from now on; no answer */
 	/* home */
+	COR_PUMP_FORWARD,       /* siginfo_t: a signal came to the ghost; no answer */
+	COR_PUMP_STANDIN,       /* op: PID of the task's stand-in, with its socket; no answer */
 	COR_PUMP_TAKE,          /* PumpLink: channels that are new, a descriptor for each */
 	/* away */
 	COR_PUMP_REACH,         /* answered when home has answered */
 	COR_PUMP_MAKE,          /* PumpLink: makes ends for its channels anew; answer: what the task
 				   shall have, a descriptor for each */
 	COR_PUMP_LOAD,          /* PumpLink: the states of its channels */
-	COR_PUMP_START,         /* op: the task's PID. It runs from now on; no answer */
+	COR_PUMP_START,         /* op: the task's PID, with the socket on which its supervisor reports
+				   if there is a task channel. It runs from now on; no answer */
 	COR_PUMP_FREEZE,        /* the task stands still; answer: PumpLink with states */
 	COR_PUMP_THAW,          /* and goes on after all */
 	COR_PUMP_LEAVE,         /* and has moved on; no answer */

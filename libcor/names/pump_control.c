@@ -81,7 +81,10 @@ static int describe(struct pump *p, bool states, Cor__Names__PumpLink *link,
 		s->about->identity = identity(s);
 		if (states && r == 0)
 			r = cor_pump_channel_save(&s->channel, &s->about->state);
-		channels[link->n_channels++] = s->about;
+		if (s->channel.id == 0)
+			link->task = s->about;
+		else
+			channels[link->n_channels++] = s->about;
 	}
 	return r;
 }
@@ -150,8 +153,11 @@ static int take_channels(struct pump *p, const Cor__Names__PumpLink *link, struc
 static int make_channels(struct pump *p, const Cor__Names__PumpLink *link, int *fds,
 			 struct cor_error *err)
 {
-	while (p->slots)
-		pump_slot_free(p, p->slots);
+	struct pump_slot *slot, *next;
+
+	DL_FOREACH_SAFE(p->slots, slot, next)
+		if (slot->channel.id != 0)
+			pump_slot_free(p, slot);
 	for (size_t i = 0; i < link->n_channels; i++) {
 		const Cor__Names__PumpChannel *ch = link->channels[i];
 		const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind);
@@ -189,26 +195,36 @@ static void on_make(struct pump *p, struct pump_control *c, const Cor__Names__Pu
 		cor_closep(&fds[i]);
 }
 
+static int load_channel(struct pump *p, const Cor__Names__PumpChannel *ch, struct cor_error *err)
+{
+	struct pump_slot *s = ch->id <= UINT16_MAX ? pump_slot_find(p, (uint16_t)ch->id) : NULL;
+	int r = s ? 0 : -EPROTO;
+
+	if (r == 0 && ch->state)
+		r = cor_pump_channel_load(&s->channel, ch->state);
+	return r < 0 ? cor_fail_code(err, r, "the state of channel %u", ch->id) : 0;
+}
+
 static int load_channels(struct pump *p, const Cor__Names__PumpLink *link, struct cor_error *err)
 {
-	for (size_t i = 0; i < link->n_channels; i++) {
-		const Cor__Names__PumpChannel *ch = link->channels[i];
-		struct pump_slot *s = ch->id <= UINT16_MAX ? pump_slot_find(p, (uint16_t)ch->id) : NULL;
-		int r = s ? 0 : -EPROTO;
+	int r = link->task ? load_channel(p, link->task, err) : 0;
 
-		if (r == 0 && ch->state)
-			r = cor_pump_channel_load(&s->channel, ch->state);
-		if (r < 0)
-			return cor_fail_code(err, r, "the state of channel %u", ch->id);
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < link->n_channels; i++)
+		r = load_channel(p, link->channels[i], err);
+	return r;
 }
 
 /* A socket by which the next move of the task finds us. Without, it cannot be moved,
  * but it runs. */
-static void start(struct pump *p, pid_t task)
+static void start(struct pump *p, pid_t task, struct cor_message *m)
 {
+	struct pump_slot *s = pump_slot_find(p, 0);
 	char id[2 * COR_SESSION_ID + 1];
+
+	if (s && m->nfds == 1) {
+		cor_pump_end_task_starts(&s->channel.end, m->fds[0], task);
+		m->nfds = 0;
+	}
 
 	p->task = task;
 	p->started = true;
@@ -235,6 +251,35 @@ static void freeze(struct pump *p)
 static void thaw(struct pump *p)
 {
 	p->frozen = p->committed = false;
+}
+
+/* ---- the task's place at home ---------------------------------------------------------------- */
+
+static void on_signal(struct pump *p, const struct cor_message *m)
+{
+	struct pump_slot *s = pump_slot_find(p, 0);
+
+	if (s && m->len == sizeof(siginfo_t) && !s->channel.reading_over)
+		cor_pump_end_signal(&s->channel.out, m->buf);
+}
+
+static void on_standin(struct pump *p, struct cor_message *m)
+{
+	struct pump_slot *s = pump_slot_find(p, 0);
+
+	if (!s || m->nfds != 1 || s->channel.end.fd >= 0)
+		return;
+	cor_pump_end_standin_came(&s->channel.end, m->fds[0], m->op);
+	m->nfds = 0;
+}
+
+/* The ghost has ended with its worker: no stand-in comes. */
+static void forget_standin(struct pump *p)
+{
+	struct pump_slot *s = p->plan->side == COR_PUMP_HOME ? pump_slot_find(p, 0) : NULL;
+
+	if (s && s->channel.end.fd < 0)
+		cor_pump_end_standin_never(&s->channel.end);
 }
 
 /* ---- requests ----------------------------------------------------------------------------- */
@@ -306,7 +351,13 @@ static void obey(struct pump *p, struct pump_control *c, struct cor_message *m)
 		p->reaching = c;
 		break;
 	case COR_PUMP_START:
-		start(p, m->op);
+		start(p, m->op, m);
+		break;
+	case COR_PUMP_FORWARD:
+		on_signal(p, m);
+		break;
+	case COR_PUMP_STANDIN:
+		on_standin(p, m);
 		break;
 	case COR_PUMP_FREEZE:
 		freeze(p);
@@ -374,6 +425,8 @@ static void closed(struct pump *p, struct pump_control *c)
 	bool alone = c->worker && !p->started && !p->committed;
 	bool froze = p->frozen && c == p->froze;
 
+	if (c->worker)
+		forget_standin(p);
 	pump_control_free(p, c);
 	if (alone || (froze && p->committed))
 		p->ending = true;

@@ -17,7 +17,7 @@ const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind)
 
 void cor_pump_end_close(struct cor_pump_end *e)
 {
-	int *fds[] = { &e->fd, &e->kept, &e->node };
+	int *fds[] = { &e->fd, &e->kept, &e->node, &e->pidfd };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
 		cor_closep(fds[i]);

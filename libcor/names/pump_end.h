@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cor/error.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -32,6 +33,12 @@ struct cor_pump_end {
 	bool fifo;              /* home: end of file may be for now only, and so may EPIPE */
 	bool paused;            /* there is no writer just now */
 	int  node;              /* the away side's FIFO, O_PATH, to open it again; -1 */
+
+	/* the task */
+	pid_t pid;              /* it, or its stand-in */
+	int  pidfd;             /* the same; -1 */
+	bool ended;             /* it has told its end, or has been told */
+	bool stopped;           /* the stand-in stands still, and that is known */
 };
 
 struct cor_pump_end_ops {
@@ -66,17 +73,33 @@ struct cor_pump_end_ops {
 	/* Do these events of epoll(7) say that nobody takes what we write? */
 	bool (*gone)(const struct cor_pump_end *e, uint32_t events);
 
+	/* Called some times a second: looks for what no descriptor tells, and puts it into q.
+	 * True: something was. NULL: there is nothing to look for. */
+	bool (*tick)(struct cor_pump_end *e, struct cor_pump_queue *q);
+
 	/* What identifies the task's side, as a capture sees it: its inode number. 0: no
 	 * descriptor can lead to it any more. NULL: the inode of fd, as of a pipe. */
 	uint64_t (*identity)(const struct cor_pump_end *e);
 };
 
 extern const struct cor_pump_end_ops cor_pump_end_pipe;
+/* The two sides of the task's own channel; not found by their kind. */
+extern const struct cor_pump_end_ops cor_pump_end_standin, cor_pump_end_task;
 
 /* The ops of a kind; NULL: one that this version does not know. */
 const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind);
 
 /* fd -1, no halves. */
-#define COR_PUMP_END_INIT { .fd = -1, .kept = -1, .node = -1 }
+#define COR_PUMP_END_INIT { .fd = -1, .kept = -1, .node = -1, .pidfd = -1 }
 
 void cor_pump_end_close(struct cor_pump_end *e);
+
+/* --- of the task's channel (pump_end_task.c) ----------------------------------- */
+
+/* A signal for the task. -ENOMEM. */
+int cor_pump_end_signal(struct cor_pump_queue *q, const siginfo_t *info);
+/* The stand-in is there; sock is taken. Or none will come. */
+void cor_pump_end_standin_came(struct cor_pump_end *e, int sock, pid_t pid);
+void cor_pump_end_standin_never(struct cor_pump_end *e);
+/* The task runs; its supervisor reports on reports, which is taken. */
+void cor_pump_end_task_starts(struct cor_pump_end *e, int reports, pid_t pid);

@@ -70,6 +70,7 @@ struct pump {
 	int      connected, connector;  /* a socket pair; connecting threads tell on the second */
 	bool     connecting;
 	uint64_t connect_ns;            /* not before */
+	uint64_t tick_ns;               /* ends are looked after again then */
 	uint64_t alone_since_ns;        /* no connection; 0: there is one */
 	struct pump_control *reaching;  /* who waits for the first answer of home */
 	struct pump_control *froze;     /* who stopped us */

@@ -17,6 +17,7 @@
 /* A task that has ended, or a home that nobody calls any more, waits so long for the
  * other side's last word. */
 #define LINGER_S 600
+#define TICK_NS UINT64_C(200000000)
 
 /* ---- channels ------------------------------------------------------------------------ */
 
@@ -142,6 +143,30 @@ static bool turn(struct pump *p)
 	return pump_conn_pump_out(p) || busy;
 }
 
+/* What no descriptor tells. */
+static void tick(struct pump *p, uint64_t now)
+{
+	struct pump_slot *s;
+
+	if (now < p->tick_ns || !p->started || p->frozen)
+		return;
+	p->tick_ns = now + TICK_NS;
+	DL_FOREACH(p->slots, s)
+		if (s->channel.end.ops && s->channel.end.ops->tick && !s->channel.reading_over)
+			s->channel.end.ops->tick(&s->channel.end, &s->channel.out);
+}
+
+static bool has_tick(const struct pump *p)
+{
+	const struct pump_slot *s;
+
+	DL_FOREACH(p->slots, s)
+		if (s->channel.end.ops && s->channel.end.ops->tick && s->channel.end.fd >= 0 &&
+		    !s->channel.reading_over)
+			return true;
+	return false;
+}
+
 /* ---- time ----------------------------------------------------------------------------- */
 
 /* Milliseconds until something is due, -1: nothing is. */
@@ -156,6 +181,8 @@ static int next_due(const struct pump *p, uint64_t now)
 		due = COR_MIN(due, p->alone_since_ns + p->plan->give_up_s * NS_PER_S);
 	if (p->alone_since_ns && pump_is_over(p))
 		due = COR_MIN(due, p->alone_since_ns + LINGER_S * NS_PER_S);
+	if (p->started && !p->frozen && has_tick(p))
+		due = COR_MIN(due, p->tick_ns);
 	if (due == UINT64_MAX)
 		return -1;
 	return due <= now ? 0 : (int)COR_MIN((due - now) / 1000000 + 1, UINT64_C(1000000000));
@@ -184,6 +211,7 @@ static void on_time(struct pump *p)
 	uint64_t now = cor_now_ns();
 
 	give_up(p, now);
+	tick(p, now);
 	if (p->plan->side == COR_PUMP_AWAY && !p->connecting && !p->conns && !p->ending &&
 	    (p->started || p->reaching) && now >= p->connect_ns)
 		pump_connect_begin(p);
@@ -247,6 +275,24 @@ static int loop(struct pump *p)
 	return p->status;
 }
 
+/* Channel 0. */
+static int add_task(struct pump *p, const Cor__Names__PumpChannel *about)
+{
+	struct pump_slot *s = about->id == 0 ? pump_slot_new(p, about) : NULL;
+	struct cor_pump_end *e;
+	int none;
+
+	if (!s)
+		return -EINVAL;
+	e = &s->channel.end;
+	if (p->plan->side == COR_PUMP_HOME) {
+		e->ops = &cor_pump_end_standin;
+		return e->ops->take(e, about, -1, NULL);
+	}
+	e->ops = &cor_pump_end_task;
+	return e->ops->make(e, about, &none, NULL);
+}
+
 static int begin(struct pump *p)
 {
 	const Cor__Names__PumpLink *link = p->plan->link;
@@ -267,6 +313,8 @@ static int begin(struct pump *p)
 	p->connector = pair[1];
 	p->connected_watch = (struct pump_watch){ PUMP_WATCH_CONNECTED, NULL };
 	r = pump_watch(p, p->connected, EPOLLIN, &p->connected_watch);
+	if (r == 0 && link->task)
+		r = add_task(p, link->task);
 	if (r == 0 && p->plan->side == COR_PUMP_HOME) {
 		cor_pump_home_path(p->plan->dir, p->id, p->path, sizeof(p->path));
 		r = pump_control_listen(p);

@@ -15,6 +15,8 @@ enum cor_pump_event {
 	COR_PUMP_MESSAGE = 1,   /* the bytes since the last one are a message, or a packet */
 	COR_PUMP_END     = 2,   /* nothing more comes this way */
 	COR_PUMP_PAUSE   = 3,   /* no writer has the FIFO open now: end of file until more comes */
+	COR_PUMP_SIGNAL  = 4,   /* of the task's channel: siginfo_t, a signal for it */
+	COR_PUMP_STATUS  = 5,   /* of the task's channel: int32_t, as wait(2) tells of it */
 	COR_PUMP_EVENTS
 };
 

@@ -29,3 +29,15 @@ libcor_sources += libcor/task/admissible.c libcor/task/build_id.c libcor/task/bu
 libcor_sources += libcor/task/refuse_shared.c
 libcor_sources += libcor/task/rebuild_update.c
 libcor_sources += libcor/task/complete.c
+
+# the stand-in's program, which becomes data of the library
+libcor_sources += libcor/task/standin.c libcor/task/standin.h libcor/task/standin_blob.S
+EXTRA_DIST += libcor/task/standin_program.c
+CLEANFILES += libcor/task/standin-program
+libcor/task/standin-program: $(srcdir)/libcor/task/standin_program.c $(srcdir)/libcor/task/standin.h
+	$(AM_V_GEN)$(MKDIR_P) libcor/task && $(CC) -std=gnu17 -Os -Wall -Wextra -I$(srcdir) -ffreestanding \
+		-fno-builtin -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic -fno-pie \
+		-fcf-protection=none -mno-sse -fno-sanitize=all -nostdlib -static -no-pie \
+		-Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,noexecstack -s -o $@ \
+		$(srcdir)/libcor/task/standin_program.c
+libcor/task/standin_blob.lo: libcor/task/standin-program

@@ -246,6 +246,7 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 		.report = plan->report,
 		.view = plan->view,
 		.view_arg = plan->view_arg,
+		.watch = plan->watch,
 		.listen = plan->listen,
 		.record = plan->record,
 		.record_at = plan->record_at,

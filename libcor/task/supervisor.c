@@ -28,7 +28,7 @@
 
 struct supervisor {
 	const struct cor_supervisor_plan *plan;
-	int     ctl, sig, uffd, report, listen, record;
+	int     ctl, sig, uffd, report, watch, listen, record;
 	int32_t outer_pid;      /* the task's, as the caller sees it */
 	bool    resumed;
 	bool    over;           /* the task has ended */
@@ -117,17 +117,27 @@ static void tell_end(struct supervisor *s, const struct cor_rebuild_exit *e)
 		cor_write_full(s->report, e, sizeof(*e));
 }
 
+/* Whoever waits for the task where it came from hears of all that its parent would. */
+static void tell_watch(struct supervisor *s, const struct cor_rebuild_exit *e)
+{
+	if (s->resumed && s->watch >= 0)
+		cor_send_fds(s->watch, e, sizeof(*e), NULL, 0);
+}
+
 /* The task has ended when its process has; its orphans may live on where we
  * are their init. */
 static void reap(struct supervisor *s)
 {
-	int status;
+	int status, flags = WNOHANG | __WALL | (s->watch >= 0 ? WUNTRACED | WCONTINUED : 0);
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+	while ((pid = waitpid(-1, &status, flags)) > 0) {
 		struct cor_rebuild_exit e = { .pid = s->outer_pid, .status = status };
 
 		if (pid != s->plan->pid)
+			continue;
+		tell_watch(s, &e);
+		if (!WIFEXITED(status) && !WIFSIGNALED(status))
 			continue;
 		s->over = true;
 		if (s->resumed)
@@ -246,7 +256,7 @@ static void __attribute__((noreturn)) loop(struct supervisor *s)
 
 static int prepare(struct supervisor *s, int *channel, struct cor_error *err)
 {
-	int *keep[] = { &s->ctl, channel, &s->report, &s->listen, &s->record };
+	int *keep[] = { &s->ctl, channel, &s->report, &s->watch, &s->listen, &s->record };
 	int r;
 
 	prctl(PR_SET_NAME, "cor-supervisor");
@@ -279,6 +289,7 @@ static int watch_children(struct supervisor *s)
 static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan)
 {
 	struct supervisor s = { .plan = plan, .ctl = plan->ctl, .report = plan->report,
+				.watch = plan->watch,
 				.listen = plan->listen, .record = plan->record,
 				.sig = -1, .uffd = -1 };
 	struct cor_error err = COR_ERROR_INIT;
@@ -293,6 +304,7 @@ static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan
 	if (stub) {
 		close(s.ctl);
 		cor_closep(&s.report);
+		cor_closep(&s.watch);
 		cor_closep(&s.listen);
 		cor_closep(&s.record);
 		plan->stub(plan->arg, channel, plan->max_fd);

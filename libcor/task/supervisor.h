@@ -28,6 +28,7 @@ struct cor_supervisor_plan {
 	int     ctl;                    /* the supervisor's end, SOCK_SEQPACKET */
 	int     channel;                /* the stub's end, SOCK_STREAM */
 	int     report;                 /* -1: none */
+	int     watch;                  /* socket on which each wait status is told; -1: none */
 	int     listen;                 /* -1: none */
 	int     record;                 /* -1: none */
 	int64_t record_at;

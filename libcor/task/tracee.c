@@ -364,6 +364,12 @@ int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err)
 	return 0;
 }
 
+void cor_tracee_forget(struct cor_tracee *t)
+{
+	cor_runner_free(t->runner);
+	free_tracee(t);
+}
+
 void cor_tracee_kill(struct cor_tracee *t)
 {
 	struct cor_pace pace;

@@ -73,5 +73,8 @@ int cor_tracee_pending_handler(const struct cor_tracee_thread *th, uint64_t caug
 /* From now on the tracee must not run again; its memory stays readable. */
 int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err);
 
+/* Frees t, whose threads we trace no more. */
+void cor_tracee_forget(struct cor_tracee *t);
+
 /* Kills the process, waits until it is gone as far as its tracer can, frees t. */
 void cor_tracee_kill(struct cor_tracee *t);

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../pump.sh"
 lab_up
 pipeline A
-go B
+flow B
 rounds 10
 cut B 1
 rounds 10

@@ -4,9 +4,9 @@
 . "$(dirname "$0")/../pump.sh"
 lab_up A B C
 pipeline A
-go B
+flow B
 rounds 10
-go C
+flow C
 on B kill -TERM "${LAB_CORD[B]}"
 wait_for 10 gone B "${LAB_CORD[B]}" || fail "cord on B does not end"
 ! on B pgrep -f cord >&2 || fail "B still takes part"

@@ -5,11 +5,11 @@
 . "$(dirname "$0")/../pump.sh"
 lab_up
 pipeline A
-go B
+flow B
 rounds 20
-go A
+flow A
 rounds 20
-go B
+flow B
 rounds 20
 pipeline_end
 lab_end
