@@ -213,7 +213,11 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 	/* room for descriptors that the task opens before the freeze */
 	d->stub_keep_from = COR_MAX(cor_files_max_fd(d->files) + 1, 0) + 512;
 	plan.max_fd = d->stub_keep_from;
-	r = destination_task_begin(d, &plan, report, err);
+	/* the supervisor may lead the session that has the terminal */
+	r = destination_pumps_make(&d->pumps, d->files, err);
+	plan.tty = destination_pumps_terminal(&d->pumps, d->files, &plan.foreground);
+	if (r == 0)
+		r = destination_task_begin(d, &plan, report, err);
 	if (r == 0)
 		r = cor_rebuild_begin(&d->rebuild, &plan, err);
 	cor_closep(&report[1]);
@@ -384,10 +388,8 @@ static int rebuild_files(struct destination *d, struct cor_error *err)
 	_cleanup_free_ uint8_t *buf = malloc(len + 1);
 	_cleanup_free_ int *fds = NULL;
 	unsigned nfds = 0;
-	int r = destination_pumps_make(&d->pumps, d->files, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	fds = calloc(d->nobjects + d->pumps.nfds + 1, sizeof(*fds));
 	if (!buf || !fds)
 		return cor_fail(err, -ENOMEM, "out of memory");
@@ -464,7 +466,7 @@ static int build_in_freeze(struct destination *d, struct cor_error *err)
 			return 0;
 	}
 	r = cor_capture_complete(d->image, d->skeleton, err);
-	if (r == 0 && d->ahead)
+	if (r == 0 && (d->ahead || !cor_pump_channels_same(d->skeleton_files, d->files)))
 		r = begin_again(d, err);
 	return r < 0 ? r : build(d, err);
 }

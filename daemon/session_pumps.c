@@ -43,6 +43,7 @@ int session_pump_start(const struct cord_config *config, enum cor_pump_side side
 		.config = config,
 		.plan = { .side = side, .dir = dir, .link = link,
 			  .give_up_s = config->timeouts.reconnect_s,
+			  .connect_s = config->timeouts.connect_s,
 			  .silence_s = config->timeouts.silence_s },
 	};
 	int pair[2];

@@ -71,6 +71,9 @@ int  destination_pumps_begin(struct destination_pumps *p, const struct cord_conf
 /* The task's sides of its channels, made anew: fds. */
 int  destination_pumps_make(struct destination_pumps *p, const Cor__Names__FileTable *table,
 			    struct cor_error *err);
+/* Behind _make: the task's controlling terminal, a descriptor of p's; -1: it has none. */
+int  destination_pumps_terminal(const struct destination_pumps *p,
+				const Cor__Names__FileTable *table, bool *foreground);
 /* They are in the stub now. */
 void destination_pumps_handed(struct destination_pumps *p);
 /* table: of the stopped task: what is on its way. */

@@ -170,6 +170,16 @@ int destination_pumps_make(struct destination_pumps *p, const Cor__Names__FileTa
 	return 0;
 }
 
+int destination_pumps_terminal(const struct destination_pumps *p,
+			       const Cor__Names__FileTable *table, bool *foreground)
+{
+	unsigned index;
+	const Cor__Names__PumpChannel *ch = cor_pump_terminal(table, &index);
+
+	*foreground = ch && ch->foreground;
+	return ch && index < p->nfds ? p->fds[index] : -1;
+}
+
 int destination_pumps_load(struct destination_pumps *p, const Cor__Names__FileTable *table,
 			   struct cor_error *err)
 {

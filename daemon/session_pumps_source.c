@@ -1,7 +1,9 @@
 /* The source's pumps: those that came along with the task let go when it leaves; one of
  * its own stays for what leads outside here. */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -46,6 +48,7 @@ int source_pumps_begin(struct source_pumps *p, const struct cord_config *config,
 	cor__names__pump_channel__init(&p->task);
 	p->task.kind = COR__NAMES__PUMP_KIND__PUMP_TASK;
 	p->task.what = (char *)"the task";
+	p->task.identity = (uint64_t)pid;
 	p->fresh.task = standin ? &p->task : NULL;
 	point_to_links(p);
 	return 0;
@@ -107,6 +110,20 @@ static int number_of(const Cor__Names__FileTable *table, unsigned link,
 	return -1;
 }
 
+/* The task may have no descriptor of its terminal. */
+static int take_descriptor(const Cor__Names__FileTable *table, unsigned link, pid_t pid,
+			   const Cor__Names__PumpChannel *ch, struct cor_error *err)
+{
+	int number = number_of(table, link, ch), fd;
+	char path[80];
+
+	if (number >= 0)
+		return cor_files_duplicate(pid, number, err);
+	snprintf(path, sizeof(path), "/proc/%d/root%.40s", (int)pid, ch->what);
+	fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? cor_fail_errno(err, "the terminal %s of process %d", ch->what, (int)pid) : fd;
+}
+
 int source_pumps_hand(struct source_pumps *p, pid_t pid, const Cor__Names__FileTable *table,
 		      struct cor_error *err)
 {
@@ -125,7 +142,7 @@ int source_pumps_hand(struct source_pumps *p, pid_t pid, const Cor__Names__FileT
 	if (!fds)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	for (; r == 0 && n < link->n_channels; n++) {
-		fds[n] = cor_files_duplicate(pid, number_of(table, p->naway, link->channels[n]), err);
+		fds[n] = take_descriptor(table, p->naway, pid, link->channels[n], err);
 		r = COR_MIN(fds[n], 0);
 	}
 	if (r == 0)

@@ -25,14 +25,18 @@ static int read_stat(pid_t pid, struct cor_proc_stat *st)
 	return r < 0 ? r : cor_parse_stat(text, st);
 }
 
-/* cord is our own parent; the supervisor of a task that has come from elsewhere is no
- * one to wait for it: its place is kept where it comes from. */
-static bool is_missed_by(pid_t parent)
+/* The place of a task that has come from elsewhere is kept there. */
+static bool is_arrival(pid_t parent)
 {
 	struct cor_proc_stat st;
 
-	return parent > 1 && parent != getppid() && read_stat(parent, &st) == 0 &&
-	       strcmp(st.comm, "cor-supervisor") != 0;
+	return read_stat(parent, &st) == 0 && strcmp(st.comm, "cor-supervisor") == 0;
+}
+
+/* cord is our own parent. */
+static bool is_missed_by(pid_t parent)
+{
+	return parent > 1 && parent != getppid();
 }
 
 int source_standin_begin(struct source_standin *k, pid_t pid, const struct cor_mechanisms *m,
@@ -44,8 +48,11 @@ int source_standin_begin(struct source_standin *k, pid_t pid, const struct cor_m
 
 	if (r < 0)
 		return cor_fail_code(err, r, "process %d", (int)pid);
-	if (!cor_mechanism_on(m, COR_MECHANISM_STANDIN) || !cor_mechanism_on(m, COR_MECHANISM_PUMP) ||
-	    !is_missed_by(st.ppid))
+	if (!cor_mechanism_on(m, COR_MECHANISM_STANDIN) || !cor_mechanism_on(m, COR_MECHANISM_PUMP))
+		return 0;
+	if (!is_missed_by(st.ppid) && !(st.tty && cor_mechanism_on(m, COR_MECHANISM_TERMINALS)))
+		return 0;
+	if (is_arrival(st.ppid))
 		return 0;
 	snprintf(k->comm, sizeof(k->comm), "%.15s", st.comm);
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);

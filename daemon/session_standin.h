@@ -22,7 +22,8 @@ struct source_standin {
 };
 
 /* A task is missed by a parent that is neither the init nor of ours: then it is waited
- * for, and its PID is known. Reads what the stand-in will show. */
+ * for, and its PID is known; and by a terminal whose keys send it signals. Reads what the
+ * stand-in will show. */
 int  source_standin_begin(struct source_standin *k, pid_t pid, const struct cor_mechanisms *m,
 			  struct cor_error *err);
 /* The task runs elsewhere, with the signals that image has. */

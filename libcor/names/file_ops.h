@@ -54,6 +54,8 @@ struct cor_file_capture {
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
 	const struct cor_files_pumps *pumps;        /* NULL: nothing is pumped */
 	const Cor__Names__FileTable *before;        /* an earlier capture; NULL: none */
+	uint64_t tty;           /* device number of the task's controlling terminal; 0: none */
+	bool  foreground;       /* its process group has that */
 	const struct cor_files_object *objects;
 	unsigned nobjects;
 	struct cor_files_object *extra;     /* objects given an id here */
@@ -201,6 +203,9 @@ int cor_file_bytes(ProtobufCBinaryData *out, const void *data, size_t len);
 
 /* The links of c->pumps, in the table. (file_pump.c) */
 int cor_file_pump_links(struct cor_file_capture *c);
+
+/* The task's controlling terminal, if no file of it is in the table. (file_pump.c) */
+int cor_file_pump_terminal(struct cor_file_capture *c, struct cor_error *err);
 
 /* Was it pumped in the earlier capture already? */
 bool cor_file_was_pumped(const struct cor_file_capture *c, const struct cor_file_seen *seen);

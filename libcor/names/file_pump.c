@@ -1,10 +1,13 @@
-/* Descriptors that lead to other processes: pipes and FIFOs that others have open.
- * They stay on the host where the task leaves them, and the pump (pump.h) carries what
+/* Descriptors that lead to other processes: pipes and FIFOs that others have open, and
+ * the task's controlling terminal. They stay on the host where the task leaves them, and the pump (pump.h) carries what
  * goes through them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -12,6 +15,7 @@
 #include "libcor/names/file_ops.h"
 #include "libcor/names/pump_channel.h"
 #include "libcor/names/pump_end.h"
+#include "libcor/names/pump_tty.h"
 #include "libcor/transport/preamble.h"
 
 #define CHANNELS_MAX 1024u      /* of one link */
@@ -39,6 +43,21 @@ int cor_pump_channel_index(const Cor__Names__FileTable *table, const Cor__Names_
 		if (table->links[file->pump_link]->channels[i]->id == file->pump_channel)
 			return (int)(base + i);
 	return -1;
+}
+
+const Cor__Names__PumpChannel *cor_pump_terminal(const Cor__Names__FileTable *table,
+						 unsigned *index)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < table->n_links; i++)
+		for (size_t k = 0; k < table->links[i]->n_channels; k++, n++)
+			if (table->links[i]->channels[k]->kind ==
+			    COR__NAMES__PUMP_KIND__PUMP_TERMINAL) {
+				*index = n;
+				return table->links[i]->channels[k];
+			}
+	return NULL;
 }
 
 static Cor__Names__PumpLink *copy_link(const Cor__Names__PumpLink *link)
@@ -99,14 +118,34 @@ static bool writes(const struct cor_file_seen *seen)
 	return (seen->flags & O_ACCMODE) != O_RDONLY;
 }
 
+/* The terminal that it is; 0: it is none. */
+static uint64_t terminal_of(const struct cor_file_seen *seen)
+{
+	return S_ISCHR(seen->st.st_mode) && seen->dup >= 0 ? cor_tty_device(seen->dup) : 0;
+}
+
+static Cor__Names__PumpChannel *find_terminal(const Cor__Names__PumpLink *link, uint64_t device)
+{
+	for (size_t i = 0; i < link->n_channels; i++)
+		if (link->channels[i]->kind == COR__NAMES__PUMP_KIND__PUMP_TERMINAL &&
+		    link->channels[i]->identity == device)
+			return link->channels[i];
+	return NULL;
+}
+
 /* The channel that leads to what seen is, the same way; NULL: there is none. */
 static Cor__Names__PumpChannel *find_in(const Cor__Names__PumpLink *link,
 					const struct cor_file_seen *seen)
 {
+	uint64_t terminal = terminal_of(seen);
+
+	if (terminal)
+		return find_terminal(link, terminal);
 	for (size_t i = 0; i < link->n_channels; i++) {
 		Cor__Names__PumpChannel *ch = link->channels[i];
 
-		if (ch->identity == seen->st.st_ino && ch->task_reads == reads(seen) &&
+		if (ch->kind == COR__NAMES__PUMP_KIND__PUMP_PIPE &&
+		    ch->identity == seen->st.st_ino && ch->task_reads == reads(seen) &&
 		    ch->task_writes == writes(seen))
 			return ch;
 	}
@@ -148,15 +187,26 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 {
 	unsigned link;
 
-	if (!c->pumps || !S_ISFIFO(seen->st.st_mode) || (seen->flags & O_PATH))
+	if (!c->pumps || (seen->flags & O_PATH))
+		return -1;
+	if (terminal_of(seen))
+		return COR__NAMES__FILE_KIND__PUMPED;
+	if (!S_ISFIFO(seen->st.st_mode))
 		return -1;
 	return find_known(c, seen, &link) || seen->holder.pid || cor_file_was_pumped(c, seen) ?
 	       COR__NAMES__FILE_KIND__PUMPED : -1;
 }
 
 /* What the pump could not keep as it is. */
-static int refuse(const struct cor_file_seen *seen, struct cor_error *err)
+static int refuse(const struct cor_file_capture *c, const struct cor_file_seen *seen,
+		  struct cor_error *err)
 {
+	if (terminal_of(seen) && terminal_of(seen) != c->tty)
+		return cor_file_refuse(err, seen, "the terminal %s, which is not the one that controls "
+				       "process %d: only that one is carried", seen->link,
+				       (int)c->pid);
+	if (terminal_of(seen))
+		return 0;
 	if (reads(seen) && writes(seen))
 		return cor_file_refuse(err, seen, "%s, opened for reading and writing, that process "
 				       "%d (%s) has open too: that is not carried", seen->link,
@@ -177,21 +227,77 @@ static const Cor__Names__PumpChannel *earlier(const struct cor_file_capture *c,
 	return find_in(c->before->links[c->pumps->nlinks], seen);
 }
 
-static Cor__Names__PumpChannel *add_channel(const struct cor_file_capture *c,
+static Cor__Names__PumpChannel *new_channel(Cor__Names__PumpLink *link, const char *what)
+{
+	Cor__Names__PumpChannel *ch =
+		COR_FILE_APPEND(link->channels, link->n_channels, Cor__Names__PumpChannel,
+				cor__names__pump_channel__init);
+	char *copy = strdup(what);
+
+	if (!ch || !copy) {
+		free(copy);
+		return NULL;
+	}
+	ch->id = (uint32_t)link->n_channels;
+	ch->what = copy;
+	return ch;
+}
+
+/* The name by which a terminal is opened. */
+static void name_terminal(uint64_t device, char *path, size_t size)
+{
+	unsigned n = minor(device), of = major(device);
+
+	if (of >= 136 && of <= 143)
+		snprintf(path, size, "/dev/pts/%u", (of - 136) * 256 + n);
+	else if (of == 4)
+		snprintf(path, size, n < 64 ? "/dev/tty%u" : "/dev/ttyS%u", n < 64 ? n : n - 64);
+	else
+		snprintf(path, size, "/dev/char/%u:%u", of, n);
+}
+
+/* fd: a descriptor of it. */
+static Cor__Names__PumpChannel *add_terminal(struct cor_file_capture *c,
+					     Cor__Names__PumpLink *link, int fd)
+{
+	char path[40], full[80];
+	Cor__Names__PumpChannel *ch;
+	struct termios2 modes;
+	struct winsize size;
+	struct stat st;
+
+	name_terminal(c->tty, path, sizeof(path));
+	snprintf(full, sizeof(full), "/proc/%d/root%s", (int)c->pid, path);
+	ch = new_channel(link, path);
+	if (!ch || cor_tty_get(fd, &modes) < 0 || ioctl(fd, TIOCGWINSZ, &size) < 0 ||
+	    cor_file_bytes(&ch->termios, &modes, sizeof(modes)) < 0 ||
+	    cor_file_bytes(&ch->winsize, &size, sizeof(size)) < 0)
+		return NULL;
+	ch->kind = COR__NAMES__PUMP_KIND__PUMP_TERMINAL;
+	ch->task_reads = ch->task_writes = true;
+	ch->identity = c->tty;
+	ch->foreground = c->foreground;
+	ch->mode = 0600;
+	if (stat(full, &st) == 0 || fstat(fd, &st) == 0) {
+		ch->uid = st.st_uid;
+		ch->gid = st.st_gid;
+		ch->mode = st.st_mode & 07777;
+	}
+	return ch;
+}
+
+static Cor__Names__PumpChannel *add_channel(struct cor_file_capture *c,
 					    Cor__Names__PumpLink *link,
 					    const struct cor_file_seen *seen)
 {
 	const Cor__Names__PumpChannel *was = earlier(c, seen);
-	Cor__Names__PumpChannel *ch =
-		COR_FILE_APPEND(link->channels, link->n_channels, Cor__Names__PumpChannel,
-				cor__names__pump_channel__init);
-	char *what = strdup(seen->link);
+	Cor__Names__PumpChannel *ch;
 
-	if (!ch || !what) {
-		free(what);
+	if (terminal_of(seen))
+		return add_terminal(c, link, seen->dup);
+	ch = new_channel(link, seen->link);
+	if (!ch)
 		return NULL;
-	}
-	ch->id = (uint32_t)link->n_channels;
 	ch->kind = COR__NAMES__PUMP_KIND__PUMP_PIPE;
 	ch->task_reads = reads(seen);
 	ch->task_writes = writes(seen);
@@ -203,8 +309,30 @@ static Cor__Names__PumpChannel *add_channel(const struct cor_file_capture *c,
 	ch->gid = seen->st.st_gid;
 	ch->mode = seen->st.st_mode & 07777;
 	ch->identity = seen->st.st_ino;
-	ch->what = what;
 	return ch;
+}
+
+/* The terminal belongs to the task though it has no descriptor of it: /dev/tty opens it,
+ * and its keys send signals. */
+int cor_file_pump_terminal(struct cor_file_capture *c, struct cor_error *err)
+{
+	_cleanup_close_ int fd = -1;
+	char path[40], full[80];
+	Cor__Names__PumpLink *fresh;
+
+	if (!c->pumps || !c->tty || !cor_mechanism_on(c->mechanisms, COR_MECHANISM_TERMINALS))
+		return 0;
+	for (size_t i = 0; i < c->table->n_links; i++)
+		if (find_terminal(c->table->links[i], c->tty))
+			return 0;
+	name_terminal(c->tty, path, sizeof(path));
+	snprintf(full, sizeof(full), "/proc/%d/root%s", (int)c->pid, path);
+	fd = open(full, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || cor_tty_device(fd) != c->tty)
+		return cor_fail(err, -EOPNOTSUPP, "the terminal %s that controls process %d cannot be "
+				"opened: that is not carried", path, (int)c->pid);
+	fresh = fresh_link(c);
+	return fresh && add_terminal(c, fresh, fd) ? 0 : -ENOMEM;
 }
 
 /* What waits in the task's own end comes before all that its pump has for it. */
@@ -214,7 +342,8 @@ static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen
 {
 	int r;
 
-	if (!c->with_content || !ch->state || !ch->task_reads)
+	if (!c->with_content || !ch->state || ch->kind != COR__NAMES__PUMP_KIND__PUMP_PIPE ||
+	    !ch->task_reads)
 		return 0;
 	for (size_t i = 0; i + 1 < c->table->n_files; i++)
 		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
@@ -243,7 +372,7 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	if (!out->path)
 		return -ENOMEM;
 	if (!ch) {
-		r = refuse(seen, err);
+		r = refuse(c, seen, err);
 		fresh = r == 0 ? fresh_link(c) : NULL;
 		if (r < 0 || !fresh)
 			return r < 0 ? r : -ENOMEM;
@@ -257,6 +386,7 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	}
 	out->pump_link = link;
 	out->pump_channel = ch->id;
+	out->rdev = S_ISCHR(seen->st.st_mode) ? seen->st.st_rdev : 0;
 	return capture_unread(c, seen, ch, out, err);
 }
 
@@ -294,6 +424,13 @@ static int open_end(const Cor__Names__OpenFile *file, int end, bool first)
 	unsigned flags = cor_file_open_flags(file->flags);
 	int fd;
 
+	/* by the name that stands for the controlling terminal, as it was */
+	if (S_ISCHR(file->mode) && file->rdev == makedev(5, 0)) {
+		fd = open("/dev/tty", (int)flags | O_CLOEXEC | O_NOCTTY);
+		return fd < 0 ? -errno : fd;
+	}
+	if (S_ISCHR(file->mode))
+		return cor_file_reopen(end, flags);
 	if (first && !(file->flags & KERNEL_LARGEFILE))
 		fd = fcntl(end, F_DUPFD_CLOEXEC, 0);
 	else
@@ -320,11 +457,16 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 	return cor_file_made(r, index, fd, "its end", err);
 }
 
+static enum cor_mechanism mechanism_of(const Cor__Names__OpenFile *file)
+{
+	return S_ISCHR(file->mode) ? COR_MECHANISM_TERMINALS : COR_MECHANISM_PUMP;
+}
+
 const struct cor_file_ops cor_file_pump = {
 	.recognise = recognise,
 	.capture   = capture,
 	.check     = check,
 	.restore   = restore,
-	.mechanism = COR_MECHANISM_PUMP,
+	.mechanism_of = mechanism_of,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__PUMPED,
 };

@@ -103,6 +103,11 @@ int cor_files_restore(const Cor__Names__FileTable *table, const int *fds, unsign
 
 /* How many channels the table's links have altogether; and the number among them of the
  * one that a file of kind PUMPED leads to, -1: there is none. */
+/* Are the same channels there, to be made in the same way? */
+bool cor_pump_channels_same(const Cor__Names__FileTable *a, const Cor__Names__FileTable *b);
+/* Of all channels, the one that is the task's controlling terminal; NULL: it has none. */
+const Cor__Names__PumpChannel *cor_pump_terminal(const Cor__Names__FileTable *table,
+						 unsigned *index);
 unsigned cor_pump_channels(const Cor__Names__FileTable *table);
 int cor_pump_channel_index(const Cor__Names__FileTable *table, const Cor__Names__OpenFile *file);
 

@@ -19,6 +19,7 @@
 #include "libcor/names/file_socket.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/files_table.h"
+#include "libcor/task/procfs.h"
 
 #define LATE_AT_LEAST    48    /* for a thread */
 #define RUNNING_ATTEMPTS 5     /* a running task opens and closes while we read */
@@ -320,6 +321,24 @@ static pid_t checked_until(const struct cor_file_capture *c, const Cor__Names__F
 	return before->last_pid;
 }
 
+static int find_terminal(struct cor_file_capture *c)
+{
+	_cleanup_free_ char *text = NULL;
+	struct cor_proc_stat st;
+	char path[40];
+	int rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)c->pid);
+	rc = cor_slurp(AT_FDCWD, path, &text, NULL);
+	if (rc == 0)
+		rc = cor_parse_stat(text, &st);
+	if (rc < 0)
+		return rc;
+	c->tty = st.tty;
+	c->foreground = st.tpgid > 0 && st.tpgid == st.pgrp;
+	return 0;
+}
+
 static int capture_all(struct cor_file_capture *c, const struct cor_files_table *t,
 		       const Cor__Names__FileTable *before, struct cor_error *err)
 {
@@ -330,6 +349,8 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 		rc = see(c, t);
 	if (rc == 0)
 		rc = list_descriptors(c, t);
+	if (rc == 0)
+		rc = find_terminal(c);
 	if (rc == 0)
 		rc = cor_file_pump_links(c);
 	if (rc < 0)
@@ -348,6 +369,8 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 			return rc;
 	}
 	rc = capture_late(c, err);
+	if (rc == 0)
+		rc = cor_file_pump_terminal(c, err);
 	return rc < 0 ? rc : relate_all(c, err);
 }
 

@@ -79,8 +79,7 @@ static bool same_file(const Cor__Names__OpenFile *a, const Cor__Names__OpenFile 
 	return same_message(&a->base, &like.base);
 }
 
-/* Are the same channels there, made in the same way? */
-static bool same_channels(const Cor__Names__FileTable *a, const Cor__Names__FileTable *b)
+bool cor_pump_channels_same(const Cor__Names__FileTable *a, const Cor__Names__FileTable *b)
 {
 	if (a->n_links != b->n_links)
 		return false;
@@ -92,7 +91,11 @@ static bool same_channels(const Cor__Names__FileTable *a, const Cor__Names__File
 		for (size_t k = 0; k < x->n_channels; k++) {
 			Cor__Names__PumpChannel like = *y->channels[k];
 
+			/* what is brought up to date */
 			like.state = x->channels[k]->state;
+			like.termios = x->channels[k]->termios;
+			like.winsize = x->channels[k]->winsize;
+			like.foreground = x->channels[k]->foreground;
 			like.identity = x->channels[k]->identity;
 			if (!same_message(&x->channels[k]->base, &like.base))
 				return false;
@@ -104,7 +107,7 @@ static bool same_channels(const Cor__Names__FileTable *a, const Cor__Names__File
 static bool same_table(const Cor__Names__FileTable *a, const Cor__Names__FileTable *b)
 {
 	if (a->n_descriptors != b->n_descriptors || a->n_files != b->n_files ||
-	    !same_channels(a, b))
+	    !cor_pump_channels_same(a, b))
 		return false;
 	for (size_t i = 0; i < a->n_descriptors; i++)
 		if (!same_message(&a->descriptors[i]->base, &b->descriptors[i]->base))

@@ -33,6 +33,7 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 					"pipes to other processes, which stay where those are" },
 	[COR_MECHANISM_STANDIN]     = { "stand-in", 1, false,
 					"the task's place at home: its parent, signals to its PID" },
+	[COR_MECHANISM_TERMINALS]   = { "terminals", 1, false, "the controlling terminal" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

@@ -36,6 +36,7 @@ struct cor_pump_plan {
 	const Cor__Names__PumpLink *link;   /* id, secret, epoch; home where it is AWAY */
 	int      control;       /* a worker's socket, SOCK_STREAM; the pump's */
 	unsigned give_up_s;     /* ends when the peer was out of reach for so long; 0: never */
+	unsigned connect_s;     /* how long connecting home may take */
 	unsigned silence_s;     /* a peer that is silent for so long is out of reach */
 };
 

@@ -70,7 +70,7 @@ int cor_pump_channel_begin(struct cor_pump_channel *c)
 
 void cor_pump_channel_clear(struct cor_pump_channel *c)
 {
-	cor_pump_end_close(&c->end);
+	cor_pump_end_free(&c->end);
 	cor_pump_queue_clear(&c->out);
 	cor_pump_queue_clear(&c->in);
 }

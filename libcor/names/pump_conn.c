@@ -157,6 +157,7 @@ static int on_attach(struct pump *p, struct pump_conn *c, const struct cor_pump_
 		return -ESTALE;
 	p->epoch = (uint32_t)f->at;
 	p->started = true;
+	p->tick_ns = 0;
 	attach(p, c);
 	return 0;
 }

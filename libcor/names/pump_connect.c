@@ -14,13 +14,12 @@
 #include "libcor/transport/lane.h"
 #include "libcor/transport/tcp.h"
 
-#define CONNECT_MS 3000
 #define AGAIN_NS   UINT64_C(500000000)
 
 struct attempt {
 	char     home[COR_ADDRPORT_TEXT];
 	uint8_t  id[COR_SESSION_ID], secret[COR_SECRET];
-	unsigned silence_s;
+	unsigned connect_s, silence_s;
 	int      tell;
 };
 
@@ -36,7 +35,7 @@ static void *connect_home(void *arg)
 	struct outcome o = { .err = COR_ERROR_INIT };
 	struct cor_lane_options how = {
 		.addrport = a->home, .kind = COR_CONN_PUMP, .session = a->id, .secret = a->secret,
-		.timeout_ms = CONNECT_MS, .silence_s = a->silence_s,
+		.timeout_ms = a->connect_s * 1000, .silence_s = a->silence_s,
 	};
 
 	o.r = cor_lane_connect(&o.stream, &how, &o.err);
@@ -60,6 +59,7 @@ void pump_connect_begin(struct pump *p)
 		snprintf(a->home, sizeof(a->home), "%s", p->home);
 		memcpy(a->id, p->id, sizeof(a->id));
 		memcpy(a->secret, p->secret, sizeof(a->secret));
+		a->connect_s = p->plan->connect_s;
 		a->silence_s = p->plan->silence_s;
 		a->tell = p->connector;
 		pthread_attr_init(&attr);

@@ -78,7 +78,13 @@ static int describe(struct pump *p, bool states, Cor__Names__PumpLink *link,
 	link->epoch = p->epoch;
 	link->channels = channels;
 	DL_FOREACH(p->slots, s) {
-		s->about->identity = identity(s);
+		const struct cor_pump_end *e = &s->channel.end;
+
+		/* the task's own is that of its place at home, wherever it is */
+		if (s->channel.id != 0)
+			s->about->identity = identity(s);
+		if (r == 0 && e->ops && e->ops->describe && e->fd >= 0)
+			r = e->ops->describe(e, s->about);
 		if (states && r == 0)
 			r = cor_pump_channel_save(&s->channel, &s->about->state);
 		if (s->channel.id == 0)
@@ -129,7 +135,7 @@ static int take_channels(struct pump *p, const Cor__Names__PumpLink *link, struc
 				link->n_channels);
 	for (size_t i = 0; i < link->n_channels; i++) {
 		const Cor__Names__PumpChannel *ch = link->channels[i];
-		const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind);
+		const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind, false);
 		struct pump_slot *s = ops ? pump_slot_new(p, ch) : NULL;
 		int r;
 
@@ -145,6 +151,7 @@ static int take_channels(struct pump *p, const Cor__Names__PumpLink *link, struc
 		if (r < 0)
 			return r;
 	}
+	pump_link_terminal(p);
 	return 0;
 }
 
@@ -160,7 +167,7 @@ static int make_channels(struct pump *p, const Cor__Names__PumpLink *link, int *
 			pump_slot_free(p, slot);
 	for (size_t i = 0; i < link->n_channels; i++) {
 		const Cor__Names__PumpChannel *ch = link->channels[i];
-		const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind);
+		const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind, true);
 		struct pump_slot *s = ops ? pump_slot_new(p, ch) : NULL;
 		int r;
 
@@ -174,6 +181,7 @@ static int make_channels(struct pump *p, const Cor__Names__PumpLink *link, int *
 		if (r < 0)
 			return r;
 	}
+	pump_link_terminal(p);
 	return 0;
 }
 
@@ -202,6 +210,8 @@ static int load_channel(struct pump *p, const Cor__Names__PumpChannel *ch, struc
 
 	if (r == 0 && ch->state)
 		r = cor_pump_channel_load(&s->channel, ch->state);
+	if (r == 0 && s->channel.end.ops->update)
+		s->channel.end.ops->update(&s->channel.end, ch);
 	return r < 0 ? cor_fail_code(err, r, "the state of channel %u", ch->id) : 0;
 }
 
@@ -221,6 +231,7 @@ static void start(struct pump *p, pid_t task, struct cor_message *m)
 	struct pump_slot *s = pump_slot_find(p, 0);
 	char id[2 * COR_SESSION_ID + 1];
 
+	pump_link_terminal(p);
 	if (s && m->nfds == 1) {
 		cor_pump_end_task_starts(&s->channel.end, m->fds[0], task);
 		m->nfds = 0;
@@ -245,12 +256,18 @@ static void freeze(struct pump *p)
 		s->channel.end.readable = true;
 		if (s->channel.end.ops)
 			cor_pump_channel_read(&s->channel, true);
+		if (s->channel.end.ops && s->channel.end.ops->freeze)
+			s->channel.end.ops->freeze(&s->channel.end, &s->channel.in);
 	}
 }
 
 static void thaw(struct pump *p)
 {
+	struct pump_slot *s;
+
 	p->frozen = p->committed = false;
+	DL_FOREACH(p->slots, s)
+		s->channel.end.writable = true;
 }
 
 /* ---- the task's place at home ---------------------------------------------------------------- */

@@ -2,15 +2,16 @@
 #include "libcor/names/pump_end.h"
 
 #include "libcor/base/cleanup.h"
+#include "libcor/names/pump_tty.h"
 
 static const struct cor_pump_end_ops *const kinds[] = {
-	&cor_pump_end_pipe,
+	&cor_pump_end_pipe, &cor_pump_end_terminal, &cor_pump_end_pty,
 };
 
-const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind)
+const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind, bool away)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (kinds[i]->kind == kind)
+		if (kinds[i]->kind == kind && (away ? kinds[i]->make != NULL : kinds[i]->take != NULL))
 			return kinds[i];
 	return NULL;
 }
@@ -24,4 +25,11 @@ void cor_pump_end_close(struct cor_pump_end *e)
 		*fds[i] = -1;
 	}
 	e->reads = e->writes = false;
+}
+
+void cor_pump_end_free(struct cor_pump_end *e)
+{
+	cor_pump_end_close(e);
+	cor_pump_tty_free(e->tty);
+	e->tty = NULL;
 }

@@ -18,6 +18,7 @@
 #include "libcor/names/pump_queue.h"
 
 struct cor_pump_end_ops;
+struct cor_pump_tty;            /* pump_tty.h */
 
 struct cor_pump_end {
 	const struct cor_pump_end_ops *ops;
@@ -39,6 +40,13 @@ struct cor_pump_end {
 	int  pidfd;             /* the same; -1 */
 	bool ended;             /* it has told its end, or has been told */
 	bool stopped;           /* the stand-in stands still, and that is known */
+	bool flushed;           /* whatever else goes the way of a wait status has arrived */
+	bool quiet;             /* so has what goes to the terminal */
+	struct cor_pump_end *terminal;          /* the task's controlling one; NULL: none */
+	struct cor_pump_queue *terminal_out;    /* what its channel sends */
+
+	/* terminals */
+	struct cor_pump_tty *tty;
 };
 
 struct cor_pump_end_ops {
@@ -55,6 +63,17 @@ struct cor_pump_end_ops {
 	 * maybe with others: its flags are left alone. */
 	int (*take)(struct cor_pump_end *e, const Cor__Names__PumpChannel *channel, int fd,
 		    struct cor_error *err);
+
+	/* Of a channel that was made, brings what make looked at up to date. NULL: nothing. */
+	void (*update)(struct cor_pump_end *e, const Cor__Names__PumpChannel *channel);
+
+	/* The away side, when the task stands still: takes what the task has not read of its
+	 * side back to the front of in, from where write will give it again. NULL: that is
+	 * the capture's affair. */
+	int (*freeze)(struct cor_pump_end *e, struct cor_pump_queue *in);
+
+	/* Puts what make or update will need into channel. NULL: it has it. */
+	int (*describe)(const struct cor_pump_end *e, Cor__Names__PumpChannel *channel);
 
 	/* Takes what is there into q, as much as room allows (a message may exceed it).
 	 * The positions that were added; -EAGAIN: nothing now; 0: nothing ever again. */
@@ -83,16 +102,19 @@ struct cor_pump_end_ops {
 };
 
 extern const struct cor_pump_end_ops cor_pump_end_pipe;
+extern const struct cor_pump_end_ops cor_pump_end_terminal, cor_pump_end_pty;
 /* The two sides of the task's own channel; not found by their kind. */
 extern const struct cor_pump_end_ops cor_pump_end_standin, cor_pump_end_task;
 
-/* The ops of a kind; NULL: one that this version does not know. */
-const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind);
+/* The ops of a kind on one side; NULL: one that this version does not know. */
+const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind, bool away);
 
 /* fd -1, no halves. */
 #define COR_PUMP_END_INIT { .fd = -1, .kept = -1, .node = -1, .pidfd = -1 }
 
 void cor_pump_end_close(struct cor_pump_end *e);
+/* The same for good: nobody knows it any more. */
+void cor_pump_end_free(struct cor_pump_end *e);
 
 /* --- of the task's channel (pump_end_task.c) ----------------------------------- */
 

@@ -15,6 +15,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/pump_end.h"
+#include "libcor/names/pump_tty.h"
 #include "libcor/task/rebuild.h"
 #include "libcor/task/standin.h"
 
@@ -66,6 +67,22 @@ static ssize_t kill_task(struct cor_pump_queue *q)
 	return cor_pump_end_signal(q, &kill) < 0 ? 0 : 1;
 }
 
+/* The terminal where the task is makes its own signals: of a hang-up and of a new size of
+ * the window. That the task goes on comes behind its coming into the foreground. */
+static ssize_t pass_signal(struct cor_pump_end *e, struct cor_pump_queue *q, const siginfo_t *info)
+{
+	bool of_terminal = e->terminal && info->si_code == SI_KERNEL;
+
+	if (e->terminal && info->si_signo == SIGCONT)
+		cor_pump_terminal_unhold(e->terminal);
+	if (e->terminal && (info->si_signo == SIGCONT || info->si_signo == SIGWINCH))
+		cor_pump_terminal_look(e->terminal, e->terminal_out);
+	if (of_terminal && (info->si_signo == SIGWINCH ||
+			    (info->si_signo == SIGHUP && e->terminal->tty->foreground)))
+		return -EAGAIN;
+	return cor_pump_end_signal(q, info) < 0 ? 0 : 1;
+}
+
 static ssize_t read_home(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
 {
 	struct cor_standin_message m;
@@ -85,7 +102,7 @@ static ssize_t read_home(struct cor_pump_end *e, struct cor_pump_queue *q, size_
 	}
 	if (m.kind != COR_STANDIN_SIGNAL)
 		return -EAGAIN;
-	return cor_pump_end_signal(q, (const siginfo_t *)m.info) < 0 ? 0 : 1;
+	return pass_signal(e, q, (const siginfo_t *)m.info);
 }
 
 /* SIGSTOP is nothing that a process can be told of: it shows. */
@@ -139,11 +156,15 @@ static ssize_t write_home(struct cor_pump_end *e, struct cor_pump_queue *q)
 	const struct cor_pump_item *i = cor_pump_queue_at(q, q->start);
 	int32_t status;
 
+	if (i->event == COR_PUMP_TERMINAL && e->terminal && i->len == sizeof(struct cor_pump_tty_event))
+		cor_pump_terminal_change(e->terminal, (const struct cor_pump_tty_event *)i->data);
 	if (e->ended || i->event != COR_PUMP_STATUS || i->len != sizeof(status))
 		return 1;
-	if (e->fd < 0)
-		return -EAGAIN;
 	memcpy(&status, i->data, sizeof(status));
+	if (e->fd < 0 || !e->quiet || (!e->flushed && !WIFSTOPPED(status) && !WIFCONTINUED(status)))
+		return -EAGAIN;
+	if (e->terminal && !WIFCONTINUED(status))
+		cor_pump_terminal_hold(e->terminal, !WIFSTOPPED(status));
 	if (WIFSTOPPED(status)) {
 		stop_standin(e, WSTOPSIG(status));
 	} else if (WIFCONTINUED(status)) {
@@ -226,6 +247,8 @@ void cor_pump_end_task_starts(struct cor_pump_end *e, int reports, pid_t pid)
 	e->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	e->readable = e->writable = true;
 	e->opened++;
+	if (e->terminal)
+		cor_pump_pty_starts(e->terminal, reports);
 }
 
 static ssize_t read_away(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
@@ -237,12 +260,21 @@ static ssize_t read_away(struct cor_pump_end *e, struct cor_pump_queue *q, size_
 		return 0;
 	if (e->fd < 0)
 		return -EAGAIN;
-	n = recv(e->fd, &r, sizeof(r), MSG_DONTWAIT);
+	n = recv(e->fd, &r, sizeof(r), MSG_DONTWAIT | MSG_PEEK);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return -EAGAIN;
+	e->ended = n != (ssize_t)sizeof(r) || WIFEXITED(r.status) || WIFSIGNALED(r.status);
+	if (!e->quiet || (e->ended && !e->flushed)) {
+		e->ended = false;
+		return -EAGAIN;
+	}
+	if (e->ended && e->terminal) {
+		e->terminal->tty->over = true;
+		e->terminal->readable = true;
+	}
 	if (n != (ssize_t)sizeof(r))
 		return 0;       /* its supervisor has gone: nobody knows any more */
-	e->ended = WIFEXITED(r.status) || WIFSIGNALED(r.status);
+	recv(e->fd, &r, sizeof(r), MSG_DONTWAIT);
 	return cor_pump_queue_event(q, COR_PUMP_STATUS, &r.status, sizeof(r.status)) < 0 ? 0 : 1;
 }
 
@@ -253,6 +285,8 @@ static ssize_t write_away(struct cor_pump_end *e, struct cor_pump_queue *q)
 	const struct cor_pump_item *i = cor_pump_queue_at(q, q->start);
 	siginfo_t info;
 
+	if (i->event == COR_PUMP_TERMINAL && e->terminal && i->len == sizeof(struct cor_pump_tty_event))
+		cor_pump_pty_change(e->terminal, (const struct cor_pump_tty_event *)i->data, e->fd);
 	if (i->event != COR_PUMP_SIGNAL || i->len != sizeof(info))
 		return 1;
 	if (e->pidfd < 0)

@@ -83,6 +83,9 @@ struct pump {
 	int      status;
 };
 
+/* Channel 0 and that of the task's terminal know each other, if there are both. */
+void pump_link_terminal(struct pump *p);
+
 /* Nothing is on its way any more, in any channel. */
 bool pump_is_over(const struct pump *p);
 

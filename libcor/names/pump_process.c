@@ -12,6 +12,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/names/pump_private.h"
+#include "libcor/names/pump_tty.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 /* A task that has ended, or a home that nobody calls any more, waits so long for the
@@ -124,6 +125,49 @@ bool pump_is_over(const struct pump *p)
 	return p->started && all_over(p);
 }
 
+void pump_link_terminal(struct pump *p)
+{
+	struct pump_slot *task = pump_slot_find(p, 0), *s;
+
+	if (!task)
+		return;
+	task->channel.end.terminal = NULL;
+	DL_FOREACH(p->slots, s) {
+		struct cor_pump_end *e = &s->channel.end;
+
+		if (!e->tty)
+			continue;
+		e->tty->control = &task->channel.out;
+		e->tty->place = (pid_t)task->about->identity;
+		task->channel.end.terminal = e;
+		task->channel.end.terminal_out = &s->channel.out;
+	}
+}
+
+/* A wait status must not overtake what the task did before: its output, on this side what
+ * was sent and on the other what came. */
+static void note_flushed(struct pump *p, struct cor_pump_end *task)
+{
+	bool away = p->plan->side == COR_PUMP_AWAY;
+	struct pump_slot *s;
+
+	task->flushed = task->quiet = true;
+	DL_FOREACH(p->slots, s) {
+		const struct cor_pump_channel *c = &s->channel;
+		bool empty = away ? cor_pump_queue_length(&c->out) == 0 &&
+				    (c->reading_over || !c->end.readable) :
+			     cor_pump_queue_length(&c->in) == 0;
+
+		if (c->id == 0 || empty)
+			continue;
+		task->flushed = false;
+		if (c->end.tty)
+			task->quiet = false;
+	}
+	/* asked each time: no edge tells when that has changed */
+	task->readable = task->writable = true;
+}
+
 /* Each channel once. True: there may be more to do at once. */
 static bool turn(struct pump *p)
 {
@@ -136,6 +180,8 @@ static bool turn(struct pump *p)
 		look_after_end(p, s);
 		if (!s->channel.end.ops)
 			continue;
+		if (s->channel.id == 0)
+			note_flushed(p, &s->channel.end);
 		busy |= cor_pump_channel_read(&s->channel, false);
 		busy |= cor_pump_channel_write(&s->channel);
 		look_after_end(p, s);
@@ -152,7 +198,8 @@ static void tick(struct pump *p, uint64_t now)
 		return;
 	p->tick_ns = now + TICK_NS;
 	DL_FOREACH(p->slots, s)
-		if (s->channel.end.ops && s->channel.end.ops->tick && !s->channel.reading_over)
+		if (s->channel.end.ops && s->channel.end.ops->tick && s->channel.end.fd >= 0 &&
+		    !s->channel.reading_over)
 			s->channel.end.ops->tick(&s->channel.end, &s->channel.out);
 }
 

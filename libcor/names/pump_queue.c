@@ -101,6 +101,31 @@ int cor_pump_queue_event(struct cor_pump_queue *q, enum cor_pump_event event,
 	return 0;
 }
 
+int cor_pump_queue_event_first(struct cor_pump_queue *q, enum cor_pump_event event,
+			       const void *payload, size_t len)
+{
+	struct cor_pump_item *i = malloc(sizeof(*i) + len), *first = q->items;
+
+	if (!i || q->start == 0) {
+		free(i);
+		return i ? -ERANGE : -ENOMEM;
+	}
+	/* a part of the first item may have been dropped: its place is taken then */
+	if (first && first->at < q->start) {
+		size_t gone = q->start - first->at;
+
+		memmove(first->data, first->data + gone, first->len - gone);
+		first->at += gone;
+		first->len -= (uint32_t)gone;
+	}
+	*i = (struct cor_pump_item){ .at = --q->start, .event = (uint8_t)event,
+				     .len = (uint32_t)len, .room = (uint32_t)len };
+	if (len)
+		memcpy(i->data, payload, len);
+	DL_PREPEND(q->items, i);
+	return 0;
+}
+
 const struct cor_pump_item *cor_pump_queue_at(struct cor_pump_queue *q, uint64_t at)
 {
 	struct cor_pump_item *i = q->hint && q->hint->at <= at ? q->hint : q->items;

@@ -17,6 +17,8 @@ enum cor_pump_event {
 	COR_PUMP_PAUSE   = 3,   /* no writer has the FIFO open now: end of file until more comes */
 	COR_PUMP_SIGNAL  = 4,   /* of the task's channel: siginfo_t, a signal for it */
 	COR_PUMP_STATUS  = 5,   /* of the task's channel: int32_t, as wait(2) tells of it */
+	COR_PUMP_TYPED   = 6,   /* of a terminal: input that was echoed and edited already */
+	COR_PUMP_TERMINAL = 7,  /* of the task's channel: struct cor_pump_tty_event (pump_tty.h) */
 	COR_PUMP_EVENTS
 };
 
@@ -63,6 +65,10 @@ void cor_pump_queue_added(struct cor_pump_queue *q, size_t n);
 int cor_pump_queue_bytes(struct cor_pump_queue *q, const void *data, size_t len);
 int cor_pump_queue_event(struct cor_pump_queue *q, enum cor_pump_event event,
 			 const void *payload, size_t len);
+
+/* In front of all others: start is one less then, and must not be 0. */
+int cor_pump_queue_event_first(struct cor_pump_queue *q, enum cor_pump_event event,
+			       const void *payload, size_t len);
 
 /* The item that holds position at, start <= at < end; else NULL. */
 const struct cor_pump_item *cor_pump_queue_at(struct cor_pump_queue *q, uint64_t at);

@@ -110,6 +110,7 @@ int cor_capture_identity(struct cor_capture *c, struct cor_error *err)
 	id->pid = c->status.ns_pid;
 	id->pgid = c->status.ns_pgid;
 	id->sid = c->status.ns_sid;
+	id->ppid = c->status.ns_depth <= 1 ? c->status.ppid : 0;
 	id->umask = c->status.umask;
 	c->image->stopped = c->t ? c->t->threads[0].group_stop : c->status.state == 'T';
 	r = read_cwd(c, id, err);

@@ -63,6 +63,8 @@ int cor_parse_status(const char *text, struct cor_proc_status *out);
 
 struct cor_proc_stat {
 	pid_t    pid, ppid, pgrp, session;
+	unsigned tty;           /* device number of the controlling terminal; 0: none */
+	pid_t    tpgid;         /* the process group that has it; -1: none */
 	char     comm[64];
 	char     state;
 	int      nice;

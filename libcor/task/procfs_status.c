@@ -151,7 +151,7 @@ struct stat_field {
 #define U(n, f) { n, offsetof(struct cor_proc_stat, f), 'u' }
 
 static const struct stat_field stat_fields[] = {
-	I(4, ppid), I(5, pgrp), I(6, session), I(19, nice), U(22, starttime), U(24, rss_pages),
+	I(4, ppid), I(5, pgrp), I(6, session), I(7, tty), I(8, tpgid), I(19, nice), U(22, starttime), U(24, rss_pages),
 	U(26, start_code), U(27, end_code), U(28, start_stack), I(39, processor),
 	U(45, start_data), U(46, end_data), U(47, start_brk), U(48, arg_start),
 	U(49, arg_end), U(50, env_start), U(51, env_end),

@@ -235,6 +235,21 @@ static int check_ids(const Cor__Task__Image *image, struct cor_error *err)
 	return 0;
 }
 
+/* The number that the task knows its parent by, if it is free, and not that of a process
+ * group in another session than the parent's, which has one of its own. */
+static int32_t parent_number(const Cor__Task__Image *image)
+{
+	const Cor__Task__Identity *id = image->identity;
+	int32_t ppid = id->ppid;
+
+	if (ppid <= 1 || cor_id_taken(ppid) || (ppid == id->pgid && ppid != id->sid))
+		return 0;
+	for (size_t i = 0; i < image->n_threads; i++)
+		if (image->threads[i]->tid == ppid)
+			return 0;
+	return ppid;
+}
+
 int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *plan,
 		      struct cor_error *err)
 {
@@ -247,6 +262,8 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 		.view = plan->view,
 		.view_arg = plan->view_arg,
 		.watch = plan->watch,
+		.tty = plan->tty,
+		.foreground = plan->foreground,
 		.listen = plan->listen,
 		.record = plan->record,
 		.record_at = plan->record_at,
@@ -261,6 +278,7 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 	sp.pid = image->identity->pid;
 	sp.pgid = COR_MAX(image->identity->pgid, 0);
 	sp.sid = COR_MAX(image->identity->sid, 0);
+	sp.ppid = parent_number(image);
 	sp.pid_ns = plan->force_pid_ns || ids_taken(image);
 	r = begin_once(out, &sp, err);
 	if (r == -EEXIST && !sp.pid_ns) {

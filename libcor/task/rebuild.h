@@ -61,6 +61,8 @@ struct cor_rebuild_plan {
 	int     max_fd;                      /* the stub's own descriptors lie above this */
 	int     report;                      /* socket the supervisor keeps to report the exit status
 						(struct cor_rebuild_exit); -1: none */
+	int     tty;                         /* the task's controlling terminal; -1: it has none */
+	bool    foreground;                  /* its process group has it */
 	int     watch;                       /* SEQPACKET socket on which a struct cor_rebuild_exit tells
 						how the task stops, goes on and ends; -1: none */
 	int     listen;                      /* non-blocking listening socket (SEQPACKET): who

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,9 +29,10 @@
 
 struct supervisor {
 	const struct cor_supervisor_plan *plan;
-	int     ctl, sig, uffd, report, watch, listen, record;
+	int     ctl, sig, uffd, report, watch, listen, record, tty;
 	int32_t outer_pid;      /* the task's, as the caller sees it */
 	bool    resumed;
+	bool    is_init;        /* of a PID namespace */
 	bool    over;           /* the task has ended */
 };
 
@@ -146,7 +148,7 @@ static void reap(struct supervisor *s)
 		s->uffd = -1;
 		drop_report(s);
 	}
-	if (s->over && (!s->plan->pid_ns || (pid < 0 && errno == ECHILD)))
+	if (s->over && (!s->is_init || (pid < 0 && errno == ECHILD)))
 		_exit(0);
 }
 
@@ -177,6 +179,33 @@ static void lost_caller(struct supervisor *s)
 	s->ctl = -1;
 }
 
+/* Does the task's session have us as its leader, for a terminal's sake? */
+static bool leads(const struct cor_supervisor_plan *p)
+{
+	return p->tty >= 0 && p->sid != p->pid;
+}
+
+/* To the task's process group, or away from it: to our own. A task that leads its session
+ * itself always has it. */
+static void give_terminal(struct supervisor *s, bool to_task)
+{
+	if (leads(s->plan))
+		tcsetpgrp(s->tty, to_task && s->plan->pgid > 0 ? s->plan->pgid : getpgrp());
+}
+
+static void hear_watch(struct supervisor *s)
+{
+	struct cor_supervisor_terminal t;
+	ssize_t n = recv(s->watch, &t, sizeof(t), MSG_DONTWAIT);
+
+	if (n == (ssize_t)sizeof(t))
+		give_terminal(s, t.foreground);
+	else if (n >= 0 || errno != EAGAIN) {
+		close(s->watch);
+		s->watch = -1;
+	}
+}
+
 static void obey(struct supervisor *s)
 {
 	struct cor_supervisor_packet p;
@@ -194,6 +223,7 @@ static void obey(struct supervisor *s)
 	case COR_SUPERVISOR_UFFD:
 		s->uffd = nfds ? fd : -1;
 		s->outer_pid = p.value;
+		give_terminal(s, s->plan->foreground);
 		break;
 	case COR_SUPERVISOR_RESUMED:
 		s->resumed = true;
@@ -238,6 +268,7 @@ static void __attribute__((noreturn)) loop(struct supervisor *s)
 			{ .fd = s->ctl, .events = POLLIN },
 			{ .fd = s->listen, .events = POLLIN },
 			{ .fd = s->report, .events = POLLIN },
+			{ .fd = s->watch, .events = POLLIN },
 		};
 		struct signalfd_siginfo info;
 
@@ -247,6 +278,8 @@ static void __attribute__((noreturn)) loop(struct supervisor *s)
 			obey(s);
 		if (p[3].revents)
 			hear_report(s);
+		if (p[4].revents)
+			hear_watch(s);
 		if (p[2].revents)
 			take_report(s);
 		if (p[0].revents && read(s->sig, &info, sizeof(info)) > 0)
@@ -256,7 +289,7 @@ static void __attribute__((noreturn)) loop(struct supervisor *s)
 
 static int prepare(struct supervisor *s, int *channel, struct cor_error *err)
 {
-	int *keep[] = { &s->ctl, channel, &s->report, &s->watch, &s->listen, &s->record };
+	int *keep[] = { &s->ctl, channel, &s->report, &s->watch, &s->listen, &s->record, &s->tty };
 	int r;
 
 	prctl(PR_SET_NAME, "cor-supervisor");
@@ -269,10 +302,44 @@ static int prepare(struct supervisor *s, int *channel, struct cor_error *err)
 	if (r < 0)
 		return cor_fail_code(err, r, "cannot keep descriptors above %d",
 				     s->plan->max_fd);
-	setsid();
 	if (chdir("/") < 0)
 		return cor_fail_errno(err, "cannot change to the root directory");
 	return s->plan->pid_ns ? own_proc(err) : 0;
+}
+
+/* The init of a PID namespace whose supervisor is another process. */
+static void __attribute__((noreturn)) be_init(struct supervisor *s, int channel)
+{
+	int *fds[] = { &s->ctl, &channel, &s->report, &s->watch, &s->listen, &s->record, &s->tty };
+
+	prctl(PR_SET_NAME, "cor-init");
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		cor_closep(fds[i]);
+	while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
+		;
+	_exit(0);
+}
+
+/* A session of our own, with the task's terminal if we are to lead it. In a PID namespace
+ * the init has another number than a leader must have: then another process is made. */
+static int begin_session(struct supervisor *s, int channel, struct cor_error *err)
+{
+	const struct cor_supervisor_plan *p = s->plan;
+
+	s->is_init = p->pid_ns;
+	if (p->pid_ns && leads(p)) {
+		pid_t pid = cor_fork_as(0, p->sid, false);
+
+		if (pid < 0)
+			return cor_fail_code(err, pid, "a process %d, for the session", p->sid);
+		if (pid > 0)
+			be_init(s, channel);
+		s->is_init = false;
+	}
+	setsid();
+	if (leads(p) && ioctl(s->tty, TIOCSCTTY, 0) < 0)
+		return cor_fail_errno(err, "a controlling terminal");
+	return 0;
 }
 
 /* Not before the stub is made, which shall not have it. */
@@ -289,14 +356,14 @@ static int watch_children(struct supervisor *s)
 static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan)
 {
 	struct supervisor s = { .plan = plan, .ctl = plan->ctl, .report = plan->report,
-				.watch = plan->watch,
+				.watch = plan->watch, .tty = plan->tty,
 				.listen = plan->listen, .record = plan->record,
 				.sig = -1, .uffd = -1 };
 	struct cor_error err = COR_ERROR_INIT;
 	int channel = plan->channel;
 	bool stub = false;
 
-	if (prepare(&s, &channel, &err) < 0 ||
+	if (prepare(&s, &channel, &err) < 0 || begin_session(&s, channel, &err) < 0 ||
 	    cor_spawn_as(plan->pid, plan->pgid, plan->sid, &stub, say_failed, &s, &err) < 0) {
 		say(s.ctl, COR_SUPERVISOR_FAILED, &err);
 		_exit(1);
@@ -307,6 +374,9 @@ static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan
 		cor_closep(&s.watch);
 		cor_closep(&s.listen);
 		cor_closep(&s.record);
+		if (s.tty >= 0 && !leads(plan))
+			ioctl(s.tty, TIOCSCTTY, 0);     /* it leads its session itself */
+		cor_closep(&s.tty);
 		plan->stub(plan->arg, channel, plan->max_fd);
 		_exit(1);
 	}
@@ -344,6 +414,19 @@ static int set_clocks(const struct cor_supervisor_plan *p, struct cor_error *err
 	return 0;
 }
 
+/* With the number that the task's parent is to have, if that can be. */
+static pid_t make_supervisor(const struct cor_supervisor_plan *plan)
+{
+	uint64_t flags = (plan->pid_ns ? CLONE_NEWPID | CLONE_NEWNS : 0) |
+			 (plan->view ? CLONE_NEWNS : 0);
+	pid_t number = plan->pid_ns ? 0 : leads(plan) ? plan->sid : plan->ppid;
+	pid_t pid = cor_fork_as(flags, number, false);
+
+	if (pid < 0 && number && !leads(plan))
+		pid = cor_fork_as(flags, 0, false);
+	return pid;
+}
+
 /* Between the caller and the supervisor, so that the supervisor is nobody's
  * child and that namespaces are made without touching the caller's own. */
 static void __attribute__((noreturn)) helper(const struct cor_supervisor_plan *plan)
@@ -356,8 +439,7 @@ static void __attribute__((noreturn)) helper(const struct cor_supervisor_plan *p
 		say(plan->ctl, COR_SUPERVISOR_FAILED, &err);
 		_exit(1);
 	}
-	pid = cor_fork_as((plan->pid_ns ? CLONE_NEWPID | CLONE_NEWNS : 0) |
-			  (plan->view ? CLONE_NEWNS : 0), 0, false);
+	pid = make_supervisor(plan);
 	if (pid == 0)
 		run(plan);
 	if (pid < 0) {

@@ -17,6 +17,11 @@
 
 struct cor_supervisor_plan {
 	int32_t pid, pgid, sid;         /* of the task; pgid, sid 0: not to be kept */
+	int32_t ppid;                   /* the supervisor's own PID, if that is free; 0: any */
+	int     tty;                    /* the task's controlling terminal; -1: it has none. If the task is
+					   not the leader of its session, the supervisor is: its PID
+					   is sid then, whatever ppid */
+	bool    foreground;             /* its process group has the terminal */
 	bool    pid_ns;                 /* make a PID namespace, and a mount namespace with its /proc */
 	bool    time_ns;
 	int64_t monotonic_offset_ns;
@@ -37,6 +42,12 @@ struct cor_supervisor_plan {
 	/* The stub's code. Runs in the stub; never returns. */
 	void  (*stub)(void *arg, int channel, int max_fd);
 	void   *arg;
+};
+
+/* What comes on the watch socket, if there is a terminal: whether the task's process
+ * group has it. */
+struct cor_supervisor_terminal {
+	int32_t foreground;
 };
 
 /* What goes over the control socket, each in one packet. */

@@ -54,7 +54,7 @@ int clone_setup(void **state)
 	c->plan.arg = c;
 	c->plan.max_fd = 1023;
 	c->plan.report = c->report[1];
-	c->plan.watch = c->plan.listen = c->plan.record = -1;
+	c->plan.tty = c->plan.watch = c->plan.listen = c->plan.record = -1;
 	c->inline_written_max = 64;
 	c->bulk = true;
 	return 0;

@@ -134,7 +134,7 @@ static void connect_pair(struct pair *p)
 
 static void begin_away(struct pair *p, const Cor__Names__PumpChannel *ch)
 {
-	const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind);
+	const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind, true);
 
 	p->away = (struct cor_pump_channel){ .id = 1, .end = COR_PUMP_END_INIT };
 	assert_int_equal(ops->make(&p->away.end, ch, &p->task, NULL), 0);
@@ -145,7 +145,7 @@ static void begin_away(struct pair *p, const Cor__Names__PumpChannel *ch)
 
 static void begin_pair_of(struct pair *p, const Cor__Names__PumpChannel *ch)
 {
-	const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind);
+	const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind, false);
 	int ends[2];
 
 	signal(SIGPIPE, SIG_IGN);

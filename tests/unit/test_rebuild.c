@@ -115,7 +115,7 @@ static int setup(void **state)
 	f->plan.skeleton = &f->image;
 	f->plan.call = serve;
 	f->plan.max_fd = 40;
-	f->plan.report = f->plan.watch = f->plan.listen = f->plan.record = -1;
+	f->plan.report = f->plan.tty = f->plan.watch = f->plan.listen = f->plan.record = -1;
 	f->fds = count_fds();
 	*state = f;
 	return 0;

@@ -350,7 +350,7 @@ static int setup(void **state)
 	task->plan.max_fd = 10;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, task->report), 0);
 	task->plan.report = task->report[1];
-	task->plan.watch = task->plan.listen = task->plan.record = -1;
+	task->plan.tty = task->plan.watch = task->plan.listen = task->plan.record = -1;
 	task->file_ok = true;
 	return cor_open(&task->ctx, NULL);
 }
