@@ -1,5 +1,5 @@
-/* Descriptors that lead to other processes: pipes and FIFOs that others have open, and
- * the task's controlling terminal. They stay on the host where the task leaves them, and the pump (pump.h) carries what
+/* Descriptors that lead to other processes: pipes and FIFOs that others have open,
+ * connected UNIX sockets whose peer is theirs, and the task's controlling terminal. They stay on the host where the task leaves them, and the pump (pump.h) carries what
  * goes through them. */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,9 +13,11 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/names/file_socket.h"
 #include "libcor/names/pump_channel.h"
 #include "libcor/names/pump_end.h"
 #include "libcor/names/pump_tty.h"
+#include "libcor/names/sock_diag.h"
 #include "libcor/transport/preamble.h"
 
 #define CHANNELS_MAX 1024u      /* of one link */
@@ -133,6 +135,12 @@ static Cor__Names__PumpChannel *find_terminal(const Cor__Names__PumpLink *link, 
 	return NULL;
 }
 
+static bool is_socket(const Cor__Names__PumpChannel *ch)
+{
+	return ch->kind == COR__NAMES__PUMP_KIND__PUMP_STREAM ||
+	       ch->kind == COR__NAMES__PUMP_KIND__PUMP_PACKETS;
+}
+
 /* The channel that leads to what seen is, the same way; NULL: there is none. */
 static Cor__Names__PumpChannel *find_in(const Cor__Names__PumpLink *link,
 					const struct cor_file_seen *seen)
@@ -144,8 +152,10 @@ static Cor__Names__PumpChannel *find_in(const Cor__Names__PumpLink *link,
 	for (size_t i = 0; i < link->n_channels; i++) {
 		Cor__Names__PumpChannel *ch = link->channels[i];
 
-		if (ch->kind == COR__NAMES__PUMP_KIND__PUMP_PIPE &&
-		    ch->identity == seen->st.st_ino && ch->task_reads == reads(seen) &&
+		if (ch->kind == COR__NAMES__PUMP_KIND__PUMP_TERMINAL ||
+		    S_ISSOCK(seen->st.st_mode) != is_socket(ch))
+			continue;
+		if (ch->identity == seen->st.st_ino && ch->task_reads == reads(seen) &&
 		    ch->task_writes == writes(seen))
 			return ch;
 	}
@@ -183,6 +193,21 @@ bool cor_file_was_pumped(const struct cor_file_capture *c, const struct cor_file
 	return false;
 }
 
+/* A connected UNIX socket whose peer is none of the task's. Without a peer it is closed
+ * there, or was never accepted: that is file_socketpair.c's. */
+static bool leads_outside(const struct cor_file_capture *c, const struct cor_file_seen *seen)
+{
+	struct cor_unix_socket s;
+	struct cor_socket kind;
+	const unsigned *peers;
+
+	if (!c->same_netns || cor_socket_query(seen->dup, &kind) < 0 || kind.domain != AF_UNIX ||
+	    kind.listening || cor_unix_diag((uint32_t)seen->st.st_ino, &s, NULL) < 0)
+		return false;
+	return s.peer ? cor_file_with_inode(c, seen->st.st_dev, s.peer, &peers) == 0 :
+	       cor_file_was_pumped(c, seen);
+}
+
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
 {
 	unsigned link;
@@ -191,6 +216,9 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 		return -1;
 	if (terminal_of(seen))
 		return COR__NAMES__FILE_KIND__PUMPED;
+	if (S_ISSOCK(seen->st.st_mode))
+		return find_known(c, seen, &link) || leads_outside(c, seen) ?
+		       COR__NAMES__FILE_KIND__PUMPED : -1;
 	if (!S_ISFIFO(seen->st.st_mode))
 		return -1;
 	return find_known(c, seen, &link) || seen->holder.pid || cor_file_was_pumped(c, seen) ?
@@ -207,11 +235,15 @@ static int refuse(const struct cor_file_capture *c, const struct cor_file_seen *
 				       (int)c->pid);
 	if (terminal_of(seen))
 		return 0;
-	if (reads(seen) && writes(seen))
+	if (S_ISFIFO(seen->st.st_mode) && reads(seen) && writes(seen))
 		return cor_file_refuse(err, seen, "%s, opened for reading and writing, that process "
 				       "%d (%s) has open too: that is not carried", seen->link,
 				       (int)seen->holder.pid, seen->holder.comm);
-	if (reads(seen) && seen->holder.reader)
+	if (S_ISSOCK(seen->st.st_mode) && seen->holder.reader)
+		return cor_file_refuse(err, seen, "a socket that process %d (%s) has open too: which "
+				       "of them gets what could not be kept as it is",
+				       (int)seen->holder.reader, seen->holder.reader_comm);
+	if (S_ISFIFO(seen->st.st_mode) && reads(seen) && seen->holder.reader)
 		return cor_file_refuse(err, seen, "%s, which process %d (%s) reads too: which of them "
 				       "gets what could not be kept as it is", seen->link,
 				       (int)seen->holder.reader, seen->holder.reader_comm);
@@ -286,6 +318,56 @@ static Cor__Names__PumpChannel *add_terminal(struct cor_file_capture *c,
 	return ch;
 }
 
+static Cor__Names__PumpChannel *add_socket(Cor__Names__PumpLink *link,
+					   const struct cor_file_seen *seen)
+{
+	Cor__Names__PumpChannel *ch = new_channel(link, seen->link);
+	struct cor_socket s = { .type = SOCK_STREAM };
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	if (!ch)
+		return NULL;
+	cor_socket_query(seen->dup, &s);
+	getsockopt(seen->dup, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	ch->kind = s.type == SOCK_STREAM ? COR__NAMES__PUMP_KIND__PUMP_STREAM :
+		   COR__NAMES__PUMP_KIND__PUMP_PACKETS;
+	ch->datagrams = s.type == SOCK_DGRAM;
+	ch->task_reads = ch->task_writes = true;
+	ch->identity = seen->st.st_ino;
+	ch->shared = seen->holder.pid != 0;
+	/* a datagram socket knows nobody: (uid_t)-1 */
+	ch->uid = peer.uid == (uid_t)-1 ? 0 : peer.uid;
+	ch->gid = peer.gid == (gid_t)-1 ? 0 : peer.gid;
+	return ch;
+}
+
+/* What of the socket itself the task sees. */
+static int capture_socket(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+			  struct cor_error *err)
+{
+	struct cor_unix_socket s;
+	uint64_t in_flight = 0;
+	struct cor_socket kind;
+	int r = cor_socket_query(seen->dup, &kind);
+
+	if (r < 0)
+		return cor_fail_code(err, r, "descriptor %d: its socket", seen->fd);
+	r = cor_unix_diag((uint32_t)seen->st.st_ino, &s, err);
+	if (r < 0)
+		return r;
+	if (cor_fdinfo_u64(seen->info, "scm_fds:", 10, &in_flight) == 0 && in_flight)
+		return cor_file_refuse(err, seen, "a UNIX socket with %llu descriptors on their way to "
+				       "it (SCM_RIGHTS): these are not carried",
+				       (unsigned long long)in_flight);
+	out->domain = kind.domain;
+	out->type = kind.type;
+	out->protocol = kind.protocol;
+	out->shut_read = (s.shutdown & 1) != 0;
+	out->shut_write = (s.shutdown & 2) != 0;
+	return cor_socket_options_capture(seen, out, err);
+}
+
 static Cor__Names__PumpChannel *add_channel(struct cor_file_capture *c,
 					    Cor__Names__PumpLink *link,
 					    const struct cor_file_seen *seen)
@@ -295,6 +377,8 @@ static Cor__Names__PumpChannel *add_channel(struct cor_file_capture *c,
 
 	if (terminal_of(seen))
 		return add_terminal(c, link, seen->dup);
+	if (S_ISSOCK(seen->st.st_mode))
+		return add_socket(link, seen);
 	ch = new_channel(link, seen->link);
 	if (!ch)
 		return NULL;
@@ -342,16 +426,19 @@ static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen
 {
 	int r;
 
-	if (!c->with_content || !ch->state || ch->kind != COR__NAMES__PUMP_KIND__PUMP_PIPE ||
-	    !ch->task_reads)
+	bool packets = ch->packets || ch->kind == COR__NAMES__PUMP_KIND__PUMP_PACKETS;
+
+	if (!c->with_content || !ch->state || !ch->task_reads ||
+	    ch->kind == COR__NAMES__PUMP_KIND__PUMP_TERMINAL)
 		return 0;
 	for (size_t i = 0; i + 1 < c->table->n_files; i++)
 		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
 			return 0;       /* the first of them has it */
 	out->capacity = ch->capacity;
-	r = cor_file_pipe_unread(seen, out, err);
+	r = is_socket(ch) ? cor_socket_unread_capture(seen, out, err) :
+	    cor_file_pipe_unread(seen, out, err);
 	if (r == 0)
-		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, ch->packets);
+		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, packets);
 	for (size_t i = 0; i < out->n_unread; i++)
 		cor__names__message__free_unpacked(out->unread[i], NULL);
 	free(out->unread);
@@ -371,6 +458,11 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	out->path = strdup(seen->link);
 	if (!out->path)
 		return -ENOMEM;
+	if (S_ISSOCK(seen->st.st_mode)) {
+		r = capture_socket(seen, out, err);
+		if (r < 0)
+			return r;
+	}
 	if (!ch) {
 		r = refuse(c, seen, err);
 		fresh = r == 0 ? fresh_link(c) : NULL;
@@ -434,12 +526,25 @@ static int open_end(const Cor__Names__OpenFile *file, int end, bool first)
 	if (first && !(file->flags & KERNEL_LARGEFILE))
 		fd = fcntl(end, F_DUPFD_CLOEXEC, 0);
 	else
-		fd = cor_file_reopen(end, flags & ~(unsigned)O_DIRECT);
+		fd = S_ISSOCK(file->mode) ? -ENXIO : cor_file_reopen(end, flags & ~(unsigned)O_DIRECT);
 	if (fd >= 0 && fcntl(fd, F_SETFL, flags & ~(unsigned)O_ACCMODE) < 0) {
 		cor_closep(&fd);
 		return -errno;
 	}
 	return fd < 0 ? -errno : fd;
+}
+
+static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
+{
+	int rc = cor_socket_options_set(file, fd, true, number, err);
+
+	if (rc == 0)
+		rc = cor_socket_options_set(file, fd, false, number, err);
+	if (rc == 0 && file->shut_read && shutdown(fd, SHUT_RD) < 0)
+		rc = cor_fail_errno(err, "descriptor %d: shutdown", number);
+	if (rc == 0 && file->shut_write && shutdown(fd, SHUT_WR) < 0)
+		rc = cor_fail_errno(err, "descriptor %d: shutdown", number);
+	return rc;
 }
 
 static int restore(struct cor_file_restore *r, unsigned index, struct cor_error *err)
@@ -454,6 +559,14 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 	fd = open_end(file, r->pumped[which], is_first(table, index));
 	if (fd < 0)
 		return cor_fail_code(err, fd, "descriptor %d (%s)", number, file->path);
+	if (S_ISSOCK(file->mode)) {
+		int rc = finish_socket(file, fd, number, err);
+
+		if (rc < 0) {
+			close(fd);
+			return rc;
+		}
+	}
 	return cor_file_made(r, index, fd, "its end", err);
 }
 

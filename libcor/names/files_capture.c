@@ -291,14 +291,29 @@ static int start_table(struct cor_file_capture *c, const Cor__Names__FileTable *
 	return cor_slurp(AT_FDCWD, "/proc/sys/kernel/random/boot_id", &c->table->boot_id, NULL);
 }
 
+/* Could the task pass on what it has alone? */
+static bool can_pass(const Cor__Names__FileTable *before)
+{
+	bool socket = false, alone = false;
+
+	for (size_t i = 0; i < before->n_files; i++) {
+		const Cor__Names__OpenFile *f = before->files[i];
+		bool pumped = f->kind == COR__NAMES__FILE_KIND__PUMPED;
+
+		socket |= pumped && S_ISSOCK(f->mode);
+		alone |= !pumped && (S_ISFIFO(f->mode) || S_ISSOCK(f->mode));
+	}
+	return socket && alone;
+}
+
 /* Were all files for which holders matter checked by an earlier capture? Then only
  * a process born since can have come to hold one: the task itself has no way to
- * pass a descriptor on but by a socket to another process, which is refused. */
+ * pass a descriptor on but by a UNIX socket to another process. */
 static pid_t checked_until(const struct cor_file_capture *c, const Cor__Names__FileTable *before)
 {
 	size_t next = 0;
 
-	if (!before || before->pid != c->pid || before->last_pid <= 0)
+	if (!before || before->pid != c->pid || before->last_pid <= 0 || can_pass(before))
 		return 0;
 	for (unsigned i = 0; i < c->nseen; i++) {
 		const struct cor_file_seen *s = &c->seen[i];

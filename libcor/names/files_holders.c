@@ -137,7 +137,7 @@ static void found(struct wanted *w, pid_t pid, int dir, const char *name, const 
 			continue;
 		if (!s->holder.pid)
 			describe(pid, &s->holder);
-		if (S_ISFIFO(st.st_mode))
+		if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))
 			note_pipe(w, pid, dir, name, &s->holder);
 	}
 }

@@ -30,7 +30,7 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 	[COR_MECHANISM_TCP]         = { "tcp", 1, false, "TCP sockets" },
 	[COR_MECHANISM_UDP]         = { "udp", 1, false, "UDP sockets" },
 	[COR_MECHANISM_PUMP]        = { "pump", COR_PUMP_VERSION, false,
-					"pipes to other processes, which stay where those are" },
+					"pipes and UNIX sockets to other processes, which stay there" },
 	[COR_MECHANISM_STANDIN]     = { "stand-in", 1, false,
 					"the task's place at home: its parent, signals to its PID" },
 	[COR_MECHANISM_TERMINALS]   = { "terminals", 1, false, "the controlling terminal" },

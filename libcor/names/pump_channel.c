@@ -114,6 +114,8 @@ bool cor_pump_channel_read(struct cor_pump_channel *c, bool all)
 		changed = true;
 		if (n <= 0)
 			happen(c, OWN_END);
+		if (n == -EPROTO)
+			happen(c, OWN_GONE);
 		if (!all)
 			break;
 	}

@@ -5,7 +5,8 @@
 #include "libcor/names/pump_tty.h"
 
 static const struct cor_pump_end_ops *const kinds[] = {
-	&cor_pump_end_pipe, &cor_pump_end_terminal, &cor_pump_end_pty,
+	&cor_pump_end_pipe, &cor_pump_end_terminal, &cor_pump_end_pty, &cor_pump_end_stream,
+	&cor_pump_end_packets,
 };
 
 const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind, bool away)

@@ -35,10 +35,15 @@ struct cor_pump_end {
 	bool paused;            /* there is no writer just now */
 	int  node;              /* the away side's FIFO, O_PATH, to open it again; -1 */
 
+	/* sockets */
+	bool datagrams;         /* without an end */
+	bool shared;            /* others have it too: it is not shut down, but let go */
+	uint64_t inode;         /* away: of the task's side */
+
 	/* the task */
 	pid_t pid;              /* it, or its stand-in */
 	int  pidfd;             /* the same; -1 */
-	bool ended;             /* it has told its end, or has been told */
+	bool ended;             /* it has told its end, or has been told; of datagrams: the peer is gone */
 	bool stopped;           /* the stand-in stands still, and that is known */
 	bool flushed;           /* whatever else goes the way of a wait status has arrived */
 	bool quiet;             /* so has what goes to the terminal */
@@ -76,7 +81,8 @@ struct cor_pump_end_ops {
 	int (*describe)(const struct cor_pump_end *e, Cor__Names__PumpChannel *channel);
 
 	/* Takes what is there into q, as much as room allows (a message may exceed it).
-	 * The positions that were added; -EAGAIN: nothing now; 0: nothing ever again. */
+	 * The positions that were added; -EAGAIN: nothing now; 0, or another error: nothing
+	 * ever again; -EPROTO: and nothing is to go the other way either. */
 	ssize_t (*read)(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room);
 
 	/* Delivers what q begins with, up to an END, which the caller handles. The
@@ -103,6 +109,7 @@ struct cor_pump_end_ops {
 
 extern const struct cor_pump_end_ops cor_pump_end_pipe;
 extern const struct cor_pump_end_ops cor_pump_end_terminal, cor_pump_end_pty;
+extern const struct cor_pump_end_ops cor_pump_end_stream, cor_pump_end_packets;
 /* The two sides of the task's own channel; not found by their kind. */
 extern const struct cor_pump_end_ops cor_pump_end_standin, cor_pump_end_task;
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 struct there {
@@ -257,11 +258,116 @@ static void fifo_finish(void)
 	unlink(g_path[1]);
 }
 
+/* ---- UNIX sockets ------------------------------------------------------------------------- */
+
+static struct there g_stream;
+
+static void stream_setup(void)
+{
+	int pair[2], size = 50000;
+
+	need(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	if (!start_peer()) {
+		close(pair[0]);
+		peer_echo(pair[1], pair[1]);
+	}
+	close(pair[1]);
+	need(!setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)));
+	g_stream = (struct there){ pair[0], pair[0], 0 };
+}
+
+static void stream_verify(void)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int size = 0;
+
+	go_round(&g_stream, 1, "a UNIX stream");
+	go_round(&g_stream, 5000, "a UNIX stream");
+	check(fcntl(g_stream.to, F_GETFD) == FD_CLOEXEC, "a UNIX stream: other flags");
+	check(!getsockopt(g_stream.to, SOL_SOCKET, SO_PEERCRED, &peer, &len) &&
+	      peer.uid == geteuid() && peer.gid == getegid(), "a UNIX stream: another peer");
+	len = sizeof(size);
+	check(!getsockopt(g_stream.to, SOL_SOCKET, SO_SNDBUF, &size, &len) && size == 100000,
+	      "a UNIX stream: its buffer has %d bytes", size);
+}
+
+/* A half-close: the peer still sends what it has, and then ends. */
+static void stream_finish(void)
+{
+	char c = 'z';
+
+	need(write(g_stream.to, &c, 1) == 1 && !shutdown(g_stream.to, SHUT_WR));
+	check(read(g_stream.from, &c, 1) == 1 && c == 'z', "a UNIX stream: the last byte is lost");
+	check(read(g_stream.from, &c, 1) == 0, "a UNIX stream: no end of file");
+}
+
+/* Messages: each comes back as it went, also an empty one. */
+static struct { int fd, type; } g_messages[] = { { -1, SOCK_SEQPACKET }, { -1, SOCK_DGRAM } };
+
+static void message_peer(int fd)
+{
+	static char buf[100000];
+	ssize_t n;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) >= 0) {
+		/* datagrams have no end of their own; one of packets looks like an empty one */
+		if ((n == 3 && !memcmp(buf, "end", 3)) || send(fd, buf, (size_t)n, MSG_NOSIGNAL) < 0)
+			break;
+	}
+	_exit(0);
+}
+
+static void messages_setup(unsigned i)
+{
+	int pair[2];
+
+	need(!socketpair(AF_UNIX, g_messages[i].type, 0, pair));
+	if (!start_peer()) {
+		close(pair[0]);
+		message_peer(pair[1]);
+	}
+	close(pair[1]);
+	g_messages[i].fd = pair[0];
+}
+
+static void messages_verify(unsigned i)
+{
+	static const size_t lengths[] = { 1, 0, 70000, 333 };
+	static unsigned char out[70000], in[100000];
+	int fd = g_messages[i].fd;
+
+	for (unsigned k = 0; k < 4; k++) {
+		check_fill(out, lengths[k], k);
+		check(send(fd, out, lengths[k], 0) == (ssize_t)lengths[k], "messages: sending: %s",
+		      strerror(errno));
+	}
+	for (unsigned k = 0; k < 4; k++) {
+		ssize_t n = recv(fd, in, sizeof(in), 0);
+
+		check(n == (ssize_t)lengths[k] && check_differs(in, lengths[k], k) < 0,
+		      "message %u came back with %zd bytes instead of %zu", k, n, lengths[k]);
+	}
+}
+
+static void packet_setup(void) { messages_setup(0); }
+static void packet_verify(void) { messages_verify(0); }
+static void datagram_setup(void) { messages_setup(1); }
+static void datagram_verify(void) { messages_verify(1); }
+
+static void datagram_finish(void)
+{
+	check(send(g_messages[1].fd, "end", 3, 0) == 3, "datagrams: %s", strerror(errno));
+}
+
 static const struct check_kind KINDS[] = {
 	{ "pipe", pipe_setup, pipe_verify, pipe_finish },
 	{ "twice", twice_setup, twice_verify, twice_finish },
 	{ "packets", packets_setup, packets_verify, packets_finish },
 	{ "fifo", fifo_setup, fifo_verify, fifo_finish },
+	{ "unix-stream", stream_setup, stream_verify, stream_finish },
+	{ "unix-seqpacket", packet_setup, packet_verify, NULL },
+	{ "unix-datagram", datagram_setup, datagram_verify, datagram_finish },
 };
 
 int main(int argc, char **argv)

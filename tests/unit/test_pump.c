@@ -11,9 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
 #include "libcor/names/pump_channel.h"
 
 /* ---- queues ------------------------------------------------------------------------- */
@@ -518,6 +520,108 @@ static void test_a_fifo_ends_for_now_only(void **state)
 	end_pair(&p);
 }
 
+/* ---- sockets ------------------------------------------------------------------------------- */
+
+static void begin_sockets(struct pair *p, Cor__Names__PumpKind kind, bool datagrams)
+{
+	Cor__Names__PumpChannel ch = about(true);
+	const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(kind, false);
+	int type = kind == COR__NAMES__PUMP_KIND__PUMP_STREAM ? SOCK_STREAM :
+		   datagrams ? SOCK_DGRAM : SOCK_SEQPACKET, ends[2];
+
+	ch.kind = kind;
+	ch.task_writes = true;
+	ch.datagrams = datagrams;
+	assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	*p = (struct pair){ .home = { .id = 1, .end = COR_PUMP_END_INIT } };
+	p->outside = ends[0];
+	p->home.end.kept = ends[1];
+	assert_int_equal(ops->take(&p->home.end, &ch, ends[1], NULL), 0);
+	p->home.end.ops = ops;
+	assert_int_equal(cor_pump_channel_begin(&p->home), 0);
+	begin_away(p, &ch);
+	connect_pair(p);
+}
+
+static void test_a_half_close_leaves_the_other_way_open(void **state)
+{
+	struct pair p;
+	char c;
+
+	begin_sockets(&p, COR__NAMES__PUMP_KIND__PUMP_STREAM, false);
+	assert_int_equal(write(p.task, "question", 8), 8);
+	assert_int_equal(shutdown(p.task, SHUT_WR), 0);
+	settle(&p);
+	assert_reads(p.outside, "question");
+	assert_int_equal(read(p.outside, &c, 1), 0);
+	assert_int_equal(write(p.outside, "answer", 6), 6);
+	settle(&p);
+	assert_reads(p.task, "answer");
+	close(p.outside);
+	p.outside = -1;
+	settle(&p);
+	assert_int_equal(read(p.task, &c, 1), 0);
+	assert_true(cor_pump_channel_is_over(&p.home) && cor_pump_channel_is_over(&p.away));
+	end_pair(&p);
+}
+
+static void test_a_closed_socket_is_closed_on_the_other_side(void **state)
+{
+	struct pair p;
+	char c;
+
+	begin_sockets(&p, COR__NAMES__PUMP_KIND__PUMP_STREAM, false);
+	close(p.task);
+	p.task = -1;
+	settle(&p);
+	assert_int_equal(read(p.outside, &c, 1), 0);
+	assert_int_equal(send(p.outside, "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_true(cor_pump_channel_is_over(&p.home));
+	end_pair(&p);
+}
+
+static void test_messages_stay_whole(void **state)
+{
+	static uint8_t big[150000], got[sizeof(big)];
+	struct pair p;
+
+	for (unsigned datagrams = 0; datagrams < 2; datagrams++) {
+		begin_sockets(&p, COR__NAMES__PUMP_KIND__PUMP_PACKETS, datagrams);
+		memset(big, 'b', sizeof(big));
+		assert_int_equal(send(p.outside, "one", 3, 0), 3);
+		assert_int_equal(send(p.outside, "", 0, 0), 0);
+		assert_int_equal(send(p.outside, big, sizeof(big), 0), sizeof(big));
+		settle(&p);
+		assert_reads(p.task, "one");
+		assert_int_equal(recv(p.task, got, sizeof(got), 0), 0);
+		assert_int_equal(recv(p.task, got, sizeof(got), 0), sizeof(big));
+		assert_memory_equal(got, big, sizeof(big));
+		assert_int_equal(send(p.task, "back", 4, 0), 4);
+		settle(&p);
+		assert_reads(p.outside, "back");
+		end_pair(&p);
+	}
+}
+
+static void test_passed_descriptors_end_the_connection(void **state)
+{
+	struct pair p;
+	char c;
+	int fd = 0;
+
+	begin_sockets(&p, COR__NAMES__PUMP_KIND__PUMP_STREAM, false);
+	assert_int_equal(write(p.outside, "before", 6), 6);
+	settle(&p);
+	assert_int_equal(cor_send_fds(p.outside, "x", 1, &fd, 1), 0);
+	settle(&p);
+	assert_reads(p.task, "before");
+	assert_int_equal(read(p.task, &c, 1), 0);
+	assert_int_equal(send(p.outside, "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	end_pair(&p);
+}
+
 /* ---- what a peer must not send ------------------------------------------------------------- */
 
 static int take(struct cor_pump_channel *c, uint8_t type, uint8_t arg, uint64_t at,
@@ -574,6 +678,10 @@ int main(void)
 		cmocka_unit_test(test_packets_stay_apart),
 		cmocka_unit_test(test_packets_of_the_task_stay_apart),
 		cmocka_unit_test(test_a_fifo_ends_for_now_only),
+		cmocka_unit_test(test_a_half_close_leaves_the_other_way_open),
+		cmocka_unit_test(test_a_closed_socket_is_closed_on_the_other_side),
+		cmocka_unit_test(test_messages_stay_whole),
+		cmocka_unit_test(test_passed_descriptors_end_the_connection),
 		cmocka_unit_test(test_impossible_frames_are_refused),
 	};
 
