@@ -343,8 +343,8 @@ static Cor__Names__PumpChannel *add_socket(Cor__Names__PumpLink *link,
 }
 
 /* What of the socket itself the task sees. */
-static int capture_socket(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-			  struct cor_error *err)
+static int capture_socket(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			  Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	struct cor_unix_socket s;
 	uint64_t in_flight = 0;
@@ -365,7 +365,7 @@ static int capture_socket(const struct cor_file_seen *seen, Cor__Names__OpenFile
 	out->protocol = kind.protocol;
 	out->shut_read = (s.shutdown & 1) != 0;
 	out->shut_write = (s.shutdown & 2) != 0;
-	return cor_socket_options_capture(seen, out, err);
+	return cor_socket_options_capture(c, seen, out, err);
 }
 
 static Cor__Names__PumpChannel *add_channel(struct cor_file_capture *c,
@@ -459,7 +459,7 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	if (!out->path)
 		return -ENOMEM;
 	if (S_ISSOCK(seen->st.st_mode)) {
-		r = capture_socket(seen, out, err);
+		r = capture_socket(c, seen, out, err);
 		if (r < 0)
 			return r;
 	}

@@ -47,12 +47,23 @@ int __wrap_open_by_handle_at(int mount, struct file_handle *handle, int flags)
 
 static void capture(const char *info, Cor__Names__FileKind kind, int dup, capture_fn *fn)
 {
-	struct cor_file_capture c = { .pid = getpid() };
+	/* 3 is a socket of the seeds' inode, 5 is what kcmp(2) must be asked about */
+	struct cor_file_seen files[] = { { .fd = 3, .st = { .st_mode = S_IFSOCK, .st_ino = 0x40e } },
+					 { .fd = 5 } };
+	Cor__Names__Descriptor fds[] = { COR__NAMES__DESCRIPTOR__INIT, COR__NAMES__DESCRIPTOR__INIT };
+	Cor__Names__Descriptor *list[] = { &fds[0], &fds[1] };
+	Cor__Names__FileTable table = COR__NAMES__FILE_TABLE__INIT;
+	struct cor_file_capture c = { .pid = getpid(), .table = &table, .seen = files, .nseen = 2 };
 	struct cor_file_seen seen = { .fd = 3, .dup = dup, .link = "/some/file", .info = info };
 	Cor__Names__OpenFile *file = malloc(sizeof(*file));
 	struct cor_error err = COR_ERROR_INIT;
 
 	FUZZ_CHECK(file);
+	fds[0].fd = 3;
+	fds[1].fd = 5;
+	fds[1].file = 1;
+	table.descriptors = list;
+	table.n_descriptors = 2;
 	cor__names__open_file__init(file);
 	file->kind = kind;
 	FUZZ_CHECK(fn(&c, &seen, file, &err) <= 0);
