@@ -175,7 +175,7 @@ static int check_unchanged(struct cor_departure *d, const Cor__Names__FileTable 
 		const struct held *h = &d->held[i];
 		const Cor__Names__OpenFile *file = table->files[h->index];
 
-		if (file->connection && cor_tcp_unchanged(h->fd, file->connection) < 0)
+		if (h->silent && file->connection && cor_tcp_unchanged(h->fd, file->connection) < 0)
 			return cor_fail(err, -EAGAIN, "descriptor %d: its connection has moved on "
 					"while it was read; try again",
 					cor_file_number(table, h->index));
