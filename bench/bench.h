@@ -30,7 +30,6 @@ int cmd_cpu(int argc, char **argv);
 int cmd_tls(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_files(int argc, char **argv);
-int cmd_victim(int argc, char **argv);     /* hidden: what freeze migrates */
 
 /* --- samples of several runs ------------------------------------------------ */
 struct samples {

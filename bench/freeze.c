@@ -8,9 +8,12 @@
 
 #include "bench/lab.h"
 #include "bench/report.h"
+#include "libcor/base/cleanup.h"
 
 #define MAX_SIZES  8
+#define MAX_CASES  (MAX_SIZES + 2)
 #define SPAWNS     5    /* around each migration; their median counts */
+#define THREADS    64u  /* of the task with many */
 
 struct options {
 	struct bench_common common;
@@ -19,9 +22,17 @@ struct options {
 	const char *cord;
 };
 
+/* One kind of task; size 0: python3. */
+struct freeze_case {
+	char     name[48];
+	size_t   size;
+	unsigned threads;
+};
+
 static const struct argp_option freeze_options[] = {
-	{ "sizes", 's', "BYTES,...", 0, "Touched memory (default 16M,256M,1G,4G)", 0 },
-	{ "threads", 't', "N", 0, "Threads of the task (default 1)", 0 },
+	{ "sizes", 's', "BYTES,...", 0, "Touched memory, of these tasks only (default 16M,64M,1G,4G, then one of 64M "
+	  "with 64 threads, and a python3 with many mappings)", 0 },
+	{ "threads", 't', "N", 0, "Threads of the tasks of --sizes (default 1)", 0 },
 	{ "cord", 'c', "PROGRAM", 0, "The daemon (default: beside cor-bench, then in PATH)", 0 },
 	{ 0 }
 };
@@ -70,27 +81,24 @@ static void add_spawns(struct samples *s)
 		samples_add(s, US(spawn_true_ns()));
 }
 
-/* One migration, spawns before and after it. 0 or -errno. */
-static int migrate_once(struct lab *lab, size_t size, unsigned threads,
-			struct samples out[NCOLUMNS])
+static pid_t start_victim(struct freeze_case *c)
 {
-	struct samples spawn = { 0 };
-	double v[NCOLUMNS];
-	const json_t *fault;
-	json_t *result;
 	pid_t pid;
-	int r;
 
-	pid = victim_start(size, threads);
-	add_spawns(&spawn);
-	r = lab_migrate(lab, pid, &result);
-	if (r) {
-		end_child(pid);
-		return r;
-	}
-	add_spawns(&spawn);
-	fault = json_object_get(result, "fault_us");
-	v[SPAWN] = samples_median(&spawn);
+	if (c->size)
+		return victim_start(c->size, c->threads);
+	pid = victim_start_python();
+	if (pid)
+		snprintf(c->name, sizeof(c->name), "python3, %u mappings", victim_mappings(pid));
+	return pid;
+}
+
+static void note(const json_t *result, struct samples *spawn, struct samples out[NCOLUMNS])
+{
+	const json_t *fault = json_object_get(result, "fault_us");
+	double v[NCOLUMNS];
+
+	v[SPAWN] = samples_median(spawn);
 	v[FREEZE] = field(result, "freeze_us");
 	v[RATIO] = v[FREEZE] / v[SPAWN];
 	v[CAPTURE] = field(result, "capture_us");
@@ -102,6 +110,29 @@ static int migrate_once(struct lab *lab, size_t size, unsigned threads,
 	for (unsigned i = 0; i < NCOLUMNS; i++)
 		if (!isnan(v[i]))
 			samples_add(&out[i], v[i]);
+}
+
+/* One migration, spawns before and after it. 0 or -errno. */
+static int migrate_once(struct lab *lab, struct freeze_case *c, struct samples out[NCOLUMNS])
+{
+	struct samples spawn = { 0 };
+	json_t *result;
+	pid_t pid;
+	int r;
+
+	pid = start_victim(c);
+	if (!pid) {
+		warnx("no /usr/bin/python3: left out");
+		return 0;
+	}
+	add_spawns(&spawn);
+	r = lab_migrate(lab, pid, &result);
+	if (r) {
+		end_child(pid);
+		return r;
+	}
+	add_spawns(&spawn);
+	note(result, &spawn, out);
 	victim_end((pid_t)json_integer_value(json_object_get(result, "destination_pid")));
 	json_decref(result);
 	/* The ghost is gone; what is left of it is ours to reap. */
@@ -109,31 +140,74 @@ static int migrate_once(struct lab *lab, size_t size, unsigned threads,
 	return 0;
 }
 
-static void findings(struct report *r, const struct options *o,
-		     struct samples s[MAX_SIZES][NCOLUMNS])
+struct result {
+	struct freeze_case cases[MAX_CASES];
+	unsigned ncases, nsizes;        /* the sizes come first */
+	struct samples s[MAX_CASES][NCOLUMNS];
+};
+
+static double freeze_of(const struct result *r, unsigned i)
 {
-	double least = INFINITY, most = 0, worst = 0;
-
-	for (unsigned i = 0; i < o->nsizes; i++) {
-		double freeze = samples_median(&s[i][FREEZE]);
-
-		least = fmin(least, freeze);
-		most = fmax(most, freeze);
-		worst = fmax(worst, samples_median(&s[i][RATIO]));
-	}
-	report_finding(r, "largest_over_smallest", "freeze, largest over smallest", most / least, 1.3);
-	report_finding(r, "freeze_over_spawn", "freeze over posix_spawn + wait, worst size", worst, 5);
+	return samples_median(&r->s[i][FREEZE]);
 }
 
-static int measure(const struct options *o, struct samples s[MAX_SIZES][NCOLUMNS])
+static double ratio_of(const struct result *r, unsigned i)
+{
+	return samples_median(&r->s[i][RATIO]);
+}
+
+static void findings(struct report *out, const struct result *r)
+{
+	double least = INFINITY, most = 0, worst = 0, one = NAN;
+
+	for (unsigned i = 0; i < r->nsizes; i++) {
+		least = fmin(least, freeze_of(r, i));
+		most = fmax(most, freeze_of(r, i));
+		worst = fmax(worst, ratio_of(r, i));
+		if (r->cases[i].size == 64u << 20 && r->cases[i].threads == 1)
+			one = freeze_of(r, i);
+	}
+	report_finding(out, "freeze_over_spawn", "freeze over posix_spawn + wait, worst size", worst,
+		       1.5);
+	if (r->nsizes > 1)
+		report_finding(out, "largest_over_smallest", "freeze, largest size over smallest",
+			       freeze_of(r, r->nsizes - 1) / freeze_of(r, 0), 1.15);
+	for (unsigned i = r->nsizes; i < r->ncases; i++) {
+		if (r->cases[i].size)
+			report_finding(out, "threads_over_one", "freeze, 64 threads over 1",
+				       freeze_of(r, i) / one, 4);
+		else if (r->s[i][RATIO].n)
+			report_finding(out, "python_over_spawn", "python3's freeze over the spawn",
+				       ratio_of(r, i), 3);
+	}
+}
+
+static void plan(const struct options *o, struct result *r)
+{
+	static const size_t sizes[] = { 16u << 20, 64u << 20, 1u << 30, 4ull << 30 };
+	const size_t *list = o->nsizes ? o->sizes : sizes;
+
+	r->nsizes = o->nsizes ? o->nsizes : ARRAY_SIZE(sizes);
+	for (unsigned i = 0; i < r->nsizes; i++) {
+		r->cases[i] = (struct freeze_case){ .size = list[i], .threads = o->threads };
+		size_text(r->cases[i].name, list[i]);
+	}
+	r->ncases = r->nsizes;
+	if (o->nsizes)
+		return;
+	r->cases[r->ncases++] = (struct freeze_case){ "64 MiB, 64 threads", 64u << 20, THREADS };
+	r->cases[r->ncases++] = (struct freeze_case){ .name = "python3" };
+}
+
+static int measure(const struct options *o, struct result *res)
 {
 	struct lab lab;
 	int r = lab_start(&lab, o->cord);
 
-	/* The sizes in turn, so that none has the quiet minutes to itself. */
+	/* All in turn, so that none has the quiet minutes to itself. */
 	for (unsigned run = 0; !r && run < o->common.runs; run++)
-		for (unsigned i = 0; !r && i < o->nsizes; i++)
-			r = migrate_once(&lab, o->sizes[i], o->threads, s[i]);
+		for (unsigned i = 0; !r && i < res->ncases; i++)
+			r = migrate_once(&lab, &res->cases[i], res->s[i]);
 	lab_stop(&lab, r != 0);
 	return r;
 }
@@ -145,27 +219,27 @@ int cmd_freeze(int argc, char **argv)
 		"Migrates a task between two cords of its own on loopback and prints how long it "
 		"stood still, beside posix_spawn + wait of /bin/true in the same run.",
 		children, NULL, NULL };
-	struct options o = { .common.runs = 5, .threads = 1, .nsizes = 4,
-			     .sizes = { 16u << 20, 256u << 20, 1u << 30, 4ull << 30 } };
-	static struct samples s[MAX_SIZES][NCOLUMNS];
+	struct options o = { .common.runs = 5, .threads = 1 };
+	static struct result res;
 	struct report *r;
-	char name[24];
 
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
 		return 2;
-	if (measure(&o, s))
+	plan(&o, &res);
+	if (measure(&o, &res))
 		return 1;
 	r = report_new("freeze");
-	report_table(r, "freeze", "touched memory", columns, NCOLUMNS);
-	for (unsigned i = 0; i < o.nsizes; i++)
-		report_row_medians(r, size_text(name, o.sizes[i]), s[i]);
-	findings(r, &o, s);
+	report_table(r, "freeze", "task", columns, NCOLUMNS);
+	for (unsigned i = 0; i < res.ncases; i++)
+		report_row_medians(r, res.cases[i].name, res.s[i]);
+	findings(r, &res);
 	report_axes(r, "Freeze time", "MiB of touched memory", "microseconds", true);
 	report_curve(r, "freeze");
-	for (unsigned i = 0; i < o.nsizes; i++)
-		report_point(r, (double)o.sizes[i] / (1 << 20), samples_median(&s[i][FREEZE]));
+	for (unsigned i = 0; i < res.nsizes; i++)
+		report_point(r, (double)res.cases[i].size / (1 << 20), freeze_of(&res, i));
 	report_curve(r, "posix_spawn + wait of /bin/true");
-	for (unsigned i = 0; i < o.nsizes; i++)
-		report_point(r, (double)o.sizes[i] / (1 << 20), samples_median(&s[i][SPAWN]));
+	for (unsigned i = 0; i < res.nsizes; i++)
+		report_point(r, (double)res.cases[i].size / (1 << 20),
+			     samples_median(&res.s[i][SPAWN]));
 	return report_end(r, &o.common);
 }

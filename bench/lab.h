@@ -23,9 +23,14 @@ int  lab_start(struct lab *lab, const char *cord);
 /* keep: leave the logs, and say where. */
 void lab_stop(struct lab *lab, bool keep);
 
-/* Starts cor-bench victim in a session of its own, on /dev/null, and waits until
+/* Starts cor-bench-task in a session of its own, on /dev/null, and waits until
  * it has touched its memory. */
 pid_t victim_start(size_t size, unsigned threads);
+
+/* The same with a python3 that has loaded many libraries; 0: there is none. */
+pid_t victim_start_python(void);
+
+unsigned victim_mappings(pid_t pid);
 
 /* Moves pid from source to destination and waits until it has drained. *result is
  * cord's answer, the caller's reference. -errno after a message. */

@@ -9,10 +9,15 @@ bench_cor_bench_SOURCES = \
 	bench/import.c bench/fault.c bench/drain.c bench/live.c bench/live.h bench/tls.c \
 	bench/freeze.c bench/lab.c bench/lab.h bench/victim.c
 bench_cor_bench_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+bench_cor_bench_CPPFLAGS = $(AM_CPPFLAGS) -DCOR_LIBEXECDIR='"$(pkglibexecdir)"'
 bench_cor_bench_LDADD = libcor/libcor-internal.la $(JANSSON_LIBS) -lm
 
+# What freeze moves: with no libraries, so that cor-bench's do not count.
+pkglibexec_PROGRAMS += bench/cor-bench-task
+bench_cor_bench_task_SOURCES = bench/task.c
+
 # A short set, a minute or so.
-bench: bench/cor-bench$(EXEEXT) cord$(EXEEXT)
+bench: bench/cor-bench$(EXEEXT) bench/cor-bench-task$(EXEEXT) cord$(EXEEXT)
 	bench/cor-bench floor --runs 1 --count 2000 --size 128M
 	bench/cor-bench fault --runs 1 --size 64M --count 1000
 	bench/cor-bench drain --runs 3 --sizes 256M

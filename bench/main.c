@@ -10,7 +10,7 @@
 static const struct {
 	const char *name;
 	int       (*run)(int argc, char **argv);
-	const char *what;       /* NULL: hidden */
+	const char *what;
 } commands[] = {
 	{ "floor",  cmd_floor,  "what this machine can do at best: userfaultfd, TCP, copies, spawn" },
 	{ "fault",  cmd_fault,  "latency of a demand fault beside the bare fault loop" },
@@ -20,7 +20,6 @@ static const struct {
 	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
 	{ "import", cmd_import, "time to the first byte of cor_import" },
 	{ "files",  cmd_files,  "files that stay at home: reads and names from afar" },
-	{ "victim", cmd_victim, NULL },
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -29,8 +28,7 @@ static void usage(FILE *f)
 {
 	fprintf(f, "Usage: cor-bench COMMAND [--json] [--plot FILE.svg] [--runs N] [OPTION...]\n\n");
 	for (size_t i = 0; i < NCOMMANDS; i++)
-		if (commands[i].what)
-			fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].what);
+		fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].what);
 	fprintf(f, "\nSee cor-bench(1), and cor-bench COMMAND --help.\n");
 }
 

@@ -7,27 +7,44 @@
 
 #include "libcor/base/cleanup.h"
 
-/* The value behind "\nName:\t", or NULL. The name may not be found inside the
- * value of Name:, since the kernel escapes newlines there. */
-static const char *field(const char *text, const char *name)
-{
-	size_t n = strlen(name);
+/* A text with lines "Name:<tab>value", looked through in about its own order. */
+struct fields {
+	const char *text;
+	const char *at;         /* the line behind the last one found */
+};
 
-	for (const char *p = text; p && *p;) {
-		if (!strncmp(p, name, n) && p[n] == ':') {
-			p += n + 1;
-			return p + strspn(p, " \t");
-		}
-		p = strchr(p, '\n');
-		if (p)
-			p++;
-	}
+static const char *next_line(const char *p)
+{
+	p = strchr(p, '\n');
+	return p ? p + 1 : NULL;
+}
+
+/* The value of the line with that name in [from, to), to NULL: up to the end. */
+static const char *find(const char *from, const char *to, const char *name, size_t n)
+{
+	for (const char *p = from; p && *p && p != to; p = next_line(p))
+		if (!strncmp(p, name, n) && p[n] == ':')
+			return p + n + 1;
 	return NULL;
 }
 
-static uint64_t number(const char *text, const char *name, int base)
+/* The value behind "Name:\t", or NULL. The name may not be found inside the value of
+ * Name:, since the kernel escapes newlines there. Going on from the last line found,
+ * a text is read once when it is asked in its order. */
+static const char *field(struct fields *f, const char *name)
 {
-	const char *p = field(text, name);
+	size_t n = strlen(name);
+	const char *p = find(f->at, NULL, name, n) ?: find(f->text, f->at, name, n);
+
+	if (!p)
+		return NULL;
+	f->at = next_line(p);
+	return p + strspn(p, " \t");
+}
+
+static uint64_t number(struct fields *f, const char *name, int base)
+{
+	const char *p = field(f, name);
 
 	return p ? strtoull(p, NULL, base) : 0;
 }
@@ -57,10 +74,10 @@ static unsigned numbers(const char *p, uint32_t *out, unsigned max)
 }
 
 /* The last number of an NS* line: the innermost namespace's. */
-static pid_t innermost(const char *text, const char *name, unsigned *depth)
+static pid_t innermost(struct fields *f, const char *name, unsigned *depth)
 {
 	uint32_t v[40];
-	unsigned n = numbers(field(text, name), v, ARRAY_SIZE(v));
+	unsigned n = numbers(field(f, name), v, ARRAY_SIZE(v));
 
 	if (!n || n > ARRAY_SIZE(v))
 		return 0;
@@ -88,53 +105,58 @@ static bool has_word(const char *line, const char *word)
 	return false;
 }
 
-static void parse_signals(const char *text, struct cor_proc_status *s)
+static void parse_signals(struct fields *f, struct cor_proc_status *s)
 {
-	s->sig_pending = number(text, "SigPnd", 16);
-	s->shared_pending = number(text, "ShdPnd", 16);
-	s->sig_blocked = number(text, "SigBlk", 16);
-	s->sig_ignored = number(text, "SigIgn", 16);
-	s->sig_caught = number(text, "SigCgt", 16);
+	s->sig_pending = number(f, "SigPnd", 16);
+	s->shared_pending = number(f, "ShdPnd", 16);
+	s->sig_blocked = number(f, "SigBlk", 16);
+	s->sig_ignored = number(f, "SigIgn", 16);
+	s->sig_caught = number(f, "SigCgt", 16);
 }
 
-static void parse_capabilities(const char *text, struct cor_proc_status *s)
+static void parse_capabilities(struct fields *f, struct cor_proc_status *s)
 {
-	s->cap_inh = number(text, "CapInh", 16);
-	s->cap_prm = number(text, "CapPrm", 16);
-	s->cap_eff = number(text, "CapEff", 16);
-	s->cap_bnd = number(text, "CapBnd", 16);
-	s->cap_amb = number(text, "CapAmb", 16);
-	s->no_new_privs = number(text, "NoNewPrivs", 10);
-	s->seccomp = (unsigned)number(text, "Seccomp", 10);
+	s->cap_inh = number(f, "CapInh", 16);
+	s->cap_prm = number(f, "CapPrm", 16);
+	s->cap_eff = number(f, "CapEff", 16);
+	s->cap_bnd = number(f, "CapBnd", 16);
+	s->cap_amb = number(f, "CapAmb", 16);
+	s->no_new_privs = number(f, "NoNewPrivs", 10);
+	s->seccomp = (unsigned)number(f, "Seccomp", 10);
 }
 
+/* In the order of the kernel's own lines (proc_pid_status()). */
 int cor_parse_status(const char *text, struct cor_proc_status *out)
 {
+	struct fields f = { text, text };
 	struct cor_proc_status s = { 0 };
-	const char *name = field(text, "Name"), *state = field(text, "State");
+	const char *name = field(&f, "Name"), *state, *tgid, *pid;
 
-	if (!name || !state || !field(text, "Tgid") || !field(text, "Pid"))
+	s.umask = (uint32_t)number(&f, "Umask", 8);
+	state = field(&f, "State");
+	tgid = field(&f, "Tgid");
+	pid = field(&f, "Pid");
+	if (!name || !state || !tgid || !pid)
 		return -EINVAL;
 	copy_line(s.name, sizeof(s.name), name);
 	s.state = *state;
-	s.tgid = (pid_t)number(text, "Tgid", 10);
-	s.pid = (pid_t)number(text, "Pid", 10);
-	s.ppid = (pid_t)number(text, "PPid", 10);
-	s.tracer = (pid_t)number(text, "TracerPid", 10);
-	if (numbers(field(text, "Uid"), s.uid, 4) != 4 || numbers(field(text, "Gid"), s.gid, 4) != 4)
+	s.tgid = (pid_t)strtoull(tgid, NULL, 10);
+	s.pid = (pid_t)strtoull(pid, NULL, 10);
+	s.ppid = (pid_t)number(&f, "PPid", 10);
+	s.tracer = (pid_t)number(&f, "TracerPid", 10);
+	if (numbers(field(&f, "Uid"), s.uid, 4) != 4 || numbers(field(&f, "Gid"), s.gid, 4) != 4)
 		return -EINVAL;
-	s.ngroups = numbers(field(text, "Groups"), s.groups, ARRAY_SIZE(s.groups));
-	s.ns_tgid = innermost(text, "NStgid", NULL);
-	s.ns_pid = innermost(text, "NSpid", &s.ns_depth);
-	s.ns_pgid = innermost(text, "NSpgid", NULL);
-	s.ns_sid = innermost(text, "NSsid", NULL);
-	s.umask = (uint32_t)number(text, "Umask", 8);
-	s.threads = (unsigned)number(text, "Threads", 10);
-	s.kthread = number(text, "Kthread", 10);
-	s.rss_kb = number(text, "VmRSS", 10);
-	s.shadow_stack = has_word(field(text, "x86_Thread_features"), "shstk");
-	parse_signals(text, &s);
-	parse_capabilities(text, &s);
+	s.ngroups = numbers(field(&f, "Groups"), s.groups, ARRAY_SIZE(s.groups));
+	s.ns_tgid = innermost(&f, "NStgid", NULL);
+	s.ns_pid = innermost(&f, "NSpid", &s.ns_depth);
+	s.ns_pgid = innermost(&f, "NSpgid", NULL);
+	s.ns_sid = innermost(&f, "NSsid", NULL);
+	s.kthread = number(&f, "Kthread", 10);
+	s.rss_kb = number(&f, "VmRSS", 10);
+	s.threads = (unsigned)number(&f, "Threads", 10);
+	parse_signals(&f, &s);
+	parse_capabilities(&f, &s);
+	s.shadow_stack = has_word(field(&f, "x86_Thread_features"), "shstk");
 	*out = s;
 	return 0;
 }
