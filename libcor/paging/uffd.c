@@ -8,7 +8,6 @@
 #include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 
-#define REGISTER_CHUNK (1ull << 30)
 
 #ifndef UFFDIO_POISON
 #define _UFFDIO_POISON 0x08
@@ -74,31 +73,27 @@ int cor_uffd_handshake(int fd, uint64_t required, uint64_t optional, uint64_t *g
 
 int cor_uffd_register(int fd, uint64_t start, uint64_t len, struct cor_error *err)
 {
-	for (uint64_t at = start; at < start + len; at += REGISTER_CHUNK) {
-		struct uffdio_register reg = {
-			.range = { at, COR_MIN(REGISTER_CHUNK, start + len - at) },
-			.mode = UFFDIO_REGISTER_MODE_MISSING,
-		};
+	struct uffdio_register reg = {
+		.range = { start, len }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
 
-		if (ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
-			return cor_fail_errno(err, "userfaultfd %d: registering 0x%llx-0x%llx", fd,
-					      (unsigned long long)at,
-					      (unsigned long long)(at + reg.range.len));
-	}
+	if (ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
+		return cor_fail_errno(err, "userfaultfd %d: registering 0x%llx-0x%llx", fd,
+				      (unsigned long long)start, (unsigned long long)(start + len));
 	return 0;
 }
 
+/* In one call, however long: in pieces a mapping would be several ones for a moment, which
+ * the task can see, and nothing but its flags is changed. */
 int cor_uffd_unregister(int fd, uint64_t start, uint64_t len)
 {
-	for (uint64_t at = start; at < start + len; at += REGISTER_CHUNK) {
-		struct uffdio_range range = { at, COR_MIN(REGISTER_CHUNK, start + len - at) };
+	struct uffdio_range range = { start, len };
 
-		/* ENOMEM is how the kernel says here that the address space ended, or
-		 * that nothing is mapped behind the range. */
-		if (ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 && errno == ENOMEM &&
-		    cor_uffd_alive(fd, at) == -ESRCH)
-			return -ESRCH;
-	}
+	/* ENOMEM is how the kernel says here that the address space ended, or that nothing
+	 * is mapped behind the range. */
+	if (ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 && errno == ENOMEM &&
+	    cor_uffd_alive(fd, start) == -ESRCH)
+		return -ESRCH;
 	return 0;
 }
 
