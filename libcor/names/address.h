@@ -50,6 +50,10 @@ int cor_address_add(const struct cor_address *a, int rtnl, struct cor_error *err
 int cor_address_remove(const struct cor_address *a, int rtnl, struct cor_error *err);
 int cor_address_put_back(const struct cor_address *a, int rtnl, struct cor_error *err);
 
+/* A socket for cor_address_announce(), or -errno. Closing it waits for tens of
+ * milliseconds (synchronize_net): not where anybody waits for us. */
+int cor_address_announcer(void);
+
 /* Tells the network where the address is now: gratuitous ARP, or an unsolicited
  * neighbour advertisement. It must be here. */
-int cor_address_announce(const struct cor_address *a, struct cor_error *err);
+int cor_address_announce(const struct cor_address *a, int announcer, struct cor_error *err);

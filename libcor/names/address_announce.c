@@ -13,10 +13,16 @@
 #include "libcor/base/error.h"
 #include "libcor/names/address.h"
 
-/* Some update their tables by a request, some by a reply: both are sent. */
-static int announce_arp(const struct cor_address *a, unsigned short op)
+int cor_address_announcer(void)
 {
-	_cleanup_close_ int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Some update their tables by a request, some by a reply: both are sent. */
+static int announce_arp(const struct cor_address *a, int fd, unsigned short op)
+{
 	struct sockaddr_ll to = {
 		.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP),
 		.sll_ifindex = (int)a->ifindex, .sll_halen = ETH_ALEN,
@@ -32,7 +38,7 @@ static int announce_arp(const struct cor_address *a, unsigned short op)
 	memcpy(arp.arp_tpa, a->host.bytes, 4);
 	if (op == ARPOP_REPLY)
 		memset(arp.arp_tha, 0xff, ETH_ALEN);
-	if (fd < 0 || sendto(fd, &arp, sizeof(arp), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+	if (sendto(fd, &arp, sizeof(arp), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 		return -errno;
 	return 0;
 }
@@ -68,7 +74,7 @@ static int announce_neighbour(const struct cor_address *a)
 	return 0;
 }
 
-int cor_address_announce(const struct cor_address *a, struct cor_error *err)
+int cor_address_announce(const struct cor_address *a, int announcer, struct cor_error *err)
 {
 	char text[COR_ADDRESS_TEXT];
 	int r;
@@ -76,9 +82,9 @@ int cor_address_announce(const struct cor_address *a, struct cor_error *err)
 	if (a->host.family == AF_INET6) {
 		r = announce_neighbour(a);
 	} else {
-		r = announce_arp(a, ARPOP_REQUEST);
+		r = announce_arp(a, announcer, ARPOP_REQUEST);
 		if (r == 0)
-			r = announce_arp(a, ARPOP_REPLY);
+			r = announce_arp(a, announcer, ARPOP_REPLY);
 	}
 	if (r == 0)
 		return 0;

@@ -16,7 +16,7 @@
 #include "libcor/names/file_ops.h"
 #include "libcor/names/tcp_repair.h"
 
-#define AT_LEAST 32             /* connections for a thread */
+#define AT_LEAST 16             /* connections for a thread */
 
 struct built {
 	int fd;                 /* a duplicate of the stub's */
@@ -27,7 +27,7 @@ struct built {
 struct cor_arrival {
 	struct cor_address addresses[COR_ADDRESSES_MAX];
 	unsigned naddresses;
-	int rtnl;
+	int rtnl, announcer;
 	struct built *built;
 	unsigned nbuilt;
 };
@@ -80,6 +80,9 @@ static int place_all(struct cor_arrival *a, const Cor__Names__FileTable *table,
 	a->rtnl = cor_rtnl_open();
 	if (a->rtnl < 0)
 		return cor_fail_code(err, a->rtnl, "a NETLINK_ROUTE socket");
+	a->announcer = cor_address_announcer();
+	if (a->announcer < 0)
+		return cor_fail_code(err, a->announcer, "a packet socket");
 	for (; a->naddresses < table->n_addresses; a->naddresses++) {
 		struct cor_address *to = &a->addresses[a->naddresses];
 		int r = unpack_address(table->addresses[a->naddresses], to, err);
@@ -100,7 +103,7 @@ int cor_arrival_new(struct cor_arrival **out, const Cor__Names__FileTable *table
 
 	if (!a)
 		return cor_fail(err, -ENOMEM, "out of memory");
-	a->rtnl = -1;
+	a->rtnl = a->announcer = -1;
 	/* some more may come until the freeze */
 	if (cor_arrival_needed(table))
 		cor_reserve_descriptors(count(table) * 5 / 4 + 64);
@@ -127,6 +130,7 @@ void cor_arrival_free(struct cor_arrival *a)
 		return;
 	cor_arrival_drop(a);
 	cor_closep(&a->rtnl);
+	cor_closep(&a->announcer);
 	free(a);
 }
 
@@ -243,7 +247,7 @@ int cor_arrival_take(struct cor_arrival *a, struct cor_error *err)
 void cor_arrival_announce(struct cor_arrival *a)
 {
 	for (unsigned i = 0; i < a->naddresses; i++)
-		cor_address_announce(&a->addresses[i], NULL);
+		cor_address_announce(&a->addresses[i], a->announcer, NULL);
 }
 
 const uint8_t *cor_arrival_hwaddr(const struct cor_arrival *a, unsigned i)

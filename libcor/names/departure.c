@@ -23,13 +23,16 @@ int cor_departure_new(struct cor_departure **out, const char *const *texts, unsi
 
 	if (!d)
 		return cor_fail(err, -ENOMEM, "out of memory");
-	d->rtnl = d->silencer = -1;
+	d->rtnl = d->announcer = d->silencer = -1;
 	if (n > COR_ADDRESSES_MAX)
 		r = cor_fail(err, -E2BIG, "more than %d addresses", COR_ADDRESSES_MAX);
 	if (r == 0 && n) {
 		d->rtnl = cor_rtnl_open();
 		if (d->rtnl < 0)
 			r = cor_fail_code(err, d->rtnl, "a NETLINK_ROUTE socket");
+		d->announcer = cor_address_announcer();
+		if (r == 0 && d->announcer < 0)
+			r = cor_fail_code(err, d->announcer, "a packet socket");
 	}
 	for (; r == 0 && d->naddresses < n; d->naddresses++) {
 		struct cor_address *a = &d->addresses[d->naddresses];
@@ -61,6 +64,7 @@ void cor_departure_free(struct cor_departure *d)
 		close(d->gates[i].fd);
 	free(d->gates);
 	cor_closep(&d->rtnl);
+	cor_closep(&d->announcer);
 	cor_closep(&d->silencer);
 	free(d);
 }
@@ -255,14 +259,12 @@ int cor_departure_undo(struct cor_departure *d, struct cor_error *err)
 
 		/* a destination that had begun may have been heard */
 		if (r == 0)
-			cor_address_announce(a, NULL);
+			cor_address_announce(a, d->announcer, NULL);
 		if (first == 0)
 			first = r;
 	}
 	drop_held(d, let_go);
 	cor_departure_ungate(d);
-	cor_packet_hold_free(d->hold);
-	d->hold = NULL;
 	d->stopped = false;
 	return first;
 }

@@ -27,7 +27,7 @@ struct cor_departure {
 	char     wanted[COR_ADDRESSES_MAX][IF_NAMESIZE]; /* the destination's interfaces */
 	unsigned naddresses;
 	unsigned nremoved;      /* the first of them are off */
-	int      rtnl;
+	int      rtnl, announcer;
 	int      silencer;      /* -1: none */
 	bool     stopped;
 	bool     looked;        /* no socket is signed */

@@ -21,7 +21,7 @@
 #include "libcor/names/files_table.h"
 #include "libcor/task/procfs.h"
 
-#define LATE_AT_LEAST    48    /* for a thread */
+#define LATE_AT_LEAST    16    /* for a thread */
 #define RUNNING_ATTEMPTS 5     /* a running task opens and closes while we read */
 
 static void free_table(Cor__Names__FileTable **table)

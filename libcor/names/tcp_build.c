@@ -54,16 +54,34 @@ static int set_buffer(struct building *b, int name, uint64_t size)
 	return set(b, SOL_SOCKET, name, (int)COR_MIN(size / 2, UINT64_C(0x3fffffff)), "its buffers");
 }
 
-/* Room for the queues: what they hold may take more of it here. */
+/* Room for the queues: what they hold may take more of it here. Before it connects, as
+ * the windows are chosen then. */
 static int make_room(struct building *b)
 {
 	size_t to_send = b->c->sent.len + b->c->unsent.len;
-	int r = set_buffer(b, SO_SNDBUFFORCE, COR_MAX((uint64_t)b->c->send_buffer,
-						      4 * (uint64_t)to_send + CHUNK));
+	uint64_t send = b->c->send_buffer, recv = b->c->recv_buffer;
+	int r;
 
+	if (to_send)
+		send = COR_MAX(send, 4 * (uint64_t)to_send + CHUNK);
+	if (b->c->unread.len)
+		recv = COR_MAX(recv, 4 * (uint64_t)b->c->unread.len + CHUNK);
+	r = set_buffer(b, SO_SNDBUFFORCE, send);
+	return r < 0 ? r : set_buffer(b, SO_RCVBUFFORCE, recv);
+}
+
+/* As they were, once the queues are full. That a size was set does not matter then but
+ * for those that the task has set: the kernel goes on to adapt the others. */
+static int set_buffers(struct building *b)
+{
+	int r = 0;
+
+	if (b->c->sent.len + b->c->unsent.len)
+		r = set_buffer(b, SO_SNDBUFFORCE, b->c->send_buffer);
+	if (r == 0 && b->c->unread.len)
+		r = set_buffer(b, SO_RCVBUFFORCE, b->c->recv_buffer);
 	if (r == 0)
-		r = set_buffer(b, SO_RCVBUFFORCE, COR_MAX((uint64_t)b->c->recv_buffer,
-							  4 * (uint64_t)b->c->unread.len + CHUNK));
+		r = set(b, SOL_SOCKET, SO_BUF_LOCK, (int)(b->c->buffers_locked & 3), "its buffers");
 	return r;
 }
 
@@ -187,7 +205,7 @@ static int set_sequences(struct building *b)
 
 static int fill_queues(struct building *b)
 {
-	int r = choose_queue(b, TCP_RECV_QUEUE);
+	int r = b->c->unread.len ? choose_queue(b, TCP_RECV_QUEUE) : 0;
 
 	if (r == 0)
 		r = put(b, &b->c->unread);
@@ -206,6 +224,30 @@ static bool state_is_carried(uint32_t state)
 {
 	return state == TCP_ESTABLISHED || state == TCP_SYN_SENT || state == TCP_CLOSE_WAIT ||
 	       cor_tcp_fin_written(state);
+}
+
+static int connect_again(struct building *b)
+{
+	int r = set_maxseg(b, b->c->mss);
+
+	if (r == 0)
+		r = connect_to(b);
+	if (r == 0)
+		r = set_maxseg(b, 0);
+	if (r == 0)
+		r = set_agreed(b);
+	if (r == 0)
+		r = fill_queues(b);
+	if (r == 0)
+		r = set_window(b);
+	if (r == 0)
+		r = choose_queue(b, TCP_NO_QUEUE);
+	/* what is unsent still needs its room */
+	if (r == 0 && b->c->unsent.len == 0)
+		r = set_buffers(b);
+	if (r == 0 && b->c->delayed)
+		r = set(b, IPPROTO_TCP, TCP_QUICKACK, 0, "TCP_QUICKACK");
+	return r;
 }
 
 int cor_tcp_build(int fd, int number, const Cor__Names__OpenFile *file, struct cor_error *err)
@@ -227,21 +269,11 @@ int cor_tcp_build(int fd, int number, const Cor__Names__OpenFile *file, struct c
 		r = set_sequences(&b);
 	if (r == 0)
 		r = make_room(&b);
-	if (r < 0 || b.c->state == TCP_SYN_SENT)
-		return r;
-	r = set_maxseg(&b, b.c->mss);
-	if (r == 0)
-		r = connect_to(&b);
-	if (r == 0)
-		r = set_maxseg(&b, 0);
-	if (r == 0)
-		r = set_agreed(&b);
-	if (r == 0)
-		r = fill_queues(&b);
-	if (r == 0)
-		r = set_window(&b);
-	if (r == 0)
-		r = choose_queue(&b, TCP_NO_QUEUE);
+	if (r == 0 && b.c->state != TCP_SYN_SENT)
+		r = connect_again(&b);
+	/* when it sends next, it will be */
+	if (r == 0 && cor_socket_opaque(file, fd) < 0)
+		r = fail(&b, "IP_TRANSPARENT");
 	return r;
 }
 
@@ -256,17 +288,6 @@ static int leave_repair(struct building *b)
 	/* repair mode has changed this one */
 	if (r == 0 && cor_socket_has_option(b->file, SOL_SOCKET, SO_REUSEADDR))
 		r = set(b, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
-	return r;
-}
-
-static int set_buffers(struct building *b)
-{
-	int r = set_buffer(b, SO_SNDBUFFORCE, b->c->send_buffer);
-
-	if (r == 0)
-		r = set_buffer(b, SO_RCVBUFFORCE, b->c->recv_buffer);
-	if (r == 0)
-		r = set(b, SOL_SOCKET, SO_BUF_LOCK, (int)(b->c->buffers_locked & 3), "its buffers");
 	return r;
 }
 
@@ -287,19 +308,15 @@ int cor_tcp_wake(int fd, int number, const Cor__Names__OpenFile *file, struct co
 {
 	struct building b = { .fd = fd, .number = number, .file = file, .c = file->connection,
 			      .err = err };
-	int r = cor_socket_opaque(file, fd) < 0 ? fail(&b, "IP_TRANSPARENT") : 0;
+	int r = leave_repair(&b);
 
-	if (r == 0)
-		r = leave_repair(&b);
 	if (r == 0 && b.c->state == TCP_SYN_SENT)
 		r = connect_to(&b);
 	if (r == 0)
 		r = put(&b, &b.c->unsent);
 	if (r == 0)
 		r = end_again(&b);
-	if (r == 0)
+	if (r == 0 && (b.c->unsent.len || b.c->state == TCP_SYN_SENT))
 		r = set_buffers(&b);
-	if (r == 0 && b.c->delayed)
-		r = set(&b, IPPROTO_TCP, TCP_QUICKACK, 0, "TCP_QUICKACK");
 	return r;
 }

@@ -57,6 +57,14 @@ static socklen_t floating(const char *text, uint16_t port, struct sockaddr_stora
 	return len;
 }
 
+static int announce(const struct cor_address *a)
+{
+	int fd = cor_address_announcer(), r = cor_address_announce(a, fd, &err);
+
+	close(fd);
+	return r;
+}
+
 static void on_source(const char *text)
 {
 	struct sockaddr_storage ss;
@@ -68,7 +76,7 @@ static void on_source(const char *text)
 	rtnl = cor_rtnl_open();
 	assert_true(rtnl >= 0);
 	check(cor_address_locate(&address, rtnl, &err));
-	check(cor_address_announce(&address, &err));
+	check(announce(&address));
 	listener = socket(ss.ss_family, SOCK_STREAM, 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	assert_int_equal(bind(listener, (struct sockaddr *)&ss, len), 0);
@@ -138,7 +146,7 @@ static void arrive(void)
 	check(cor_address_place(&address, rtnl, NULL, &err));
 	check(cor_address_add(&address, rtnl, &err));
 	check(cor_tcp_wake(moved, 5, &file, &err));
-	check(cor_address_announce(&address, &err));
+	check(announce(&address));
 	close_one(&server);
 }
 
