@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/keys.h"
 #include "daemon/session_pumps_private.h"
 #include "daemon/spawn.h"
 #include "libcor/base/cleanup.h"
@@ -44,7 +45,8 @@ int session_pump_start(const struct cord_config *config, enum cor_pump_side side
 		.plan = { .side = side, .dir = dir, .link = link,
 			  .give_up_s = config->timeouts.reconnect_s,
 			  .connect_s = config->timeouts.connect_s,
-			  .silence_s = config->timeouts.silence_s },
+			  .silence_s = config->timeouts.silence_s,
+			  .encrypted = cord_keys_set(config) },
 	};
 	int pair[2];
 	pid_t pid;

@@ -38,6 +38,7 @@ struct cor_pump_plan {
 	unsigned give_up_s;     /* ends when the peer was out of reach for so long; 0: never */
 	unsigned connect_s;     /* how long connecting home may take */
 	unsigned silence_s;     /* a peer that is silent for so long is out of reach */
+	bool encrypted;         /* away: connects by TLS, with the link's secret (lane.h) */
 };
 
 /* Runs it; 0 when it ended as it should. Uses no descriptor but its own, ignores

@@ -25,13 +25,31 @@ struct pump_conn *pump_conn_attached(struct pump *p)
 	return NULL;
 }
 
-void pump_conn_free(struct pump *p, struct pump_conn *c)
+int pump_conn_watch(struct pump *p, struct pump_conn *c)
 {
-	DL_DELETE(p->conns, c);
+	uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+	int r = pump_watch(p, c->stream->in_fd, events, &c->watch);
+
+	if (r == 0 && c->stream->out_fd != c->stream->in_fd)
+		r = pump_watch(p, c->stream->out_fd, events, &c->watch);
+	return r;
+}
+
+void pump_conn_unwatch(struct pump *p, struct pump_conn *c)
+{
 	epoll_ctl(p->epoll, EPOLL_CTL_DEL, c->stream->in_fd, NULL);
 	if (c->stream->out_fd != c->stream->in_fd)
 		epoll_ctl(p->epoll, EPOLL_CTL_DEL, c->stream->out_fd, NULL);
-	cor_stream_close(c->stream);
+}
+
+void pump_conn_free(struct pump *p, struct pump_conn *c)
+{
+	DL_DELETE(p->conns, c);
+	if (c->stream) {
+		pump_conn_unwatch(p, c);
+		cor_stream_close(c->stream);
+	}
+	cor_tls_free(c->keys);
 	free(c->in);
 	free(c->out);
 	free(c);
@@ -217,6 +235,16 @@ static void lost(struct pump *p, struct pump_conn *c, int r)
 		p->ending = true;
 }
 
+static void greet(struct pump *p, struct pump_conn *c)
+{
+	int r = pump_greet(p, c);
+
+	if (r == -EAGAIN)
+		c->readable = false;
+	else if (r < 0)
+		lost(p, c, r);
+}
+
 static void receive(struct pump *p, struct pump_conn *c)
 {
 	struct iovec iov = { c->in + c->have, BUFFER - c->have };
@@ -237,6 +265,14 @@ static void receive(struct pump *p, struct pump_conn *c)
 		lost(p, c, r);
 }
 
+static void take_in(struct pump *p, struct pump_conn *c)
+{
+	if (c->state == PUMP_CONN_GREETING)
+		greet(p, c);
+	else
+		receive(p, c);
+}
+
 bool pump_conn_pump_in(struct pump *p)
 {
 	struct pump_conn *c, *next;
@@ -247,7 +283,7 @@ bool pump_conn_pump_in(struct pump *p)
 		return false;
 	DL_FOREACH_SAFE(p->conns, c, next)
 		if (c->readable)
-			receive(p, c);
+			take_in(p, c);
 	DL_FOREACH(p->conns, c)
 		more |= c->readable;
 	return more;
@@ -255,32 +291,26 @@ bool pump_conn_pump_in(struct pump *p)
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-static int watch(struct pump *p, struct pump_conn *c)
-{
-	uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-	int r = pump_watch(p, c->stream->in_fd, events, &c->watch);
-
-	if (r == 0 && c->stream->out_fd != c->stream->in_fd)
-		r = pump_watch(p, c->stream->out_fd, events, &c->watch);
-	return r;
-}
-
-void pump_conn_add(struct pump *p, struct cor_stream *stream)
+void pump_conn_add(struct pump *p, struct cor_stream *stream, struct cor_tls *keys)
 {
 	struct pump_conn *c = calloc(1, sizeof(*c)), *other;
 	int n;
 
 	if (!c) {
 		cor_stream_close(stream);
+		cor_tls_free(keys);
 		return;
 	}
 	c->watch = (struct pump_watch){ PUMP_WATCH_CONN, c };
 	c->stream = stream;
+	c->keys = keys;
+	c->state = keys ? PUMP_CONN_GREETING : PUMP_CONN_HELLO;
+	c->deadline_ns = cor_now_ns() + p->plan->connect_s * UINT64_C(1000000000);
 	c->readable = c->writable = true;
 	c->in = malloc(BUFFER);
 	c->out = malloc(BUFFER);
 	DL_APPEND(p->conns, c);
-	if (!c->in || !c->out || watch(p, c) < 0) {
+	if (!c->in || !c->out || pump_conn_watch(p, c) < 0) {
 		pump_conn_free(p, c);
 		return;
 	}

@@ -20,6 +20,7 @@ struct attempt {
 	char     home[COR_ADDRPORT_TEXT];
 	uint8_t  id[COR_SESSION_ID], secret[COR_SECRET];
 	unsigned connect_s, silence_s;
+	bool     encrypted;
 	int      tell;
 };
 
@@ -36,6 +37,7 @@ static void *connect_home(void *arg)
 	struct cor_lane_options how = {
 		.addrport = a->home, .kind = COR_CONN_PUMP, .session = a->id, .secret = a->secret,
 		.timeout_ms = a->connect_s * 1000, .silence_s = a->silence_s,
+		.encrypted = a->encrypted,
 	};
 
 	o.r = cor_lane_connect(&o.stream, &how, &o.err);
@@ -61,6 +63,7 @@ void pump_connect_begin(struct pump *p)
 		memcpy(a->secret, p->secret, sizeof(a->secret));
 		a->connect_s = p->plan->connect_s;
 		a->silence_s = p->plan->silence_s;
+		a->encrypted = p->plan->encrypted;
 		a->tell = p->connector;
 		pthread_attr_init(&attr);
 		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -85,12 +88,13 @@ void pump_connect_done(struct pump *p)
 	p->connecting = false;
 	p->connect_ns = cor_now_ns() + AGAIN_NS;
 	if (o.r == 0) {
-		pump_conn_add(p, o.stream);
+		pump_conn_add(p, o.stream, NULL);
 		return;
 	}
 	pump_control_reached(p, o.r, &o.err);
-	/* home's pump is no more, or not ours: what was outside of the task is gone */
-	if (p->started && !p->frozen && (o.r == -ENOENT || o.r == -EPERM)) {
+	/* home's pump is no more, or not ours: what was outside of the task is gone. But where
+	 * there is encryption that was said outside of it, and anybody could. */
+	if (p->started && !p->frozen && !p->plan->encrypted && (o.r == -ENOENT || o.r == -EPERM)) {
 		p->ending = true;
 		p->status = pump_is_over(p) ? 0 : 1;
 	}

@@ -301,11 +301,13 @@ static void forget_standin(struct pump *p)
 
 /* ---- requests ----------------------------------------------------------------------------- */
 
-/* A connection of the peer, whose preamble cord has read; we know the secret. */
+/* A connection of the peer, whose preamble cord has read, and whether it may be in the clear;
+ * we know the secret. */
 static void on_connection(struct pump *p, struct cor_message *m)
 {
 	struct cor_preamble preamble;
 	struct cor_stream *stream;
+	bool tls;
 	int r, fd;
 
 	if (m->nfds != 1 || m->len != sizeof(preamble) || p->plan->side != COR_PUMP_HOME)
@@ -313,12 +315,15 @@ static void on_connection(struct pump *p, struct cor_message *m)
 	fd = m->fds[0];
 	memcpy(&preamble, m->buf, sizeof(preamble));
 	r = cor_preamble_check(&preamble, p->id, p->secret);
+	tls = preamble.security == COR_SECURITY_TLS;
 	explicit_bzero(&preamble, sizeof(preamble));
 	if (cor_preamble_answer(fd, r) < 0 || r < 0)
 		return;
 	m->nfds = 0;
-	if (cor_lane_accept(&stream, fd, COR_CONN_PUMP, NULL) == 0)
-		pump_conn_add(p, stream);
+	if (tls)
+		pump_greet_begin(p, fd);
+	else if (cor_lane_accept(&stream, fd, COR_CONN_PUMP, NULL) == 0)
+		pump_conn_add(p, stream, NULL);
 }
 
 /* Those that carry a link. */

@@ -10,6 +10,7 @@
 #include "libcor/names/pump_channel.h"
 #include "libcor/task/channel.h"
 #include "libcor/transport/stream.h"
+#include "libcor/transport/tls.h"
 
 /* What an epoll(7) event is for. */
 enum pump_watch_kind { PUMP_WATCH_CHANNEL, PUMP_WATCH_CONN, PUMP_WATCH_CONTROL,
@@ -30,6 +31,7 @@ struct pump_slot {
 };
 
 enum pump_conn_state {
+	PUMP_CONN_GREETING,     /* home: the peer has yet to prove the secret, by TLS's handshake */
 	PUMP_CONN_HELLO,        /* the peer's HELLO is awaited */
 	PUMP_CONN_READY,        /* both have said HELLO */
 	PUMP_CONN_ATTACHED,     /* it is the link's: frames of channels go both ways */
@@ -41,6 +43,8 @@ struct pump_conn {
 	struct cor_stream *stream;
 	enum pump_conn_state state;
 	uint32_t epoch;         /* the peer's */
+	struct cor_tls *keys;   /* GREETING */
+	uint64_t deadline_ns;   /* of it */
 	bool     readable, writable;
 	bool     bye;           /* BYE has been sent: it ends with the connection */
 	uint8_t *in, *out;
@@ -97,9 +101,12 @@ void pump_slot_free(struct pump *p, struct pump_slot *s);
 
 /* --- pump_conn.c --- */
 
-/* A connection behind its preamble; taken. */
-void pump_conn_add(struct pump *p, struct cor_stream *stream);
+/* A connection behind its preamble; taken. keys: its handshake is to come; taken too. */
+void pump_conn_add(struct pump *p, struct cor_stream *stream, struct cor_tls *keys);
 void pump_conn_free(struct pump *p, struct pump_conn *c);
+/* Its stream is another one: polls that. */
+int  pump_conn_watch(struct pump *p, struct pump_conn *c);
+void pump_conn_unwatch(struct pump *p, struct pump_conn *c);
 /* Takes what has come of all of them. True: there may be more. */
 bool pump_conn_pump_in(struct pump *p);
 struct pump_conn *pump_conn_attached(struct pump *p);
@@ -107,6 +114,16 @@ struct pump_conn *pump_conn_attached(struct pump *p);
 void pump_conn_advance(struct pump *p);
 /* Sends what can be sent. True: more might follow at once. */
 bool pump_conn_pump_out(struct pump *p);
+
+/* --- pump_greet.c --- */
+
+/* Home: a connection behind its preamble, of a peer that proves the secret by TLS; taken. */
+void pump_greet_begin(struct pump *p, int sock);
+/* Goes on with the handshake of c. 0: it is admitted; -EAGAIN; else it is to be freed. */
+int  pump_greet(struct pump *p, struct pump_conn *c);
+/* When the first handshake is due (UINT64_MAX: there is none); ends those that are. */
+uint64_t pump_greet_due(const struct pump *p);
+void pump_greet_expire(struct pump *p, uint64_t now);
 
 /* --- pump_connect.c --- */
 

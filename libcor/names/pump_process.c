@@ -224,6 +224,7 @@ static int next_due(const struct pump *p, uint64_t now)
 	if (p->plan->side == COR_PUMP_AWAY && !p->connecting && !p->conns &&
 	    (p->started || p->reaching))
 		due = p->connect_ns;
+	due = COR_MIN(due, pump_greet_due(p));
 	if (p->alone_since_ns && p->plan->give_up_s)
 		due = COR_MIN(due, p->alone_since_ns + p->plan->give_up_s * NS_PER_S);
 	if (p->alone_since_ns && pump_is_over(p))
@@ -258,6 +259,7 @@ static void on_time(struct pump *p)
 	uint64_t now = cor_now_ns();
 
 	give_up(p, now);
+	pump_greet_expire(p, now);
 	tick(p, now);
 	if (p->plan->side == COR_PUMP_AWAY && !p->connecting && !p->conns && !p->ending &&
 	    (p->started || p->reaching) && now >= p->connect_ns)

@@ -3,12 +3,13 @@
 # fingerprints, by pre-shared keys; also when a connection is lost meanwhile.
 # timeout: 120
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' certificate fingerprint psk lost-lanes in-doubt home user
+	printf '%s\n' certificate fingerprint psk lost-lanes in-doubt home user pump
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
 . "$(dirname "$0")/../cut.sh"
 . "$(dirname "$0")/../keys.sh"
+. "$(dirname "$0")/../pump.sh"
 
 # A and B with certificates of one authority.
 x509()
@@ -93,6 +94,29 @@ home)
 	go A
 	rounds 3
 	finish_in A
+	lab_end
+	exit 0
+	;;
+pump)
+	# pipes that lead to other processes go on over TLS, through lost connections; who has not
+	# the secret has no part in that, whether it speaks in the clear or only says TLS
+	x509
+	pipeline A
+	flow B
+	result .encrypted | grep -qx true || fail "not by TLS"
+	rounds 10
+	reset_connections B
+	[ "$RESET" -ge 1 ] || fail "there was no connection to reset"
+	rounds 10
+	identity=$(on A ls /run/cor/pumps | grep -xE '[0-9a-f]{32}')
+	for how in clear tls; do
+		on B python3 "$LAB_TOP/tests/pump_stranger.py" "${LAB_ADDR[A]}" "$LAB_PORT" \
+			"$identity" $how || fail "a stranger is not refused ($how)"
+	done
+	rounds 10
+	flow A
+	rounds 10
+	pipeline_end
 	lab_end
 	exit 0
 	;;
