@@ -348,21 +348,16 @@ static int capture_socket(struct cor_file_capture *c, const struct cor_file_seen
 {
 	struct cor_unix_socket s;
 	uint64_t in_flight = 0;
-	struct cor_socket kind;
-	int r = cor_socket_query(seen->dup, &kind);
+	int r = cor_socket_begin(c, seen, out, err);
 
-	if (r < 0)
-		return cor_fail_code(err, r, "descriptor %d: its socket", seen->fd);
-	r = cor_unix_diag((uint32_t)seen->st.st_ino, &s, err);
+	if (r == 0)
+		r = cor_unix_diag((uint32_t)seen->st.st_ino, &s, err);
 	if (r < 0)
 		return r;
 	if (cor_fdinfo_u64(seen->info, "scm_fds:", 10, &in_flight) == 0 && in_flight)
 		return cor_file_refuse(err, seen, "a UNIX socket with %llu descriptors on their way to "
 				       "it (SCM_RIGHTS): these are not carried",
 				       (unsigned long long)in_flight);
-	out->domain = kind.domain;
-	out->type = kind.type;
-	out->protocol = kind.protocol;
 	out->shut_read = (s.shutdown & 1) != 0;
 	out->shut_write = (s.shutdown & 2) != 0;
 	return cor_socket_options_capture(c, seen, out, err);
