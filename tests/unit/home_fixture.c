@@ -44,11 +44,13 @@ static void *cord(void *arg)
 			close(fd);
 			continue;
 		}
-		cor_home_hand_over(line, fd, false);
-		close(line);
+		/* known before anything can come over it: that may be waited for, and then
+		 * the next cut is this one's */
 		if (l->sock >= 0)
 			close(l->sock);
 		l->sock = fd;
+		cor_home_hand_over(line, fd, false);
+		close(line);
 	}
 	return NULL;
 }
