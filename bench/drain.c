@@ -112,7 +112,7 @@ static int run(int argc, char **argv, bool for_cpu)
 			     for_cpu ? samples_median(&cpu[1]) + samples_median(&cpu[4])
 				     : samples_median(&rate[1]));
 		if (i + 1 == o.nsizes && !for_cpu)
-			report_finding(r, "drain_over_bare", "drain over bare drain, largest size",
+			report_finding_least(r, "drain_over_bare", "drain over bare drain, largest size",
 				       samples_median(&rate[2]), 0.9);
 	}
 	cor_close(ctx);

@@ -23,6 +23,12 @@ int  lab_start(struct lab *lab, const char *cord);
 /* keep: leave the logs, and say where. */
 void lab_stop(struct lab *lab, bool keep);
 
+/* Starts the task NAME of cor-bench's, a program of its own, with the arguments up to NULL
+ * (at most TASK_ARGS) and the number of a descriptor: in a session of its own, on
+ * /dev/null. Waits until it has written a byte to that. */
+#define TASK_ARGS 4
+pid_t victim_start_program(const char *name, ...);
+
 /* Starts cor-bench-task in a session of its own, on /dev/null, and waits until
  * it has touched its memory. */
 pid_t victim_start(size_t size, unsigned threads);
@@ -36,5 +42,5 @@ unsigned victim_mappings(pid_t pid);
  * cord's answer, the caller's reference. -errno after a message. */
 int lab_migrate(struct lab *lab, pid_t pid, json_t **result);
 
-/* Ends the task that arrived: only if it is a victim of ours. */
+/* Ends the task that arrived: only if it is one of ours. */
 void victim_end(pid_t pid);

@@ -18,6 +18,7 @@ static const struct {
 	{ "cpu",    cmd_cpu,    "CPU seconds per GiB moved, on each side" },
 	{ "tls",    cmd_tls,    "what encryption and checks cost a drain and a fault" },
 	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
+	{ "after",  cmd_after,  "speed of a task that was moved beside one that never was" },
 	{ "import", cmd_import, "time to the first byte of cor_import" },
 	{ "files",  cmd_files,  "files that stay at home: reads and names from afar" },
 };

@@ -27,6 +27,7 @@ struct table {
 struct finding {
 	char   key[48], what[96];
 	double value, goal;
+	bool   least;
 };
 
 struct point { double x, y; };
@@ -113,7 +114,8 @@ void report_latency(struct report *r, const char *name, const struct cor_hist *h
 	report_row(r, name, v);
 }
 
-void report_finding(struct report *r, const char *key, const char *what, double value, double goal)
+static void finding(struct report *r, const char *key, const char *what, double value, double goal,
+		    bool least)
 {
 	struct finding *f = grow(&r->findings, &r->nfindings, sizeof(*f));
 
@@ -121,6 +123,18 @@ void report_finding(struct report *r, const char *key, const char *what, double 
 	snprintf(f->what, sizeof(f->what), "%s", what);
 	f->value = value;
 	f->goal = goal;
+	f->least = least;
+}
+
+void report_finding(struct report *r, const char *key, const char *what, double value, double goal)
+{
+	finding(r, key, what, value, goal, false);
+}
+
+void report_finding_least(struct report *r, const char *key, const char *what, double value,
+			  double goal)
+{
+	finding(r, key, what, value, goal, true);
 }
 
 void report_axes(struct report *r, const char *title, const char *x, const char *y, bool log_x)
@@ -187,7 +201,7 @@ static void print_text(const struct report *r)
 
 		printf("%-58s %8.2f", f->what, f->value);
 		if (!isnan(f->goal))
-			printf("   goal %.2f", f->goal);
+			printf("   goal: at %s %.2f", f->least ? "least" : "most", f->goal);
 		putchar('\n');
 	}
 }
@@ -214,7 +228,7 @@ static json_t *table_json(const struct table *t)
 
 static int print_json(const struct report *r, const struct bench_common *c)
 {
-	json_t *root = json_object(), *o = json_object();
+	json_t *root = json_object(), *o = json_object(), *goals = json_object();
 	struct utsname u = { 0 };
 	int rc;
 
@@ -225,9 +239,16 @@ static int print_json(const struct report *r, const struct bench_common *c)
 	json_object_set_new(root, "cpus", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
 	for (unsigned i = 0; i < r->ntables; i++)
 		json_object_set_new(root, r->tables[i].key, table_json(&r->tables[i]));
-	for (unsigned i = 0; i < r->nfindings; i++)
-		json_object_set_new(o, r->findings[i].key, number(r->findings[i].value));
+	for (unsigned i = 0; i < r->nfindings; i++) {
+		const struct finding *f = &r->findings[i];
+
+		json_object_set_new(o, f->key, number(f->value));
+		if (!isnan(f->goal))
+			json_object_set_new(goals, f->key, json_pack("{s:o}", f->least ? "least" : "most",
+								     number(f->goal)));
+	}
 	json_object_set_new(root, "findings", o);
+	json_object_set_new(root, "goals", goals);
 	rc = json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(root);

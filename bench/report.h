@@ -22,8 +22,11 @@ void report_row(struct report *r, const char *name, const double *values);
 /* The median of each column's samples. */
 void report_row_medians(struct report *r, const char *name, const struct samples *columns);
 
-/* One figure that the tables lead to, with the goal it is held against (NAN: none). */
+/* One figure that the tables lead to, with the goal that it should not exceed (NAN: none),
+ * or that it should reach at least. */
 void report_finding(struct report *r, const char *key, const char *what, double value, double goal);
+void report_finding_least(struct report *r, const char *key, const char *what, double value,
+			  double goal);
 
 void report_axes(struct report *r, const char *title, const char *x, const char *y,
 		 bool log_x);

@@ -1,25 +1,27 @@
-/* The tasks that cor-bench freeze migrates: cor-bench-task, and a python3 with many
- * mappings. */
+/* The tasks that cor-bench moves: cor-bench-task and others of its own, and a python3 with
+ * many mappings. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/lab.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 
-#define TASK "cor-bench-task"
+#define OURS "/cor-bench-"
 #define END_MS 10000
 #define READY_FD 3
 
 /* Where a build tree has it, or an installation. */
-static void find_task(char *path, size_t size)
+static void find_task(const char *name, char *path, size_t size)
 {
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -27,10 +29,10 @@ static void find_task(char *path, size_t size)
 	if (n > 0) {
 		self[n] = '\0';
 		*strrchr(self, '/') = '\0';
-		if (snprintf(path, size, "%s/" TASK, self) < (int)size && !access(path, X_OK))
+		if (snprintf(path, size, "%s/%s", self, name) < (int)size && !access(path, X_OK))
 			return;
 	}
-	snprintf(path, size, COR_LIBEXECDIR "/" TASK);
+	snprintf(path, size, COR_LIBEXECDIR "/%s", name);
 }
 
 /* In the child: a session of its own, on /dev/null, ready at READY_FD; nothing else. */
@@ -72,20 +74,34 @@ static pid_t start(char *const argv[])
 	return pid;
 }
 
-pid_t victim_start(size_t size, unsigned threads)
+pid_t victim_start_program(const char *name, ...)
 {
-	char path[PATH_MAX], bytes[24], count[12], fd[12];
-	char *argv[] = { path, bytes, count, fd, NULL };
+	char path[PATH_MAX], *argv[TASK_ARGS + 3] = { path }, fd[12];
+	unsigned n = 1;
+	va_list args;
 	pid_t pid;
 
-	find_task(path, sizeof(path));
-	snprintf(bytes, sizeof(bytes), "%zu", size);
-	snprintf(count, sizeof(count), "%u", threads);
+	find_task(name, path, sizeof(path));
+	va_start(args, name);
+	for (char *arg; (arg = va_arg(args, char *)); )
+		if (n <= TASK_ARGS)
+			argv[n++] = arg;
+	va_end(args);
 	snprintf(fd, sizeof(fd), "%d", READY_FD);
+	argv[n] = fd;
 	pid = start(argv);
 	if (!pid)
-		errx(1, "%s did not start: is it there, and memory for %zu bytes?", path, size);
+		errx(1, "%s did not start: is it there, and memory for it?", path);
 	return pid;
+}
+
+pid_t victim_start(size_t size, unsigned threads)
+{
+	char bytes[24], count[12];
+
+	snprintf(bytes, sizeof(bytes), "%zu", size);
+	snprintf(count, sizeof(count), "%u", threads);
+	return victim_start_program("cor-bench-task", bytes, count, NULL);
 }
 
 pid_t victim_start_python(void)
@@ -120,7 +136,7 @@ static bool is_ours(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
 	return pid > 1 && !cor_slurp(AT_FDCWD, path, &line, NULL) &&
-	       (strstr(line, TASK) || !strcmp(line, "/usr/bin/python3"));
+	       (strstr(line, OURS) || !strcmp(line, "/usr/bin/python3"));
 }
 
 void victim_end(pid_t pid)
@@ -129,7 +145,9 @@ void victim_end(pid_t pid)
 	if (!is_ours(pid))
 		return;
 	kill(pid, SIGKILL);
-	/* Nobody's child of ours: its memory's end would lie in the next measurement. */
+	if (waitpid(pid, NULL, 0) == pid)
+		return;
+	/* No child of ours: its memory's end would lie in the next measurement. */
 	for (unsigned i = 0; i < END_MS && kill(pid, 0) == 0; i++)
 		usleep(1000);
 }
