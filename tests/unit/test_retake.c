@@ -38,11 +38,14 @@ struct retake {
 	int order;              /* to the victim; its child's is order + 1's, see FORK */
 	int child;              /* to its child, -1: none */
 	int uffd;
-	int lanes[2];
 	bool shared;
 	struct cor_journal *journal;
 	bool before[FDS];       /* descriptors that are not the pager's */
-	_Atomic int *state;     /* the pager's, as it tells */
+	struct shared_words {   /* with the pager, in shared memory */
+		_Atomic int state;      /* as it tells */
+		_Atomic bool lanes;     /* they are there */
+		int lane[2];
+	} *words;
 };
 
 static void *map(size_t len, int flags)
@@ -174,14 +177,16 @@ static void __attribute__((noreturn)) be_pager(struct retake *t, bool again, boo
 	struct cor_ctx *ctx;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!atomic_load(&t->words->lanes))
+		usleep(200);
 	if (cor_open(&ctx, &err) < 0 || cor_pager_new(&p, ctx, &err) < 0)
 		_exit(1);
 	cor_pager_keep(p, t->journal);
 	if (again && cor_journal_open(&t->journal, dup(cor_journal_fd(t->journal)), &err) < 0)
 		_exit(2);
 	cor_pager_keep(p, t->journal);
-	cor_pager_add_lane(p, stream_of(t->lanes[0]), COR_CONN_DEMAND, NULL);
-	cor_pager_add_lane(p, stream_of(t->lanes[1]), COR_CONN_BULK, NULL);
+	cor_pager_add_lane(p, stream_of(t->words->lane[0]), COR_CONN_DEMAND, NULL);
+	cor_pager_add_lane(p, stream_of(t->words->lane[1]), COR_CONN_BULK, NULL);
 	if (again ? cor_pager_retake(p, &err) < 0 :
 		    cor_pager_add_region(p, &r, &err) < 0 || cor_pager_start(p, t->uffd, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
@@ -193,22 +198,28 @@ static void __attribute__((noreturn)) be_pager(struct retake *t, bool again, boo
 		struct pollfd pfd = { cor_pager_event_fd(p), POLLIN, 0 };
 		uint64_t n;
 
-		atomic_store(t->state, cor_pager_state(p, NULL));
+		atomic_store(&t->words->state, cor_pager_state(p, NULL));
 		poll(&pfd, 1, 10);
 		(void)!read(pfd.fd, &n, sizeof(n));
 	}
 }
 
+/* It is made before the threads that serve the lanes, whose locks it would have for ever if
+ * they were held at that moment: the C library does not know of cor_fork_as(). */
 static void start_pager(struct retake *t, bool again, bool prefetch)
 {
-	t->lanes[0] = toy_connect(&t->toy, COR_CONN_DEMAND);
-	t->lanes[1] = toy_connect(&t->toy, COR_CONN_BULK);
-	atomic_store(t->state, COR_PAGER_IDLE);
+	struct shared_words *w = t->words;
+
+	atomic_store(&w->lanes, false);
+	atomic_store(&w->state, COR_PAGER_IDLE);
 	t->pager = cor_fork_as(CLONE_FILES, 0, false);
 	assert_true(t->pager >= 0);
 	if (t->pager == 0)
 		be_pager(t, again, prefetch);
-	for (int ms = 0; atomic_load(t->state) == COR_PAGER_IDLE; ms++) {
+	w->lane[0] = toy_connect(&t->toy, COR_CONN_DEMAND);
+	w->lane[1] = toy_connect(&t->toy, COR_CONN_BULK);
+	atomic_store(&w->lanes, true);
+	for (int ms = 0; atomic_load(&w->state) == COR_PAGER_IDLE; ms++) {
 		assert_in_range(ms, 0, 5000);
 		usleep(1000);
 	}
@@ -228,8 +239,8 @@ static void kill_pager(struct retake *t)
 	kill(t->pager, SIGKILL);
 	assert_int_equal(waitpid(t->pager, NULL, 0), t->pager);
 	t->pager = 0;
-	shutdown(t->lanes[0], SHUT_RDWR);
-	shutdown(t->lanes[1], SHUT_RDWR);
+	shutdown(t->words->lane[0], SHUT_RDWR);
+	shutdown(t->words->lane[1], SHUT_RDWR);
 	toy_end(&t->toy);
 	toy_init(&t->toy, t->truth, SOURCE_BASE, NPAGES);
 	for (int fd = 3; fd < FDS; fd++)
@@ -239,9 +250,9 @@ static void kill_pager(struct retake *t)
 
 static void await_state(struct retake *t, enum cor_pager_state state)
 {
-	for (int ms = 0; atomic_load(t->state) != (int)state; ms++) {
+	for (int ms = 0; atomic_load(&t->words->state) != (int)state; ms++) {
 		assert_in_range(ms, 0, 5000);
-		assert_int_not_equal(atomic_load(t->state), COR_PAGER_FAILED);
+		assert_int_not_equal(atomic_load(&t->words->state), COR_PAGER_FAILED);
 		usleep(1000);
 	}
 }
@@ -261,7 +272,7 @@ static int setup_as(void **state, bool shared)
 	t->truth = map(NPAGES * P, MAP_PRIVATE);
 	t->mem = map(NPAGES * P, shared ? MAP_SHARED : MAP_PRIVATE);
 	t->moved = map(16 * P, MAP_PRIVATE);
-	t->state = map(P, MAP_SHARED);
+	t->words = map(P, MAP_SHARED);
 	for (uint64_t i = 0; i < NPAGES * P / 8; i++)
 		((uint64_t *)t->truth)[i] = (i + 1) * 0x9e3779b97f4a7c15ull;
 	toy_init(&t->toy, t->truth, SOURCE_BASE, NPAGES);
@@ -308,7 +319,7 @@ static int teardown(void **state)
 	munmap(t->truth, NPAGES * P);
 	munmap(t->mem, NPAGES * P);
 	munmap(t->moved, 16 * P);
-	munmap((void *)t->state, P);
+	munmap(t->words, P);
 	test_free(t);
 	return 0;
 }
