@@ -452,7 +452,7 @@ static void credentials_and_identity(void **state)
 static int grow(struct victim *self, void *arg)
 {
 	struct facts *f = self->shared;
-	char *top = mmap((void *)0x100000000000, PAGE, PROT_READ | PROT_WRITE,
+	char *top = mmap((void *)0x200000000000, PAGE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED_NOREPLACE, -1, 0);
 	char c;
 

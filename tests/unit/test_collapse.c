@@ -123,11 +123,15 @@ static void a_process_that_has_ended_has_none(void **state)
 static void what_is_not_mapped_is_told(void **state)
 {
 	struct victim *v = *state;
-	uint64_t nowhere = 0x10000000000ull;
+	/* the victim was there before, and has nothing in the middle of it */
+	char *ours = mmap(NULL, 512 * THP, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t nowhere = ((uintptr_t)ours / THP + 256) * THP;
 	int why = 0;
 
+	assert_true(ours != MAP_FAILED);
 	assert_int_equal(cor_collapse(v->pidfd, &nowhere, 1, &why), 0);
 	assert_int_equal(why, -ENOMEM);
+	munmap(ours, 512 * THP);
 }
 
 int main(void)
