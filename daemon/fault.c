@@ -39,11 +39,27 @@ static void hold(const char *dir, const char *name)
 		usleep(2000);
 }
 
+/* NULL: there is no such file, or nothing in it. */
+static const char *read_line(const char *path, char *line, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	line[n > 0 ? n : 0] = 0;
+	line[strcspn(line, "\n")] = 0;
+	return line[0] ? line : NULL;
+}
+
 void fault_point(const char *name, struct cor_stream *control)
 {
 	const char *want = getenv("COR_FAULT");
 	size_t n = strlen(name);
+	char line[512];
 
+	if (want && want[0] == '@')
+		want = read_line(want + 1, line, sizeof(line));
 	if (!want || strncmp(want, name, n) != 0 || want[n] != ':')
 		return;
 	if (strncmp(want + n + 1, "hold=", 5) == 0)

@@ -9,6 +9,8 @@
  *	                                 at most, until DIR/commit.go is there; so that the
  *	                                 test can do what it likes at that moment
  *
+ *	COR_FAULT=@FILE                  what FILE holds at that moment, if it is there
+ *
  * hold strikes once: who comes by later, and finds DIR/commit.reached, passes.
  */
 #pragma once

@@ -9,9 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
 
 static const char *g_name = "?";
-static const char *g_progress;
+static const char *g_progress, *g_witness;
+#define TESTIMONY 128
+static char g_testimony[TESTIMONY];           /* the last line that we wrote */
 static bool g_list;
 static uint64_t g_rounds;
 static volatile sig_atomic_t g_stop;
@@ -30,9 +34,11 @@ int check_init(int argc, char **argv, const char *name)
 	int opt;
 
 	g_name = name;
-	while ((opt = getopt(argc, argv, "+p:l")) != -1) {
+	while ((opt = getopt(argc, argv, "+p:w:l")) != -1) {
 		if (opt == 'p')
 			g_progress = optarg;
+		else if (opt == 'w')
+			g_witness = optarg;
 		else if (opt == 'l')
 			g_list = true;
 		else
@@ -48,12 +54,56 @@ bool check_stopping(void)
 	return g_stop;
 }
 
+/* The last line of an open file; "" when there is none. */
+static void last_line(int fd, char line[TESTIMONY])
+{
+	off_t end = lseek(fd, 0, SEEK_END), from = end > TESTIMONY - 1 ? end - (TESTIMONY - 1) : 0;
+	ssize_t n = pread(fd, line, TESTIMONY - 1, from);
+	char *at;
+
+	line[n > 0 ? n : 0] = 0;
+	if (n > 0 && line[n - 1] == '\n')
+		line[n - 1] = 0;
+	at = strrchr(line, '\n');
+	if (at)
+		memmove(line, at + 1, strlen(at));
+}
+
+static void testify(void)
+{
+	char found[TESTIMONY], mine[TESTIMONY], host[64] = "?";
+	int fd = open(g_witness, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	uint64_t nonce = 0;
+
+	if (fd < 0 || flock(fd, LOCK_EX) < 0) {
+		check_fail("the witness %s: %s", g_witness, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	last_line(fd, found);
+	gethostname(host, sizeof(host) - 1);
+	if (strcmp(found, g_testimony)) {
+		check_fail("it has run twice: the last line is \"%s\" and not \"%s\"", found,
+			   g_testimony);
+		dprintf(fd, "TWICE %s round %llu\n", host, (unsigned long long)g_rounds);
+	}
+	need(getrandom(&nonce, sizeof(nonce), 0) == sizeof(nonce));
+	snprintf(mine, sizeof(mine), "%llu %016llx %s", (unsigned long long)g_rounds,
+		 (unsigned long long)nonce, host);
+	dprintf(fd, "%s\n", mine);
+	strcpy(g_testimony, mine);
+	close(fd);
+}
+
 void check_beat(void)
 {
 	char text[32];
 	int fd, n;
 
 	g_rounds++;
+	if (g_witness)
+		testify();
 	if (!g_progress)
 		return;
 	n = snprintf(text, sizeof(text), "%020llu\n", (unsigned long long)g_rounds);

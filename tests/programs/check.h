@@ -1,11 +1,16 @@
 /* What every self-checking workload shares.
  *
- *	PROGRAM [-p FILE] [-l] [KIND...]
+ *	PROGRAM [-p FILE] [-w FILE] [-l] [KIND...]
  *
  * It computes until SIGTERM (or SIGUSR1), verifying its own data all the while,
  * writes a growing number into FILE (opened and closed each time, so that no
  * descriptor is held), and then prints one line to standard output: "ok ..."
  * with exit status 0, or "FAIL what" with 1. -l lists the kinds that it knows.
+ *
+ * -w FILE is a witness: in each round the program locks FILE, which all hosts see, finds
+ * that the last line is the one that it has written itself, and adds one with the round, a
+ * random number and the host's name. A task that runs twice, even for a moment, even on
+ * one host, finds another line there; so it notes TWICE.
  */
 #pragma once
 

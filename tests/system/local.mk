@@ -1,5 +1,6 @@
 # The system tests are run by tests/run.sh, which ./check calls: they need root.
 EXTRA_DIST += tests/lab.sh tests/tasks.sh tests/cut.sh tests/run.sh tests/servers.sh tests/hops.sh tests/visit.sh \
+	tests/faults tests/soak tests/strike.sh \
 	tests/pump.sh tests/standin.sh tests/programs/parent.py tests/programs/heed.py \
 	tests/tmux.sh tests/programs/terminal.py \
 	tests/programs/download.py tests/programs/items.py tests/programs/hashes.py tests/programs/compute.js \
