@@ -600,7 +600,7 @@ static int rebuild(struct destination *d, struct cor_error *err)
 		r = cor_rebuild_threads(d->rebuild, d->image, err);
 	if (r == 0)
 		r = destination_connected(d, err);
-	return r;
+	return r < 0 ? r : destination_pumps_loaded(&d->pumps, err);
 }
 
 /* A source that connects anew has lost this connection, and maybe its COMMIT with it:
@@ -702,13 +702,13 @@ static int take_over(struct destination *d, struct cor_error *err)
 	session_move(&d->session, SESSION_COMMIT, NULL);
 	FAULT_POINT("commit-heard", d->control);
 	destination_network_take(d);
-	destination_pumps_start(&d->pumps, cor_rebuild_pid(d->rebuild));
 	r = cor_rebuild_resume(d->rebuild, &d->session.page->let_go, err);
 	if (r < 0)
 		return r;
 	FAULT_POINT("let-go", d->control);
 	d->pid = resumed.pid = cor_rebuild_pid(d->rebuild);
 	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
+	destination_pumps_start(&d->pumps, d->pid);
 	cor_arrival_announce(d->arrival);
 	session_hurry(false);
 	cor_pager_prefetch(d->pager, d->prefetch);

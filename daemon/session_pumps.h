@@ -79,6 +79,8 @@ void destination_pumps_handed(struct destination_pumps *p);
 /* table: of the stopped task: what is on its way. */
 int  destination_pumps_load(struct destination_pumps *p, const Cor__Names__FileTable *table,
 			    struct cor_error *err);
+/* That they have taken it is waited for at the end of the rebuild, beside which they do. */
+int  destination_pumps_loaded(struct destination_pumps *p, struct cor_error *err);
 /* The task runs here from now on. */
 void destination_pumps_start(struct destination_pumps *p, pid_t pid);
 void destination_pumps_end(struct destination_pumps *p);

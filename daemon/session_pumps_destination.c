@@ -183,14 +183,20 @@ int destination_pumps_terminal(const struct destination_pumps *p,
 int destination_pumps_load(struct destination_pumps *p, const Cor__Names__FileTable *table,
 			   struct cor_error *err)
 {
-	for (unsigned i = 0; i < p->n; i++) {
-		int r = cor_pump_ask(p->socks[i], COR_PUMP_LOAD, table->links[i], NULL, 0, NULL, NULL,
-				     NULL, err);
+	int r = 0;
 
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (unsigned i = 0; r == 0 && i < p->n; i++)
+		r = cor_pump_send(p->socks[i], COR_PUMP_LOAD, table->links[i], NULL, 0, err);
+	return r;
+}
+
+int destination_pumps_loaded(struct destination_pumps *p, struct cor_error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < p->n; i++)
+		r = cor_pump_await(p->socks[i], COR_PUMP_LOAD, NULL, NULL, NULL, err);
+	return r;
 }
 
 void destination_pumps_start(struct destination_pumps *p, pid_t pid)

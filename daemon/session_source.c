@@ -630,11 +630,11 @@ static int hand_over(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = check_server(s, err);
 	if (r == 0)
-		r = source_pumps_hand(&s->pumps, s->args->pid, s->files, err);
-	if (r == 0)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
 	FAULT_POINT("image-sent", s->control);
 	/* while the destination works */
+	if (r == 0)
+		r = source_pumps_hand(&s->pumps, s->args->pid, s->files, err);
 	if (r == 0)
 		r = cor_capture_recheck(s->tracee, err);
 	if (r == 0)

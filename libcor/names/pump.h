@@ -87,6 +87,12 @@ int cor_pump_ask(int sock, enum cor_pump_request what, const Cor__Names__PumpLin
 		 const int *fds, unsigned nfds, Cor__Names__PumpLink **answer, int **answer_fds,
 		 unsigned *nanswer, struct cor_error *err);
 
+/* The two halves of it, for what else there is to do meanwhile. */
+int cor_pump_send(int sock, enum cor_pump_request what, const Cor__Names__PumpLink *link,
+		  const int *fds, unsigned nfds, struct cor_error *err);
+int cor_pump_await(int sock, enum cor_pump_request what, Cor__Names__PumpLink **answer,
+		   int **answer_fds, unsigned *nanswer, struct cor_error *err);
+
 /* A request without an answer. */
 int cor_pump_tell(int sock, enum cor_pump_request what, int32_t op, const void *buf, size_t len,
 		  int fd);

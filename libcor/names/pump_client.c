@@ -27,30 +27,30 @@ void cor_pump_home_path(const char *dir, const uint8_t id[COR_SESSION_ID], char 
 	snprintf(path, size, "%s/%s", dir, text);
 }
 
-static int send_request(int sock, enum cor_pump_request what, const Cor__Names__PumpLink *link,
-			const int *fds, unsigned nfds)
+int cor_pump_send(int sock, enum cor_pump_request what, const Cor__Names__PumpLink *link,
+		  const int *fds, unsigned nfds, struct cor_error *err)
 {
 	size_t n = link ? cor__names__pump_link__get_packed_size(link) : 0;
 	_cleanup_free_ uint8_t *bytes = malloc(n + 1);
 	struct cor_message m = { .kind = what, .fds = (int *)fds, .nfds = nfds, .len = n,
 				 .buf = bytes };
 
+	int r;
+
 	if (!bytes)
-		return -ENOMEM;
+		return cor_fail(err, -ENOMEM, "out of memory");
 	if (link)
 		cor__names__pump_link__pack(link, bytes);
-	return cor_message_send(sock, &m);
+	r = cor_message_send(sock, &m);
+	return r < 0 ? cor_fail(err, r, "the pump of this task has ended") : 0;
 }
 
-int cor_pump_ask(int sock, enum cor_pump_request what, const Cor__Names__PumpLink *link,
-		 const int *fds, unsigned nfds, Cor__Names__PumpLink **answer, int **answer_fds,
-		 unsigned *nanswer, struct cor_error *err)
+int cor_pump_await(int sock, enum cor_pump_request what, Cor__Names__PumpLink **answer,
+		   int **answer_fds, unsigned *nanswer, struct cor_error *err)
 {
 	_cleanup_(cor_message_clear) struct cor_message m = { 0 };
-	int r = send_request(sock, what, link, fds, nfds);
+	int r = cor_message_recv(sock, &m);
 
-	if (r == 0)
-		r = cor_message_recv(sock, &m);
 	if (r < 0)
 		return cor_fail(err, r, "the pump of this task has ended");
 	if (m.kind != what)
@@ -69,6 +69,15 @@ int cor_pump_ask(int sock, enum cor_pump_request what, const Cor__Names__PumpLin
 		m.nfds = 0;
 	}
 	return 0;
+}
+
+int cor_pump_ask(int sock, enum cor_pump_request what, const Cor__Names__PumpLink *link,
+		 const int *fds, unsigned nfds, Cor__Names__PumpLink **answer, int **answer_fds,
+		 unsigned *nanswer, struct cor_error *err)
+{
+	int r = cor_pump_send(sock, what, link, fds, nfds, err);
+
+	return r < 0 ? r : cor_pump_await(sock, what, answer, answer_fds, nanswer, err);
 }
 
 int cor_pump_tell(int sock, enum cor_pump_request what, int32_t op, const void *buf, size_t len,
