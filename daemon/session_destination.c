@@ -557,6 +557,10 @@ static int prepare(struct destination *d, struct cor_error *err)
 	if (r < 0)
 		return r;
 	cor_pager_keep(d->pager, d->journal);
+	/* bitmaps of what will be paged if nothing is mapped or unmapped until then */
+	r = d->ahead ? cor_pager_set_regions(d->pager, d->regions, d->nregions, err) : 0;
+	if (r < 0)
+		return r;
 	share(d);
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
 	reply.network_namespace = cor_files_same_netns(d->files);
@@ -575,8 +579,8 @@ static int start_pager(struct destination *d, const struct cor_region *regions, 
 	int r = hand_lanes_over(d, err);
 
 	d->paging = true;
-	for (unsigned i = 0; r == 0 && i < n; i++)
-		r = cor_pager_add_region(d->pager, &regions[i], err);
+	if (r == 0)
+		r = cor_pager_set_regions(d->pager, regions, n, err);
 	for (size_t i = 0; r == 0 && i < d->image->n_eager; i++)
 		r = cor_pager_install(d->pager, d->image->eager[i]->addr,
 				      d->image->eager[i]->data.data, d->image->eager[i]->data.len, err);

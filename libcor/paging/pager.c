@@ -152,6 +152,58 @@ int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct
 	return 0;
 }
 
+static void forget_regions(struct cor_pager *p)
+{
+	cor_space_fini(&p->root->space);
+	for (unsigned i = 0; i < p->npresences; i++)
+		cor_presence_unref(p->presences[i]);
+	p->npresences = p->unknown = p->nset = 0;
+	p->stats.pages_total = 0;
+	p->stats.presence_known = true;
+}
+
+static bool same_regions(const struct cor_pager *p, const struct cor_region *list, unsigned n)
+{
+	bool same = p->nset == n && p->npresences == n;
+
+	for (unsigned i = 0; same && i < n; i++) {
+		const struct cor_region *a = &p->set[i], *b = &list[i];
+
+		same = a->start == b->start && a->len == b->len && a->offset == b->offset &&
+		       a->object == b->object && a->shared == b->shared && a->whole == b->whole;
+	}
+	return same;
+}
+
+int cor_pager_set_regions(struct cor_pager *p, const struct cor_region *list, unsigned n,
+			  struct cor_error *err)
+{
+	struct cor_region *set;
+	int r = 0;
+
+	if (p->running)
+		return cor_fail(err, -EBUSY, "the pager runs already");
+	if (same_regions(p, list, n))
+		return 0;
+	forget_regions(p);
+	set = reallocarray(p->set, n + 1, sizeof(*set));
+	if (!set)
+		return cor_fail(err, -ENOMEM, "out of memory for %u regions", n);
+	p->set = set;
+	for (unsigned i = 0; r == 0 && i < n; i++)
+		r = cor_pager_add_region(p, &list[i], err);
+	if (r == 0 && p->journal)
+		r = pager_journal_prepare(p, err);
+	if (r < 0) {
+		forget_regions(p);
+		return r;
+	}
+	if (n)
+		memcpy(set, list, n * sizeof(*list));
+	p->nset = n;
+	return 0;
+}
+
 static int run_add_lane(struct cor_pager *p, struct pager_command *c)
 {
 	return pager_lane_open(p, c->lane.stream, c->lane.kind, c->err);
@@ -397,6 +449,7 @@ void cor_pager_free(struct cor_pager *p)
 	for (unsigned i = 0; i < p->npresences; i++)
 		cor_presence_unref(p->presences[i]);
 	free(p->presences);
+	free(p->set);
 	pager_drop_early(p);
 	if (p->control_fd >= 0)
 		close(p->control_fd);

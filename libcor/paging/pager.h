@@ -85,6 +85,11 @@ void cor_pager_check(struct cor_pager *p, bool on);
 /* Before start. Regions must not overlap. Registers nothing: see cor_pager_start. */
 int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct cor_error *err);
 
+/* All regions, in place of those there were. Called ahead with what is expected, and again
+ * when it is known: if it came true nothing is left to do. On failure there are none. */
+int cor_pager_set_regions(struct cor_pager *p, const struct cor_region *list, unsigned n,
+			  struct cor_error *err);
+
 /* Any time. Takes ownership of lane (lane.h), also on failure. */
 int cor_pager_add_lane(struct cor_pager *p, struct cor_stream *lane, enum cor_connection_kind kind,
 		       struct cor_error *err);

@@ -197,9 +197,17 @@ static int move_bits(struct cor_pager *p)
 	return r;
 }
 
-int pager_journal_start(struct cor_pager *p, struct cor_error *err)
+int pager_journal_prepare(struct cor_pager *p, struct cor_error *err)
 {
 	int r = move_bits(p);
+
+	return r < 0 ? cor_fail_code(err, r, "the pager's journal") : 0;
+}
+
+int pager_journal_start(struct cor_pager *p, struct cor_error *err)
+{
+	/* the regions that were set have been prepared */
+	int r = p->nset ? 0 : move_bits(p);
 
 	if (r == 0)
 		r = write_snapshot(p, true);

@@ -186,6 +186,8 @@ struct cor_pager {
 	struct pager_mm *root;
 	struct cor_presence **presences;
 	unsigned npresences;
+	struct cor_region *set;          /* by cor_pager_set_regions() */
+	unsigned nset;
 	unsigned unknown;                /* presences whose map is incomplete */
 	bool presence_asked;             /* one such request is in flight */
 	struct pager_slot slots[PAGER_SLOTS];
@@ -271,6 +273,7 @@ void pager_check_done(struct cor_pager *p);
 void pager_probe_mms(struct cor_pager *p);
 
 /* pager_journal.c, where there is a journal */
+int pager_journal_prepare(struct cor_pager *p, struct cor_error *err);
 int pager_journal_start(struct cor_pager *p, struct cor_error *err);
 int pager_journal_take(struct cor_pager *p, struct cor_error *err);
 struct uffd_msg *pager_journal_room(struct cor_pager *p, const struct pager_mm *mm, unsigned n);

@@ -477,6 +477,44 @@ static bool registered(const unsigned char *mem, size_t len)
 	return found;
 }
 
+/* Announced ahead: what came true, and what did not. */
+static void the_last_regions_count(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_region r[2] = {
+		{ .start = (uintptr_t)l->mem, .len = 512 * P, .offset = SOURCE_BASE },
+		{ .start = (uintptr_t)l->mem + 512 * P, .len = 512 * P,
+		  .offset = SOURCE_BASE + 512 * P },
+	};
+
+	assert_int_equal(cor_pager_set_regions(l->pager, r, 1, NULL), 0);
+	assert_int_equal(cor_pager_set_regions(l->pager, r, 1, NULL), 0);
+	assert_int_equal(cor_pager_set_regions(l->pager, r, 2, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, lazy_uffd(), NULL), 0);
+	assert_int_equal(cor_pager_set_regions(l->pager, r, 1, NULL), -EBUSY);
+	drain(l);
+	assert_int_equal(lazy_stats(l).pages_total, NPAGES);
+	assert_int_equal(wrong_pages(l), 0);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+}
+
+static void regions_that_overlap_leave_none(void **state)
+{
+	struct lazy *l = *state;
+	struct cor_region r[2] = {
+		{ .start = (uintptr_t)l->mem, .len = 512 * P, .offset = SOURCE_BASE },
+		{ .start = (uintptr_t)l->mem + 511 * P, .len = P, .offset = SOURCE_BASE },
+	};
+
+	assert_true(cor_pager_set_regions(l->pager, r, 2, NULL) < 0);
+	assert_int_equal(lazy_stats(l).pages_total, 0);
+	assert_int_equal(cor_pager_set_regions(l->pager, r, 1, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, lazy_uffd(), NULL), 0);
+	drain(l);
+	assert_true(page_is(l, l->mem, 511, 511) && page_is_zero(l->mem, 512));
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+}
+
 static void huge_pages_of_the_source_are_known(void **state)
 {
 	struct lazy *l = *state;
@@ -607,6 +645,8 @@ int main(void)
 		T(what_a_child_drops_stays_with_its_parent),
 		T(a_page_dropped_while_asked_for_is_zero), T(moves_during_the_drain_lose_nothing),
 		T(a_page_that_does_not_exist_cannot_be_touched), T(untouched_growth_is_released_too),
+		T(the_last_regions_count),
+		T(regions_that_overlap_leave_none),
 		T(huge_pages_of_the_source_are_known), T(finish_leaves_nothing_registered),
 		T(the_end_of_the_task_is_noticed), T(a_pager_that_never_started_is_freed),
 	};
