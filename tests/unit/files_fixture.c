@@ -195,7 +195,7 @@ Cor__Names__FileTable *capture(const struct subject *s)
 	return table;
 }
 
-const char *capture_refused(const struct subject *s)
+static const char *capture_fails(const struct subject *s, int code)
 {
 	Cor__Names__FileTable *table = NULL;
 	static struct cor_error err;
@@ -205,9 +205,14 @@ const char *capture_refused(const struct subject *s)
 	rc = try_capture(s, &table, &err);
 	if (rc == 0)
 		remember_table(table);
-	assert_int_equal(rc, -EOPNOTSUPP);
+	assert_int_equal(rc, code);
 	assert_null(table);
 	return err.text;
+}
+
+const char *capture_refused(const struct subject *s)
+{
+	return capture_fails(s, -EOPNOTSUPP);
 }
 
 static void run_stub(const Cor__Names__FileTable *table, const int *objects, unsigned nobjects,
@@ -266,6 +271,13 @@ const char *refusal_of(void (*setup)(void))
 	struct subject s = subject_start(setup, NULL);
 
 	return capture_refused(&s);
+}
+
+const char *delay_of(void (*setup)(void))
+{
+	struct subject s = subject_start(setup, NULL);
+
+	return capture_fails(&s, -EAGAIN);
 }
 
 void assert_mentions(const char *sentence, const char *part)

@@ -51,5 +51,7 @@ const char *restore_refused(const Cor__Names__FileTable *table, int code);
 void round_trip(void (*setup)(void), void (*verify)(void));
 /* start, then the refusal's sentence */
 const char *refusal_of(void (*setup)(void));
+/* The same of what will do when it is tried again (-EAGAIN). */
+const char *delay_of(void (*setup)(void));
 
 void assert_mentions(const char *sentence, const char *part);

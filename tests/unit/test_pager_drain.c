@@ -134,8 +134,10 @@ static void what_lies_on_a_threads_way_is_sent_along(void **state)
 	await_prefetched(l, 4);
 	for (unsigned i = 3; i < 7; i++)
 		assert_true(page_is(l, l->mem, i * 8, i * 8));
+	/* a fault may be told of twice, a page is asked for once */
 	assert_int_equal(lazy_stats(l).pages_demand, 3);
-	assert_int_equal(lazy_stats(l).faults, 3);
+	for (unsigned i = 0; i < 7; i++)
+		assert_int_equal(l->toy.asked[i * 8], 1);
 	assert_int_equal(l->toy.asked[4], 0);
 }
 
