@@ -1,44 +1,10 @@
 /* cor ps, cor status: the tasks that arrived here and the migrations. */
-#include "tools/cor.h"
-
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "tools/client.h"
+#include "tools/one.h"
 #include "tools/output.h"
-
-struct wish {
-	struct cor_globals *globals;
-	const char *id;
-	bool        json;
-};
-
-static const struct argp_option options[] = {
-	{ "json", 'j', NULL, 0, "Print one JSON object", 0 },
-	{ 0 },
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct wish *w = state->input;
-
-	switch (key) {
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = w->globals;
-		return 0;
-	case 'j':
-		w->json = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (state->arg_num > 0)
-			return ARGP_ERR_UNKNOWN;
-		w->id = arg;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
 
 /* "memory of A; files of A at / (12.5 MiB)", or nothing at all. */
 static void print_needs(const json_t *needs)
@@ -168,12 +134,12 @@ static void print_one(const json_t *session)
 	}
 }
 
-static void print_all(const struct wish *w, const json_t *result)
+static void print_all(const struct one *o, const json_t *result)
 {
 	const json_t *tasks = json_object_get(result, "tasks");
 	const json_t *sessions = json_object_get(result, "sessions");
 
-	if (w->id) {
+	if (o->id) {
 		for (size_t i = 0; i < json_array_size(sessions); i++) {
 			if (i)
 				putchar('\n');
@@ -190,50 +156,29 @@ static void print_all(const struct wish *w, const json_t *result)
 		printf("%s: no task has arrived and none is moving\n", output_text(result, "name"));
 }
 
-static int status(const struct wish *w)
+static int status(const struct one *o)
 {
-	struct cor_error err = COR_ERROR_INIT;
-	json_t *q = json_pack("{s:s}", "command", "status");
+	json_t *request = json_pack("{s:s, s:s*}", "command", "status", "id", o->id);
 	json_auto_t *result = NULL;
-	struct client *c = NULL;
-	int r;
+	int code = one_ask(o, request, &result);
 
-	if (w->id)
-		json_object_set_new(q, "id", json_string(w->id));
-	r = client_open(&c, w->globals->control, &err);
-	if (r == 0)
-		r = client_call(c, q, &result, &err);
-	else
-		json_decref(q);
-	client_close(c);
-	if (r < 0) {
-		if (w->json)
-			output_json_error(COR_EXIT_FAILED, err.text);
-		return cor_complain("%s", err.text);
-	}
-	if (w->json)
-		output_json(result);
-	if (!json_is_true(json_object_get(result, "ok")))
-		return cor_complain("%s", output_reason(result));
-	if (!w->json) {
-		output_clean(result);
-		print_all(w, result);
-	}
-	return COR_EXIT_DONE;
+	if (code == COR_EXIT_DONE && !o->json)
+		print_all(o, result);
+	return code;
 }
 
 int cor_status(struct cor_globals *globals, int argc, char **argv)
 {
-	static const struct argp_child children[] = { { &cor_control_argp, 0, NULL, 0 }, { 0 } };
+	static const struct argp_child children[] = { { &one_argp, 0, NULL, 0 }, { 0 } };
 	static const struct argp parser = {
-		options, parse, "[ID]",
+		NULL, one_input, "[ID]",
 		"Lists the tasks that have arrived here and the migrations from and to here, or "
 		"shows the migration ID (its first digits are enough) in full.",
 		children, NULL, NULL,
 	};
-	struct wish w = { .globals = globals };
+	struct one o = { .globals = globals };
 
-	if (argp_parse(&parser, argc, argv, 0, NULL, &w) != 0)
+	if (argp_parse(&parser, argc, argv, 0, NULL, &o) != 0)
 		return COR_EXIT_FAILED;
-	return status(&w);
+	return status(&o);
 }
