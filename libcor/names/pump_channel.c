@@ -92,6 +92,12 @@ void cor_pump_channel_events(struct cor_pump_channel *c, uint32_t events)
 		happen(c, OWN_GONE);
 }
 
+void cor_pump_channel_orphan(struct cor_pump_channel *c)
+{
+	if (!c->writing_over && c->end.ops && c->end.ops->deserted && c->end.ops->deserted(&c->end))
+		happen(c, OWN_GONE);
+}
+
 bool cor_pump_channel_read(struct cor_pump_channel *c, bool all)
 {
 	bool changed = false;

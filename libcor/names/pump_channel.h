@@ -61,6 +61,10 @@ void cor_pump_channel_events(struct cor_pump_channel *c, uint32_t events);
  * not (the task stands still). True: something has changed. */
 bool cor_pump_channel_read(struct cor_pump_channel *c, bool all);
 
+/* Away, once the task has ended: has nobody else its side? Then the peer is told, unless an
+ * event has done that. */
+void cor_pump_channel_orphan(struct cor_pump_channel *c);
+
 /* Gives it what came. True: something has changed. */
 bool cor_pump_channel_write(struct cor_pump_channel *c);
 

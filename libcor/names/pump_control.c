@@ -238,6 +238,7 @@ static void start(struct pump *p, pid_t task, struct cor_message *m)
 	}
 
 	p->task = task;
+	pump_watch_task(p);
 	p->started = true;
 	p->connect_ns = 0;
 	cor_pump_id_text(p->id, id);

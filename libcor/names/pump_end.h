@@ -102,6 +102,10 @@ struct cor_pump_end_ops {
 	 * True: something was. NULL: there is nothing to look for. */
 	bool (*tick)(struct cor_pump_end *e, struct cor_pump_queue *q);
 
+	/* The away side, some times a second once the task has ended: has nobody kept its side?
+	 * Where no event tells that; NULL: one does. */
+	bool (*deserted)(const struct cor_pump_end *e);
+
 	/* What identifies the task's side, as a capture sees it: its inode number. 0: no
 	 * descriptor can lead to it any more. NULL: the inode of fd, as of a pipe. */
 	uint64_t (*identity)(const struct cor_pump_end *e);

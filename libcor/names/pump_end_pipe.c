@@ -6,6 +6,7 @@
  * writing end is opened again when more comes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
@@ -197,12 +198,27 @@ static bool gone(const struct cor_pump_end *e, uint32_t events)
 	return (events & EPOLLERR) && !e->fifo;
 }
 
+/* While there is no writer we hold no descriptor that could tell. */
+static bool deserted(const struct cor_pump_end *e)
+{
+	_cleanup_close_ int fd = -1;
+	struct pollfd p;
+
+	if (!e->paused || e->fd >= 0 || e->node < 0)
+		return false;
+	/* such a pipe has no name, and so can always be opened: no ENXIO */
+	fd = cor_file_reopen(e->node, O_WRONLY | O_NONBLOCK);
+	p = (struct pollfd){ .fd = fd };
+	return fd < 0 || (poll(&p, 1, 0) == 1 && (p.revents & POLLERR));
+}
+
 const struct cor_pump_end_ops cor_pump_end_pipe = {
-	.kind  = COR__NAMES__PUMP_KIND__PUMP_PIPE,
-	.make  = make,
-	.take  = take,
-	.read  = read_end,
-	.write = write_end,
-	.shut  = shut,
-	.gone  = gone,
+	.kind     = COR__NAMES__PUMP_KIND__PUMP_PIPE,
+	.make     = make,
+	.take     = take,
+	.read     = read_end,
+	.write    = write_end,
+	.shut     = shut,
+	.gone     = gone,
+	.deserted = deserted,
 };

@@ -14,7 +14,7 @@
 
 /* What an epoll(7) event is for. */
 enum pump_watch_kind { PUMP_WATCH_CHANNEL, PUMP_WATCH_CONN, PUMP_WATCH_CONTROL,
-		       PUMP_WATCH_LISTENER, PUMP_WATCH_CONNECTED };
+		       PUMP_WATCH_LISTENER, PUMP_WATCH_CONNECTED, PUMP_WATCH_TASK };
 
 struct pump_watch {
 	enum pump_watch_kind kind;
@@ -68,7 +68,7 @@ struct pump {
 	struct pump_slot *slots;
 	struct pump_conn *conns;        /* home may have several that are not attached */
 	struct pump_control *controls;
-	struct pump_watch listener_watch, connected_watch;
+	struct pump_watch listener_watch, connected_watch, task_watch;
 	int      listener;
 	char     path[108];             /* the listener's; "": none */
 	int      connected, connector;  /* a socket pair; connecting threads tell on the second */
@@ -79,6 +79,8 @@ struct pump {
 	struct pump_control *reaching;  /* who waits for the first answer of home */
 	struct pump_control *froze;     /* who stopped us */
 	pid_t    task;                  /* away: as cord here sees it */
+	int      pidfd;                 /* the same, until it has ended; -1 */
+	bool     orphaned;              /* away: it has ended; others may have its ends still */
 	bool     committed;             /* the task may be running elsewhere */
 	bool     started;               /* away: the task runs here; home: it was attached once */
 	bool     frozen;                /* away: it stands still, and so do we */
@@ -89,6 +91,9 @@ struct pump {
 
 /* Channel 0 and that of the task's terminal know each other, if there are both. */
 void pump_link_terminal(struct pump *p);
+
+/* Away: is told when the task ends. */
+void pump_watch_task(struct pump *p);
 
 /* Nothing is on its way any more, in any channel. */
 bool pump_is_over(const struct pump *p);

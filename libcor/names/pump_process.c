@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -189,6 +190,22 @@ static bool turn(struct pump *p)
 	return pump_conn_pump_out(p) || busy;
 }
 
+void pump_watch_task(struct pump *p)
+{
+	p->pidfd = (int)syscall(SYS_pidfd_open, p->task, 0);
+	p->task_watch = (struct pump_watch){ PUMP_WATCH_TASK, NULL };
+	if (p->pidfd < 0 || pump_watch(p, p->pidfd, EPOLLIN, &p->task_watch) < 0)
+		p->orphaned = true;
+}
+
+static void on_task_ended(struct pump *p)
+{
+	p->orphaned = true;
+	p->tick_ns = 0;
+	cor_closep(&p->pidfd);
+	p->pidfd = -1;
+}
+
 /* What no descriptor tells. */
 static void tick(struct pump *p, uint64_t now)
 {
@@ -201,12 +218,17 @@ static void tick(struct pump *p, uint64_t now)
 		if (s->channel.end.ops && s->channel.end.ops->tick && s->channel.end.fd >= 0 &&
 		    !s->channel.reading_over)
 			s->channel.end.ops->tick(&s->channel.end, &s->channel.out);
+	if (p->orphaned)
+		DL_FOREACH(p->slots, s)
+			cor_pump_channel_orphan(&s->channel);
 }
 
 static bool has_tick(const struct pump *p)
 {
 	const struct pump_slot *s;
 
+	if (p->orphaned && !pump_is_over(p))
+		return true;
 	DL_FOREACH(p->slots, s)
 		if (s->channel.end.ops && s->channel.end.ops->tick && s->channel.end.fd >= 0 &&
 		    !s->channel.reading_over)
@@ -299,6 +321,9 @@ static void dispatch(struct pump *p, const struct epoll_event *e)
 	case PUMP_WATCH_CONNECTED:
 		pump_connect_done(p);
 		break;
+	case PUMP_WATCH_TASK:
+		on_task_ended(p);
+		break;
 	}
 }
 
@@ -384,6 +409,7 @@ static void end(struct pump *p)
 	cor_closep(&p->listener);
 	cor_closep(&p->connected);
 	cor_closep(&p->connector);
+	cor_closep(&p->pidfd);
 	cor_closep(&p->epoll);
 	free(p->home);
 	free(p->host);
@@ -393,7 +419,7 @@ static void end(struct pump *p)
 int cor_pump_run(const struct cor_pump_plan *plan)
 {
 	struct pump p = { .plan = plan, .epoll = -1, .listener = -1, .connected = -1,
-			  .connector = -1 };
+			  .connector = -1, .pidfd = -1 };
 	int status;
 
 	signal(SIGPIPE, SIG_IGN);

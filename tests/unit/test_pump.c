@@ -520,6 +520,28 @@ static void test_a_fifo_ends_for_now_only(void **state)
 	end_pair(&p);
 }
 
+static void test_a_fifo_without_writers_that_nobody_reads_is_over(void **state)
+{
+	Cor__Names__PumpChannel ch = about(true);
+	struct pair p;
+
+	ch.fifo = true;
+	begin_pair_of(&p, &ch);
+	close(p.outside);
+	p.outside = -1;
+	settle(&p);
+	cor_pump_channel_orphan(&p.away);
+	settle(&p);
+	assert_false(cor_pump_channel_is_over(&p.home));
+	close(p.task);
+	p.task = -1;
+	cor_pump_channel_orphan(&p.away);
+	settle(&p);
+	assert_true(cor_pump_channel_is_over(&p.home));
+	assert_true(cor_pump_channel_is_over(&p.away));
+	end_pair(&p);
+}
+
 /* ---- sockets ------------------------------------------------------------------------------- */
 
 static void begin_sockets(struct pair *p, Cor__Names__PumpKind kind, bool datagrams)
@@ -678,6 +700,7 @@ int main(void)
 		cmocka_unit_test(test_packets_stay_apart),
 		cmocka_unit_test(test_packets_of_the_task_stay_apart),
 		cmocka_unit_test(test_a_fifo_ends_for_now_only),
+		cmocka_unit_test(test_a_fifo_without_writers_that_nobody_reads_is_over),
 		cmocka_unit_test(test_a_half_close_leaves_the_other_way_open),
 		cmocka_unit_test(test_a_closed_socket_is_closed_on_the_other_side),
 		cmocka_unit_test(test_messages_stay_whole),
