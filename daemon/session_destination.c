@@ -21,6 +21,7 @@
 #include "libcor/names/home_mount.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
+#include "libcor/task/uts.h"
 
 #define CLOCK_PROBES          8
 #define LANES_TIMEOUT_NS 30000000000ull
@@ -199,6 +200,7 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 {
 	struct cor_rebuild_plan plan = {
 		.skeleton = d->image, .call = stub_call, .arg = d, .report = -1, .watch = d->pumps.watch[1],
+		.keep_host_name = cor_mechanism_on(&d->mechanisms, COR_MECHANISM_HOST_NAME),
 		.time_ns = d->time_ns,
 		.monotonic_offset_ns = d->offsets.monotonic_ns,
 		.boottime_offset_ns = d->offsets.boottime_ns,
@@ -730,7 +732,8 @@ static int take_over(struct destination *d, struct cor_error *err)
 /* What cannot be done here is not offered: then files are carried as far as they can be. */
 static cor_mechanism_set destination_mechanisms_off(const struct cord_config *c)
 {
-	return c->mechanisms_off | (cor_home_possible() ? 0 : 1u << COR_MECHANISM_HOME);
+	return c->mechanisms_off | (cor_home_possible() ? 0 : 1u << COR_MECHANISM_HOME) |
+	       (cor_uts_possible() ? 0 : 1u << COR_MECHANISM_HOST_NAME);
 }
 
 static int receive_task(struct destination *d, struct cor_error *err)

@@ -23,6 +23,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/task/uts.h"
 
 #define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
 #define RETRY_FOR_NS  2000000000ull /* short-lived children, threads being born */
@@ -410,6 +411,21 @@ static int capture_skeleton(struct source *s, struct cor_error *err)
 	}
 }
 
+/* Of a host name that is not ours either. */
+static int check_host_name(struct source *s, struct cor_error *err)
+{
+	_cleanup_close_ int proc = -1;
+	char path[32], what[160];
+
+	snprintf(path, sizeof(path), "/proc/%d", s->args->pid);
+	proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0 || !cor_uts_differs(proc))
+		return 0;
+	snprintf(what, sizeof(what), "the host name \"%.64s\" of process %d",
+		 s->skeleton->identity->hostname, s->args->pid);
+	return cor_mechanism_require(&s->mechanisms, COR_MECHANISM_HOST_NAME, what, err);
+}
+
 static int prepare(struct source *s, struct cor_error *err)
 {
 	int r;
@@ -437,6 +453,8 @@ static int prepare(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = source_network_begin(s, err);
 	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
+	if (r == 0)
+		r = check_host_name(s, err);
 	if (r == 0)
 		r = source_standin_begin(&s->standin, s->args->pid, &s->mechanisms, err);
 	if (r == 0)

@@ -15,10 +15,12 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 #include "libcor/names/file_deleted.h"
 #include "libcor/names/file_home.h"
 #include "libcor/names/file_locks.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/task/procfs.h"
 
 #define MQUEUE_MAGIC 0x19800202   /* ipc/mqueue.c; not in linux/magic.h */
 
@@ -47,6 +49,39 @@ static bool is_virtual(unsigned long magic)
 	return false;
 }
 
+/* Is pid the task's number in the /proc that the file belongs to? In one of a PID namespace
+ * of its own it has another number than here. */
+static bool is_own_number(const struct cor_file_capture *c, const struct cor_file_seen *seen, int pid)
+{
+	_cleanup_free_ char *text = NULL;
+	struct cor_proc_status st;
+	char path[40];
+	struct stat ours;
+
+	if (stat("/proc", &ours) == 0 && ours.st_dev == seen->st.st_dev)
+		return pid == c->pid;
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)c->pid);
+	return cor_slurp(AT_FDCWD, path, &text, NULL) == 0 && cor_parse_status(text, &st) == 0 &&
+	       st.ns_tgid == pid;
+}
+
+/* The kernel writes a list of mappings anew each time, and no two hosts the same: who has
+ * read the first half of it here cannot have the other there. It takes a moment. */
+static int check_reading(const struct cor_file_capture *c, const struct cor_file_seen *seen,
+			 const Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	const char *name = strrchr(out->path, '/') + 1;
+	char byte;
+
+	/* the first capture is of a running task: what counts is how it is stopped */
+	if (!c->before || out->offset == 0 ||
+	    (strcmp(name, "maps") && strcmp(name, "smaps") && strcmp(name, "numa_maps")) ||
+	    pread(seen->dup, &byte, 1, (off_t)out->offset) <= 0)
+		return 0;
+	return cor_fail(err, -EAGAIN, "descriptor %d is in the middle of reading %s; try again",
+			seen->fd, out->path);
+}
+
 /* The path to open on the destination. The task's own /proc/PID is /proc/self there. */
 static int take_path(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		     Cor__Names__OpenFile *out, struct cor_error *err)
@@ -57,7 +92,7 @@ static int take_path(struct cor_file_capture *c, const struct cor_file_seen *see
 		out->path = strdup(seen->link);
 		return out->path ? 0 : -ENOMEM;
 	}
-	if (pid != c->pid)
+	if (!is_own_number(c, seen, pid))
 		return cor_file_refuse(err, seen, "%s, which is about another process", seen->link);
 	return asprintf(&out->path, "/proc/self%s", seen->link + skip) < 0 ? -ENOMEM : 0;
 }
@@ -105,7 +140,7 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 			return rc;
 	}
 	if (out->synthetic)
-		return 0;
+		return check_reading(c, seen, out, err);
 	if (out->kind != COR__NAMES__FILE_KIND__PATH) {
 		rc = cor_file_home_capture(c, seen, out, err);
 		if (rc)

@@ -88,9 +88,10 @@ static bool tick(struct cor_pump_end *e, struct cor_pump_queue *q)
 	return false;
 }
 
-void cor_pump_pty_starts(struct cor_pump_end *e, int supervisor)
+void cor_pump_pty_tell(struct cor_pump_end *e, int supervisor, int signal)
 {
-	struct cor_supervisor_terminal whose = { .foreground = e->tty->foreground };
+	struct cor_supervisor_terminal whose = { .foreground = e->tty->foreground,
+						 .signal = signal };
 
 	send(supervisor, &whose, sizeof(whose), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -114,7 +115,7 @@ void cor_pump_pty_change(struct cor_pump_end *e, const struct cor_pump_tty_event
 		break;
 	case COR_PUMP_TTY_FOREGROUND:
 		t->foreground = ev->data[0];
-		cor_pump_pty_starts(e, supervisor);
+		cor_pump_pty_tell(e, supervisor, 0);
 		break;
 	}
 }

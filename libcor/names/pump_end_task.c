@@ -73,6 +73,9 @@ static ssize_t pass_signal(struct cor_pump_end *e, struct cor_pump_queue *q, con
 {
 	bool of_terminal = e->terminal && info->si_code == SI_KERNEL;
 
+	/* it runs, then; the task's word may come late, or not, if it is stopped again at once */
+	if (info->si_signo == SIGCONT)
+		e->stopped = false;
 	if (e->terminal && info->si_signo == SIGCONT)
 		cor_pump_terminal_unhold(e->terminal);
 	if (e->terminal && (info->si_signo == SIGCONT || info->si_signo == SIGWINCH))
@@ -191,16 +194,12 @@ static void shut_home(struct cor_pump_end *e, bool reading)
 static bool tick_home(struct cor_pump_end *e, struct cor_pump_queue *q)
 {
 	siginfo_t stop = { .si_signo = SIGSTOP };
-	bool stopped;
 
-	if (e->fd < 0 || e->ended)
-		return false;
-	stopped = is_stopped(e->pid);
-	if (stopped == e->stopped)
-		return false;
-	e->stopped = stopped;
 	/* that it goes on it says itself: SIGCONT came to it */
-	return stopped && cor_pump_end_signal(q, &stop) == 0;
+	if (e->fd < 0 || e->ended || e->stopped || !is_stopped(e->pid))
+		return false;
+	e->stopped = true;
+	return cor_pump_end_signal(q, &stop) == 0;
 }
 
 const struct cor_pump_end_ops cor_pump_end_standin = {
@@ -248,7 +247,7 @@ void cor_pump_end_task_starts(struct cor_pump_end *e, int reports, pid_t pid)
 	e->readable = e->writable = true;
 	e->opened++;
 	if (e->terminal)
-		cor_pump_pty_starts(e->terminal, reports);
+		cor_pump_pty_tell(e->terminal, reports, 0);
 }
 
 static ssize_t read_away(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
@@ -294,6 +293,11 @@ static ssize_t write_away(struct cor_pump_end *e, struct cor_pump_queue *q)
 	memcpy(&info, i->data, sizeof(info));
 	if (info.si_signo < 1 || info.si_signo > SIGRTMAX)
 		return 1;
+	/* behind its coming to the foreground, which the supervisor sees to */
+	if (info.si_signo == SIGCONT && e->terminal && e->fd >= 0) {
+		cor_pump_pty_tell(e->terminal, e->fd, SIGCONT);
+		return 1;
+	}
 	if (info.si_code < 0 && info.si_code != SI_TKILL &&
 	    signal_process(e->pidfd, info.si_signo, &info) == 0)
 		return 1;

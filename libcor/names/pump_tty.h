@@ -61,8 +61,8 @@ void cor_pump_terminal_change(struct cor_pump_end *e, const struct cor_pump_tty_
 void cor_pump_pty_change(struct cor_pump_end *e, const struct cor_pump_tty_event *ev,
 			 int supervisor);
 
-/* Away: the task runs, in the foreground or not. */
-void cor_pump_pty_starts(struct cor_pump_end *e, int supervisor);
+/* Away: the task runs, in the foreground or not; signal (0: none) is for it, behind that. */
+void cor_pump_pty_tell(struct cor_pump_end *e, int supervisor, int signal);
 
 /* Home: looks whether the task has come into the foreground or left it, and what of the
  * terminal has changed. q: what its channel sends. */

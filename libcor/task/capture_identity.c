@@ -14,6 +14,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/task/pb.h"
+#include "libcor/task/uts.h"
 
 static long number_in(struct cor_capture *c, const char *name, int base)
 {
@@ -83,20 +84,27 @@ static int read_cwd(struct cor_capture *c, Cor__Task__Identity *id, struct cor_e
 static int read_once(struct cor_capture *c, Cor__Task__Identity *id, struct cor_error *err)
 {
 	const Cor__Task__Identity *s = c->skeleton ? c->skeleton->identity : NULL;
-	char host[65] = "";
+	struct cor_uts uts = { 0 };
+	int r = 0;
 
 	if (s) {
 		id->oom_score_adj = s->oom_score_adj;
 		id->coredump_filter = s->coredump_filter;
 		id->personality = s->personality;
-		snprintf(host, sizeof(host), "%s", s->hostname);
+		snprintf(uts.node, sizeof(uts.node), "%s", s->hostname);
+		snprintf(uts.domain, sizeof(uts.domain), "%s", s->domainname);
 	} else {
 		id->oom_score_adj = (int32_t)number_in(c, "oom_score_adj", 10);
 		id->coredump_filter = (uint32_t)number_in(c, "coredump_filter", 16);
 		id->personality = (uint32_t)number_in(c, "personality", 16);
-		gethostname(host, sizeof(host) - 1);    /* one UTS namespace: see refuse.c */
+		r = cor_uts_read(c->proc, &uts, err);
 	}
-	return pb_text(&id->hostname, host, strlen(host)) < 0 ? cor_capture_no_memory(c, err) : 0;
+	if (r < 0)
+		return r;
+	if (pb_text(&id->hostname, uts.node, strlen(uts.node)) < 0 ||
+	    pb_text(&id->domainname, uts.domain, strlen(uts.domain)) < 0)
+		return cor_capture_no_memory(c, err);
+	return 0;
 }
 
 int cor_capture_identity(struct cor_capture *c, struct cor_error *err)

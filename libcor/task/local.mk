@@ -26,7 +26,7 @@ libcor_sources += libcor/task/capture_calls.c libcor/task/capture_eager.c libcor
 libcor_sources += libcor/task/capture_memory.c libcor/task/capture_objects.c libcor/task/capture_pages.c
 libcor_sources += libcor/task/capture_threads.c libcor/task/capture_written.c
 libcor_sources += libcor/task/admissible.c libcor/task/build_id.c libcor/task/build_id.h libcor/task/cpu.c libcor/task/refuse.c
-libcor_sources += libcor/task/refuse_shared.c
+libcor_sources += libcor/task/refuse_shared.c libcor/task/uts.c libcor/task/uts.h
 libcor_sources += libcor/task/rebuild_update.c
 libcor_sources += libcor/task/complete.c
 

@@ -250,6 +250,17 @@ static int32_t parent_number(const Cor__Task__Image *image)
 	return ppid;
 }
 
+/* The task's names of the host, where ours are others. */
+static bool other_host(const Cor__Task__Identity *id, struct cor_uts *out)
+{
+	struct cor_uts ours;
+
+	cor_uts_own(&ours);
+	snprintf(out->node, sizeof(out->node), "%s", id->hostname);
+	snprintf(out->domain, sizeof(out->domain), "%s", id->domainname);
+	return strcmp(out->node, ours.node) != 0 || strcmp(out->domain, ours.domain) != 0;
+}
+
 int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *plan,
 		      struct cor_error *err)
 {
@@ -279,6 +290,7 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 	sp.pgid = COR_MAX(image->identity->pgid, 0);
 	sp.sid = COR_MAX(image->identity->sid, 0);
 	sp.ppid = parent_number(image);
+	sp.uts_ns = plan->keep_host_name && other_host(image->identity, &sp.uts);
 	sp.pid_ns = plan->force_pid_ns || ids_taken(image);
 	r = begin_once(out, &sp, err);
 	if (r == -EEXIST && !sp.pid_ns) {

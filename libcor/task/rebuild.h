@@ -2,7 +2,7 @@
  *
  * begin      forks the supervisor (the init of a new PID namespace where a PID
  *            that the task needs is taken here; of a new time namespace where
- *            the clocks differ), which clones the stub: a process with the
+ *            the clocks differ, and a UTS namespace where the host's name does), which clones the stub: a process with the
  *            task's PID, session and process group that still runs our code. The
  *            stub makes a userfaultfd of its own mm; the supervisor keeps a copy.
  * call       runs plan->call inside the stub, any number of times (descriptors).
@@ -35,6 +35,7 @@ struct cor_rebuild;
 
 struct cor_rebuild_plan {
 	const Cor__Task__Image *skeleton;    /* borrowed until begin returns */
+	bool    keep_host_name;              /* the task's own, though it is not ours */
 	bool    time_ns;                     /* make a time namespace with these offsets */
 	int64_t monotonic_offset_ns;
 	int64_t boottime_offset_ns;

@@ -160,7 +160,7 @@ static int refuse_children(struct cor_capture *c, struct cor_error *err)
 
 static int refuse_namespaces(struct cor_capture *c, struct cor_error *err)
 {
-	static const char *const kinds[] = { "user", "net", "ipc", "uts", "cgroup" };
+	static const char *const kinds[] = { "user", "net", "ipc", "cgroup" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
 		char theirs[64] = "", ours[64] = "", path[32];

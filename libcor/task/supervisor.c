@@ -198,9 +198,11 @@ static void hear_watch(struct supervisor *s)
 	struct cor_supervisor_terminal t;
 	ssize_t n = recv(s->watch, &t, sizeof(t), MSG_DONTWAIT);
 
-	if (n == (ssize_t)sizeof(t))
+	if (n == (ssize_t)sizeof(t)) {
 		give_terminal(s, t.foreground);
-	else if (n >= 0 || errno != EAGAIN) {
+		if (t.signal && s->resumed && have_stub(s))
+			kill(s->plan->pid, t.signal);
+	} else if (n >= 0 || errno != EAGAIN) {
 		close(s->watch);
 		s->watch = -1;
 	}
@@ -304,6 +306,8 @@ static int prepare(struct supervisor *s, int *channel, struct cor_error *err)
 				     s->plan->max_fd);
 	if (chdir("/") < 0)
 		return cor_fail_errno(err, "cannot change to the root directory");
+	if (s->plan->uts_ns && (r = cor_uts_make(&s->plan->uts, err)) < 0)
+		return r;
 	return s->plan->pid_ns ? own_proc(err) : 0;
 }
 

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libcor/task/uts.h"
+
 struct cor_supervisor_plan {
 	int32_t pid, pgid, sid;         /* of the task; pgid, sid 0: not to be kept */
 	int32_t ppid;                   /* the supervisor's own PID, if that is free; 0: any */
@@ -23,6 +25,8 @@ struct cor_supervisor_plan {
 					   is sid then, whatever ppid */
 	bool    foreground;             /* its process group has the terminal */
 	bool    pid_ns;                 /* make a PID namespace, and a mount namespace with its /proc */
+	bool    uts_ns;                 /* make a UTS namespace with these names */
+	struct cor_uts uts;
 	bool    time_ns;
 	int64_t monotonic_offset_ns;
 	int64_t boottime_offset_ns;
@@ -45,9 +49,11 @@ struct cor_supervisor_plan {
 };
 
 /* What comes on the watch socket, if there is a terminal: whether the task's process
- * group has it. */
+ * group has it, and a signal for the task behind that. A task that went on before it has
+ * the terminal would be stopped by the first look at it. */
 struct cor_supervisor_terminal {
 	int32_t foreground;
+	int32_t signal;                 /* 0: none */
 };
 
 /* What goes over the control socket, each in one packet. */

@@ -180,6 +180,52 @@ static void opath_verify(void)
 	      "O_PATH descriptor became readable");
 }
 
+/* Its own /proc: a file that stays open, and its mappings, read in small portions. */
+#define PORTION 200
+static int g_status;
+
+static void proc_setup(void)
+{
+	need((g_status = open("/proc/self/status", O_RDONLY | O_CLOEXEC)) >= 0);
+}
+
+static void read_mappings(void)
+{
+	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	unsigned long from, to, before = 0;
+	static char text[65536];
+	size_t got = 0;
+	char perms[5];
+	ssize_t n;
+
+	check(fd >= 0, "proc: %s", strerror(errno));
+	while ((n = read(fd, text + got, PORTION)) > 0 && got < sizeof(text) - 2 * PORTION) {
+		got += (size_t)n;
+		usleep(200);
+	}
+	text[got] = 0;
+	close(fd);
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		bool whole = sscanf(line, "%lx-%lx %4[rwxps-] ", &from, &to, perms) == 3 &&
+			     strlen(perms) == 4;
+
+		/* [vsyscall] is the last */
+		check(whole && from >= before && to > from, "proc: a line of maps is '%s'", line);
+		before = whole ? to : before;
+	}
+}
+
+static void proc_verify(void)
+{
+	char text[4096], want[40];
+	ssize_t n = pread(g_status, text, sizeof(text) - 1, 0);
+
+	text[n > 0 ? n : 0] = 0;
+	snprintf(want, sizeof(want), "\nPid:\t%d\n", (int)getpid());
+	check(strstr(text, want), "proc: status is not ours");
+	read_mappings();
+}
+
 static int g_devices[5];
 static const char *const DEVICES[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random",
 				       "/dev/urandom" };
@@ -827,6 +873,7 @@ static const struct check_kind KINDS[] = {
 	{ "deleted", deleted_setup, deleted_verify, NULL },
 	{ "directory", directory_setup, directory_verify, directory_finish },
 	{ "o-path", opath_setup, opath_verify, NULL },
+	{ "proc", proc_setup, proc_verify, NULL },
 	{ "devices", devices_setup, devices_verify, NULL },
 	{ "pipe", pipe_setup, pipe_verify, NULL },
 	{ "half-pipe", half_setup, half_verify, half_finish },

@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #define TEXT 8192
 
@@ -66,6 +67,16 @@ static void get_exe(char *out) { link_text("/proc/self/exe", out); }
 static void get_cmdline(char *out) { file_text("/proc/self/cmdline", out); }
 static void get_environ(char *out) { file_text("/proc/self/environ", out); }
 static void get_comm(char *out) { file_text("/proc/self/comm", out); }
+static void get_kernel_host(char *out) { file_text("/proc/sys/kernel/hostname", out); }
+
+static void get_host(char *out)
+{
+	struct utsname u;
+
+	uname(&u);
+	snprintf(out, TEXT, "%s %s", u.nodename, u.domainname);
+}
+
 static void get_oom(char *out) { file_text("/proc/self/oom_score_adj", out); }
 
 /* The environment as libc sees it. */
@@ -194,7 +205,8 @@ static const struct property {
 	{ "auxv", get_auxv }, { "comm", get_comm }, { "nice", get_nice }, { "sched", get_sched },
 	{ "affinity", get_affinity }, { "creds", get_creds }, { "status", get_status },
 	{ "prctl", get_prctl }, { "limits", get_limits }, { "personality", get_personality },
-	{ "oom", get_oom }, { "proc", get_proc },
+	{ "oom", get_oom }, { "proc", get_proc }, { "host", get_host },
+	{ "kernel host", get_kernel_host },
 };
 #define NPROPERTIES (sizeof(PROPERTIES) / sizeof(*PROPERTIES))
 
