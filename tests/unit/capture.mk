@@ -1,6 +1,6 @@
 # unit tests of libcor/task: inject, tracee, capture
 if HAVE_CMOCKA
-capture_tests = test_inject test_procfs test_restart test_tracee test_capture test_refuse
+capture_tests = test_inject test_procfs test_restart test_tracee test_capture test_refuse test_uts
 check_PROGRAMS += $(capture_tests)
 TESTS += $(capture_tests)
 task_test_libs = libcor/libcor-internal.la $(CMOCKA_LIBS)
@@ -18,4 +18,6 @@ test_capture_SOURCES = tests/unit/test_capture.c $(victim_sources)
 test_capture_LDADD = $(task_test_libs)
 test_refuse_SOURCES = tests/unit/test_refuse.c $(victim_sources)
 test_refuse_LDADD = $(task_test_libs)
+test_uts_SOURCES = tests/unit/test_uts.c
+test_uts_LDADD = $(task_test_libs)
 endif

@@ -243,11 +243,6 @@ static void huge_pages(void **state)
 	expect(maps_hugetlb, "huge");
 }
 
-static int other_uts(void)
-{
-	return unshare(CLONE_NEWUTS) == 0;
-}
-
 static int other_net(void)
 {
 	return unshare(CLONE_NEWNET) == 0;
@@ -261,11 +256,6 @@ static int other_ipc(void)
 static int other_user(void)
 {
 	return unshare(CLONE_NEWUSER) == 0;
-}
-
-static void uts_namespace(void **state)
-{
-	expect(other_uts, "uts namespace");
 }
 
 static void net_namespace(void **state)
@@ -392,7 +382,6 @@ int main(void)
 		T(shared_writable_files),
 		T(protection_keys),
 		T(huge_pages),
-		T(uts_namespace),
 		T(net_namespace),
 		T(ipc_namespace),
 		T(user_namespace),
