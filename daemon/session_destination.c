@@ -281,10 +281,13 @@ static int hear_of_lanes(struct destination *d, struct cor_error *err)
 	case CONTROL_ABORT:
 		r = control_aborted(&m, err);
 		break;
-	default:
+	case CONTROL_IMAGE:
 		/* lanes go by cord, which may take longer: this is for take_over() */
 		d->early = m;
 		return 0;
+	default:
+		r = cor_fail(err, -EPROTO, "the peer sent %s where image was due",
+			     control_type_name(m.type));
 	}
 	control_message_done(&m);
 	return r;
@@ -299,7 +302,7 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 	while (!d->demand || !d->bulk) {
 		struct pollfd p[] = {
 			{ .fd = session_fd(&d->session), .events = POLLIN },
-			{ .fd = d->early.body ? -1 : d->control->in_fd, .events = POLLIN },
+			{ .fd = d->control->in_fd, .events = d->early.body ? POLLRDHUP : POLLIN },
 			{ .fd = destination_rdma_fd(d), .events = POLLIN },
 			{ .fd = d->doors.fd, .events = POLLIN },
 		};
@@ -316,6 +319,8 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 			destination_hear_cord(d);
 		if (p[2].revents)
 			destination_accept_rdma(d);
+		if (p[1].revents && d->early.body)
+			return cor_fail(err, -ENOTCONN, "the source hung up while lanes were due");
 		if (p[1].revents || pending) {
 			r = hear_of_lanes(d, err);
 			until = cor_now_ns() + LANES_TIMEOUT_NS;
@@ -656,11 +661,7 @@ static int await_image(struct destination *d, struct control_message *m, struct 
 		return control_expect_soon(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, m, err);
 	*m = d->early;
 	d->early.body = NULL;
-	if (m->type == CONTROL_IMAGE)
-		return 0;
-	cor_fail(err, -EPROTO, "the peer sent %s instead of image", control_type_name(m->type));
-	control_message_done(m);
-	return -EPROTO;
+	return 0;
 }
 
 static int take_over(struct destination *d, struct cor_error *err)

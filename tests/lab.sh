@@ -36,7 +36,7 @@ declare -A LAB_VIA=() LAB_INIT=() LAB_HOLDER=() LAB_ADDR=() LAB_CORD=()
 SPAWNED=
 MOVED=
 
-PATH=$COR_BUILD:$COR_BUILD/tools:$COR_BUILD/daemon:$COR_BUILD/tests/programs:$PATH
+PATH=$COR_BUILD:$COR_BUILD/tools:$COR_BUILD/daemon:$COR_BUILD/tests/programs:$COR_BUILD/tests/peers:$PATH
 export COR_PRELOAD=${COR_PRELOAD:-$COR_BUILD/preload/.libs/libcor-preload.so}
 
 fail()

@@ -9,6 +9,7 @@ include tests/unit/names.mk
 include tests/unit/network.mk
 include tests/unit/pump.mk
 include tests/programs/local.mk
+include tests/peers/local.mk
 include tests/system/local.mk
 include tests/unit/bench.mk
 include tests/unit/daemon.mk

@@ -64,10 +64,10 @@ id=$(result .id)
 # what others see of it: nothing, by name or in the list
 as games cor status --json | jq -e '.sessions == [] and .tasks == [] and .served == []' >/dev/null ||
 	fail "games sees sessions of daemon"
-for request in "status $id" "cancel $id"; do
+for request in "status $id" "cancel $id" "resolve $id --peer-is-dead" "settle $id"; do
 	# shellcheck disable=SC2086
 	! as games cor $request >"$LAB_DIR/said" 2>&1 || fail "games may: cor $request"
-	grep -q 'there is none' "$LAB_DIR/said" || fail "games is told: $(cat "$LAB_DIR/said")"
+	grep -qE "there is none|is no task that has come here" "$LAB_DIR/said" || fail "games is told: $(cat "$LAB_DIR/said")"
 done
 as daemon cor status --json | jq -e '.sessions | length == 1' >/dev/null ||
 	fail "daemon does not see his own session"

@@ -1,0 +1,74 @@
+# cases
+# A peer, or somebody between two, who breaks the protocol once, in each state and in every
+# way: the task runs on exactly one host in the end, the one that cor migrate says, with
+# all of its bytes, and nothing is left of the attempt.
+# timeout: 300
+if [ "${1:-}" = --cases ]; then
+	printf '%s\n' silence hello prepare image commit paging end
+	exit 0
+fi
+. "$(dirname "$0")/../tasks.sh"
+
+every='garbage empty unknown wrong version huge spoilt twice half'
+case $1 in
+silence) rules='>hello:never >prepare:never <prepared:never >image:never <ready:never <resumed:never <drained:never >released:never' ;;
+hello)   rules=$(printf '>hello:%s\n<hello-reply:%s\n' $(for h in $every; do echo "$h" "$h"; done)) ;;
+prepare) rules=$(printf '>prepare:%s\n<prepared:%s\n' $(for h in $every; do echo "$h" "$h"; done)) ;;
+image)   rules=$(printf '>image:%s\n<ready:%s\n' $(for h in $every; do echo "$h" "$h"; done)) ;;
+commit)  rules=$(printf '>commit:%s\n<resumed:%s\n' $(for h in $every; do echo "$h" "$h"; done)) ;;
+paging)  rules=$(printf '<progress:%s\n' garbage unknown huge spoilt twice half) ;;
+end)     rules=$(printf '<drained:%s\n>released:%s\n' $(for h in garbage unknown spoilt twice half; do echo "$h" "$h"; done)) ;;
+esac
+
+LAB_CONFIG='[timeouts]
+prepare-s = 5
+freeze-ms = 5000'
+lab_up
+start A pattern 2
+port=7500
+# pages that come only when they are touched, so that there is a progress to tell of
+how=
+[ "$1" != paging ] || how='--no-prefetch --wait resumed'
+
+quiet()
+{
+	[ "$(on "$1" pgrep -c 'cor-stub|cord-dest|cord-pager|cord-source')" = 0 ]
+}
+
+# one RULE
+one()
+{
+	local rule=$1 status=0 name=meddler-$port pid=$TASK_PID
+
+	spawn A "$name" meddler $port "${LAB_ADDR[B]}:$LAB_PORT" "$rule"
+	wait_for 5 grep -q ready "$LAB_DIR/A/$name.out" || fail "the meddler did not begin"
+	# shellcheck disable=SC2086
+	on A timeout 60 cor migrate "$TASK_PID" "${LAB_ADDR[A]}:$port" --json $how </dev/null \
+		>"$LAB_DIR/migrate.json" 2>"$LAB_DIR/migrate.err" || status=$?
+	wait_for 10 grep -q 'did it' "$LAB_DIR/A/$name.out" || {
+		cat "$LAB_DIR/migrate.json" >&2
+		fail "$rule: there was no such message"
+	}
+	if [ $status -eq 0 ]; then
+		TASK_HOST=B
+		# who was told that it had arrived by the time he asked knows no PID
+		TASK_PID=$(on B pgrep -x pattern) || fail "$rule: the task is not on host B"
+		# while there are pages to come the ghost is there, and stands still
+		[ -n "$how" ] || ! alive A "$pid" || fail "$rule: the task is on both hosts"
+	else
+		[ $status -eq 1 ] || fail "$rule: exit status $status: $(result .error)"
+		! on B pgrep -x pattern >/dev/null || fail "$rule: the task is on host B as well"
+	fi
+	rounds 1
+	[ "$TASK_HOST" = A ] || go A
+	wait_for 20 quiet B || fail "$rule: something is left on host B"
+	wait_for 20 quiet A || fail "$rule: something is left on host A"
+	on A kill "$SPAWNED"
+	port=$((port + 1))
+}
+
+for rule in $rules; do
+	one "$rule"
+done
+finish
+lab_end
