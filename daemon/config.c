@@ -65,14 +65,26 @@ static const struct key {
 #undef FIELD
 };
 
+/* A user's own cord has its place among what is his at run time (pam_systemd(8)). */
+static void init_places(struct cord_config *c)
+{
+	const char *own = geteuid() ? getenv("XDG_RUNTIME_DIR") : NULL;
+
+	snprintf(c->control, sizeof(c->control), "%s", CORD_DEFAULT_CONTROL);
+	snprintf(c->state_dir, sizeof(c->state_dir), "%s", CORD_DEFAULT_STATE);
+	if (!own || own[0] != '/' || strlen(own) > sizeof(c->control) / 2)
+		return;
+	snprintf(c->control, sizeof(c->control), "%s/cor/cord.sock", own);
+	snprintf(c->state_dir, sizeof(c->state_dir), "%s/cor/state", own);
+}
+
 void cord_config_init(struct cord_config *c)
 {
 	memset(c, 0, sizeof(*c));
 	if (gethostname(c->name, sizeof(c->name) - 1) < 0 || !c->name[0])
 		snprintf(c->name, sizeof(c->name), "cord");
 	snprintf(c->listen, sizeof(c->listen), "%s", CORD_DEFAULT_LISTEN);
-	snprintf(c->control, sizeof(c->control), "%s", CORD_DEFAULT_CONTROL);
-	snprintf(c->state_dir, sizeof(c->state_dir), "%s", CORD_DEFAULT_STATE);
+	init_places(c);
 	c->paging.prefetch = true;
 	c->paging.huge_pages = true;
 	c->paging.spin_us = 200;

@@ -206,7 +206,8 @@ static int begin_rebuild(struct destination *d, struct cor_error *err)
 		.boottime_offset_ns = d->offsets.boottime_ns,
 		.force_pid_ns = d->args->config->task.force_pid_ns,
 		.force_foreign_vdso = d->args->config->task.force_foreign_vdso,
-		.as = d->limited ? &d->as : NULL,
+		/* in a user namespace of its own the stub could not tell */
+		.as = d->limited && !cor_as_user_is_us(&d->as) ? &d->as : NULL,
 		.view = d->home.mounts ? destination_home_view : NULL,
 		.view_arg = d,
 	};
@@ -570,6 +571,7 @@ static int prepare(struct destination *d, struct cor_error *err)
 		return r;
 	share(d);
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
+	reply.all_first = !cor_rebuild_follows_forks(d->rebuild);
 	reply.network_namespace = cor_files_same_netns(d->files);
 	reply.n_hardware = destination_hardware(d, hardware);
 	reply.hardware = hardware;
@@ -597,6 +599,46 @@ static int start_pager(struct destination *d, const struct cor_region *regions, 
 	return cor_pager_start(d->pager, cor_rebuild_take_uffd(d->rebuild), err);
 }
 
+/* What would be zeros to a child of the task is fetched first, since nobody would tell of
+ * the child. */
+static int fetch_all(struct destination *d, struct cor_error *err)
+{
+	if (cor_rebuild_follows_forks(d->rebuild))
+		return 0;
+	cor_pager_prefetch(d->pager, true);
+	for (;;) {
+		struct pollfd p[] = {
+			{ .fd = cor_pager_event_fd(d->pager), .events = POLLIN },
+			{ .fd = d->control->in_fd, .events = POLLIN | POLLRDHUP },
+			{ .fd = session_fd(&d->session), .events = POLLIN },
+		};
+		uint64_t event;
+		int r = poll(p, ARRAY_SIZE(p), 1000);
+
+		if (r < 0 && errno != EINTR)
+			return cor_fail_errno(err, "poll");
+		if (p[0].revents)
+			(void)!read(p[0].fd, &event, sizeof(event));
+		if (p[2].revents)
+			destination_hear_cord(d);
+		switch (cor_pager_state(d->pager, err)) {
+		case COR_PAGER_DRAINED:
+			return 0;
+		case COR_PAGER_FAILED:
+			return -EIO;
+		case COR_PAGER_TASK_GONE:
+			return cor_fail(err, -ESRCH, "the task's process has died");
+		default:
+			break;
+		}
+		/* it says nothing now but that it has given up */
+		if (p[1].revents || d->superseded)
+			return cor_fail(err, -ENOTCONN, "the source gave up, or the connection is lost");
+		if (!cor_pager_lanes(d->pager, COR_CONN_BULK))
+			return cor_fail(err, -ENOTCONN, "the bulk lane is lost");
+	}
+}
+
 static int rebuild(struct destination *d, struct cor_error *err)
 {
 	int r = build_in_freeze(d, err);
@@ -611,7 +653,9 @@ static int rebuild(struct destination *d, struct cor_error *err)
 		r = cor_rebuild_threads(d->rebuild, d->image, err);
 	if (r == 0)
 		r = destination_connected(d, err);
-	return r < 0 ? r : destination_pumps_loaded(&d->pumps, err);
+	if (r == 0)
+		r = destination_pumps_loaded(&d->pumps, err);
+	return r == 0 ? fetch_all(d, err) : r;
 }
 
 /* A source that connects anew has lost this connection, and maybe its COMMIT with it:

@@ -30,6 +30,7 @@
 #define HOOKS_TIMEOUT_MS    1000
 #define CHILDREN_FOR_NS 1000000000ull /* how long short-lived children may take */
 #define CLOSE_TIMEOUT_MS    5000
+#define SLOWEST_BYTES_PER_MS 10000u   /* of a destination that fetches all first */
 
 /* ---- what cord says ----------------------------------------------------------- */
 
@@ -283,6 +284,7 @@ static int take_prepared(struct source *s, struct control_message *m, struct cor
 	if (!p)
 		return -EPROTO;
 	s->same_netns = p->network_namespace;
+	s->all_first = p->all_first;
 	for (size_t i = 0; s->departure && i < p->n_hardware; i++)
 		if (p->hardware[i].len == 6)
 			cor_departure_next(s->departure, (unsigned)i, p->hardware[i].data);
@@ -636,6 +638,14 @@ static void note_ready(struct source *s, const struct control_message *m)
 	cor__control__ready__free_unpacked(r, NULL);
 }
 
+/* How long READY may take. */
+static int ready_timeout_ms(const struct source *s)
+{
+	uint64_t ms = s->all_first ? s->image->memory->resident / SLOWEST_BYTES_PER_MS : 0;
+
+	return FREEZE_TIMEOUT_MS + (int)COR_MIN(ms, (uint64_t)3600 * 1000);
+}
+
 /* Up to the destination's word that all is there, and to the ghost. */
 static int hand_over(struct source *s, struct cor_error *err)
 {
@@ -658,7 +668,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = source_network_leave(s, err);
 	if (r == 0)
-		r = control_expect_soon(s->control, CONTROL_READY, FREEZE_TIMEOUT_MS, &m, err);
+		r = control_expect_soon(s->control, CONTROL_READY, ready_timeout_ms(s), &m, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "%s", s->args->dest);
 	FAULT_POINT("ready", s->control);

@@ -33,6 +33,7 @@ struct source {
 	const char *psk;                /* what of keys is shown; see cord_keys_psk() */
 	struct cor_departure *departure; /* of addresses and connections; NULL: none move */
 	uint64_t forwarded;             /* packets that have come for its addresses since */
+	bool all_first;                 /* it fetches all pages before it says READY */
 	bool same_netns;                /* the destination is in our network namespace */
 	struct cor_stream *control;     /* NULL: lost */
 	struct cor_transports transports; /* that may be used; behind HELLO: that both have */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "tools/output.h"
@@ -160,6 +161,15 @@ static int run_command(struct parsed *p, int argc, char **argv)
 	return unknown_command(argv[0]);
 }
 
+/* The user's own cord (cord(8)), if there is one. */
+static const char *default_control(char *buf, size_t size)
+{
+	const char *dir = geteuid() ? getenv("XDG_RUNTIME_DIR") : NULL;
+	int n = snprintf(buf, size, "%s/cor/cord.sock", dir ?: "");
+
+	return dir && n > 0 && (size_t)n < size && access(buf, F_OK) == 0 ? buf : DEFAULT_CONTROL;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp_child children[] = { { &cor_control_argp, 0, NULL, 0 }, { 0 } };
@@ -171,8 +181,9 @@ int main(int argc, char **argv)
 	};
 	const char *control = getenv("COR_CONTROL");
 	struct parsed p = { 0 };
+	char own[108];
 
-	p.globals.control = control && *control ? control : DEFAULT_CONTROL;
+	p.globals.control = control && *control ? control : default_control(own, sizeof(own));
 	argp_program_version_hook = print_version;
 	argp_err_exit_status = COR_EXIT_FAILED;
 	argv[0] = (char *)"cor";

@@ -42,6 +42,8 @@ struct cor_features {
 	unsigned io_uring     : 1;   /* io_uring_setup(2) is allowed */
 	unsigned ptrace       : 1;   /* another process of ours may be traced */
 	unsigned fuse         : 1;   /* /dev/fuse can be used */
+	unsigned user_ns      : 1;   /* without set_tid: it is allowed in user and PID namespaces of
+	                                one's own */
 };
 
 /* Opens a context. Returns 0; -ENOMEM; -ENOSYS where the kernel is too old to

@@ -63,13 +63,28 @@ static int save_groups(struct cor_as_user_saved *saved)
 	return n < 0 ? -errno : 0;
 }
 
+bool cor_as_user_is_us(const struct cor_as_user *user)
+{
+	struct cor_as_user_saved now = COR_AS_USER_SAVED_INIT;
+	struct __user_cap_data_struct data[2] = { 0 };
+	bool same = caps_get(data) == 0 && !data[0].effective && !data[1].effective &&
+		    (uint32_t)syscall(SYS_setfsuid, -1) == user->uid &&
+		    (uint32_t)syscall(SYS_setfsgid, -1) == user->gid &&
+		    save_groups(&now) == 0 && now.ngroups == user->ngroups;
+
+	for (size_t i = 0; same && i < user->ngroups; i++)
+		same = now.groups[i] == user->groups[i];
+	free(now.groups);
+	return same;
+}
+
 int cor_as_user_begin(struct cor_as_user_saved *saved, const struct cor_as_user *user,
 		      struct cor_error *err)
 {
 	int r;
 
 	*saved = (struct cor_as_user_saved)COR_AS_USER_SAVED_INIT;
-	if (!user)
+	if (!user || cor_as_user_is_us(user))
 		return 0;
 	r = save_groups(saved);
 	if (r == 0 && user->ngroups > GROUPS_MAX)

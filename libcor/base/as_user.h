@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cor/error.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +25,11 @@ struct cor_as_user_saved {
 };
 #define COR_AS_USER_SAVED_INIT { 0 }
 
-/* user NULL: nothing happens. -EPERM and others: nothing has changed. */
+/* Are these the rights that this thread has, and no more (no capability)? Then there is
+ * nothing to take, and nothing that it would be allowed to. */
+bool cor_as_user_is_us(const struct cor_as_user *user);
+
+/* user NULL, or us: nothing happens. -EPERM and others: nothing has changed. */
 int cor_as_user_begin(struct cor_as_user_saved *saved, const struct cor_as_user *user,
 		      struct cor_error *err);
 

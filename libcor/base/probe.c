@@ -81,6 +81,21 @@ static bool probe_set_tid(void)
 	return r < 0 && errno == EEXIST;
 }
 
+/* Whoever may not choose PIDs here may in a PID namespace of his own (user_namespaces(7)). */
+static bool probe_user_ns(void)
+{
+	struct clone_args args = {
+		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS, .exit_signal = SIGCHLD,
+	};
+	long r = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (r == 0)
+		_exit(0);
+	if (r > 0)
+		waitpid((pid_t)r, NULL, 0);
+	return r > 0;
+}
+
 static bool probe_pidfd_getfd(void)
 {
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -151,6 +166,7 @@ int cor_probe(struct cor_features *out, struct cor_error *err)
 	probe_userfaultfd(&f);
 	f.pagemap_scan = probe_pagemap_scan();
 	f.set_tid = probe_set_tid();
+	f.user_ns = !f.set_tid && probe_user_ns();
 	f.time_ns = access("/proc/self/ns/time_for_children", F_OK) == 0;
 	f.fuse = access("/dev/fuse", R_OK | W_OK) == 0;
 	f.pidfd_getfd = probe_pidfd_getfd();
@@ -184,7 +200,7 @@ static bool has_wp_async(const struct cor_features *f)
 }
 static bool has_device(const struct cor_features *f) { return f->uffd_device; }
 static bool has_pagemap_scan(const struct cor_features *f) { return f->pagemap_scan; }
-static bool has_set_tid(const struct cor_features *f) { return f->set_tid; }
+static bool has_set_tid(const struct cor_features *f) { return f->set_tid || f->user_ns; }
 static bool has_time_ns(const struct cor_features *f) { return f->time_ns; }
 static bool has_pidfd_getfd(const struct cor_features *f) { return f->pidfd_getfd; }
 static bool has_kcmp(const struct cor_features *f) { return f->kcmp; }
@@ -204,7 +220,7 @@ const struct cor_feature *cor_feature_list(unsigned *n)
 		{ "ptrace",        "freezing a task and reading its registers", true, has_ptrace },
 		{ "rseq_config",   "tasks with restartable sequences (glibc 2.35)", true,
 		  has_rseq_config },
-		{ "set_tid",       "keeping PIDs and TIDs (CAP_CHECKPOINT_RESTORE)", true,
+		{ "set_tid",       "keeping PIDs and TIDs (CAP_CHECKPOINT_RESTORE, or a user namespace)", true,
 		  has_set_tid },
 		{ "pidfd_getfd",   "reaching a task's descriptors", true, has_pidfd_getfd },
 		{ "kcmp",          "finding descriptors that are shared", true, has_kcmp },

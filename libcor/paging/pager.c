@@ -222,11 +222,18 @@ int cor_pager_add_lane(struct cor_pager *p, struct cor_stream *lane,
 	return r;
 }
 
+#define FEATURES (UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | \
+		  UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_MISSING_SHMEM)
+
 int cor_pager_uffd_handshake(int uffd, struct cor_error *err)
 {
-	return cor_uffd_handshake(uffd, UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
-				  UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP |
-				  UFFD_FEATURE_MISSING_SHMEM, UFFD_FEATURE_THREAD_ID, NULL, err);
+	return cor_uffd_handshake(uffd, FEATURES | UFFD_FEATURE_EVENT_FORK, UFFD_FEATURE_THREAD_ID,
+				  NULL, err);
+}
+
+int cor_pager_uffd_handshake_blind(int uffd, struct cor_error *err)
+{
+	return cor_uffd_handshake(uffd, FEATURES, UFFD_FEATURE_THREAD_ID, NULL, err);
 }
 
 static int register_regions(struct cor_pager *p, struct cor_error *err)

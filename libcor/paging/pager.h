@@ -102,6 +102,9 @@ int cor_pager_start(struct cor_pager *p, int uffd, struct cor_error *err);
 
 /* Features and the handshake that cor_pager_start() expects of a userfaultfd. */
 int cor_pager_uffd_handshake(int uffd, struct cor_error *err);
+/* Without the events of fork(2), for which a privilege is missing (-EPERM of the above): a
+ * child sees zeros where a page was missing when it was made. */
+int cor_pager_uffd_handshake_blind(int uffd, struct cor_error *err);
 
 /* Before start, or instead of it before cor_pager_retake(): the journal, the caller's,
  * outlives the pager. */

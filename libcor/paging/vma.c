@@ -88,16 +88,37 @@ int cor_vma_find(const struct cor_vma_view *v, uint64_t addr, struct cor_vma *ou
 	return find_in_text(v->proc_dir, addr, out);
 }
 
+/* By the mapping itself, or, without the right to that, by its name, if that still is the
+ * same file. */
+static int stat_file(const struct cor_vma_view *v, const struct cor_vma *vma, struct stat *st)
+{
+	char link[64], path[4096] = "root";
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, vma->start, vma->end);
+	if (fstatat(v->proc_dir, link, st, 0) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	n = readlinkat(v->proc_dir, link, path + 4, sizeof(path) - 5);
+	if (n <= 0 || path[4] != '/')
+		return -EPERM;
+	path[4 + n] = 0;
+	if (fstatat(v->proc_dir, path, st, 0) < 0 || st->st_ino != vma->inode)
+		return -EPERM;
+	return 0;
+}
+
 int cor_vma_beyond_file(const struct cor_vma_view *v, const struct cor_vma *vma, uint64_t addr)
 {
-	char link[64];
 	struct stat st;
+	int r;
 
 	if (!vma->inode)
 		return false;
-	snprintf(link, sizeof(link), "map_files/%" PRIx64 "-%" PRIx64, vma->start, vma->end);
-	if (fstatat(v->proc_dir, link, &st, 0) < 0)
-		return -errno;
+	r = stat_file(v, vma, &st);
+	if (r < 0)
+		return r;
 	if (!S_ISREG(st.st_mode))
 		return false;
 	return vma->offset + (addr - vma->start) >= (uint64_t)st.st_size;

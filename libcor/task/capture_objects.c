@@ -120,6 +120,24 @@ static Cor__Task__Object *add_object(struct cor_capture *c, const char *path, bo
 	return pb_text(&o->name, path, strlen(path)) < 0 ? NULL : o;
 }
 
+/* map_files wants CAP_CHECKPOINT_RESTORE. Without it the name must do, if that still is the
+ * same file; not all file systems show in stat(2) the device that maps has. */
+static int open_by_name(struct cor_capture *c, const struct cor_map_line *m)
+{
+	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (!m->name_len || m->name[0] != '/' ||
+	    asprintf(&path, "root%.*s", (int)m->name_len, m->name) < 0)
+		return -EPERM;
+	fd = openat(c->proc, path, O_PATH | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_ino != m->ino ||
+	    (st.st_dev != m->dev && major(st.st_dev)))
+		return -EPERM;
+	return take_fd(&fd);
+}
+
 /* The file behind the mapping, by the mapping itself: its path may be gone. */
 static int open_backing(struct cor_capture *c, const struct cor_map_line *m, struct stat *st,
 			struct statfs *fs, struct cor_error *err)
@@ -131,6 +149,13 @@ static int open_backing(struct cor_capture *c, const struct cor_map_line *m, str
 	snprintf(name, sizeof(name), "map_files/%lx-%lx", (unsigned long)m->start,
 		 (unsigned long)m->end);
 	path = openat(c->proc, name, O_PATH | O_CLOEXEC);
+	if (path < 0 && errno == EPERM) {
+		path = open_by_name(c, m);
+		if (path < 0)
+			return cor_fail(err, -EPERM, "process %d maps %.*s at %#lx, which only "
+					"CAP_CHECKPOINT_RESTORE reaches", c->pid, (int)m->name_len,
+					m->name, (unsigned long)m->start);
+	}
 	if (path < 0 || fstat(path, st) < 0 || fstatfs(path, fs) < 0)
 		return cor_fail_errno(err, "process %d: cannot look at %.*s mapped at %#lx", c->pid,
 				      (int)m->name_len, m->name, (unsigned long)m->start);

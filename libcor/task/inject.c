@@ -18,6 +18,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/task/batch.h"
 #include "libcor/task/ptrace_wait.h"
 
 #define PAGE 4096u
@@ -227,6 +228,71 @@ static int map_here(pid_t pid, uint64_t remote, size_t len, char **local, struct
 	return 0;
 }
 
+/* The tracee's one call more, whose result must be no error. */
+static int ask(pid_t tid, uint64_t insn, uint64_t nr, const uint64_t arg[6], int64_t *ret,
+	       struct cor_error *err)
+{
+	struct cor_call call = { .nr = nr };
+	bool restart;
+	int r;
+
+	memcpy(call.arg, arg, sizeof(call.arg));
+	r = step(tid, insn, &call, ret, &restart, err);
+	if (r == 0 && *ret < 0 && *ret > -4096)
+		r = cor_fail_code(err, (int)*ret, "process %d cannot make room for a runner", tid);
+	return r;
+}
+
+/* An empty string near insn, which lies in the vDSO; 0: none. */
+static uint64_t find_empty_string(pid_t tid, uint64_t insn)
+{
+	uint64_t start = insn & ~(uint64_t)(PAGE - 1);
+	char page[PAGE], *zero;
+	struct iovec here = { page, sizeof(page) }, there = { (void *)start, sizeof(page) };
+
+	if (process_vm_readv(tid, &here, 1, &there, 1, 0) != (ssize_t)sizeof(page))
+		return 0;
+	zero = memchr(page, 0, sizeof(page));
+	return zero ? start + (uint64_t)(zero - page) : 0;
+}
+
+/* Without CAP_CHECKPOINT_RESTORE, which map_files wants: memory that for a moment has a
+ * descriptor in the tracee, whose threads are all stopped. */
+static int map_by_descriptor(struct cor_runner *r, uint64_t insn, uint64_t hint, struct cor_error *err)
+{
+	uint64_t name = find_empty_string(r->pid, insn);
+	_cleanup_close_ int fd = -1;
+	int64_t theirs, at, ignored;
+	char path[40];
+	void *p;
+	int rc;
+
+	rc = ask(r->pid, insn, SYS_memfd_create, COR_ARGS(name, MFD_CLOEXEC), &theirs, err);
+	if (rc < 0)
+		return rc;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", r->pid, (int)theirs);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)r->len) < 0)
+		rc = cor_fail_errno(err, "cannot open %s", path);
+	if (rc == 0)
+		rc = ask(r->pid, insn, SYS_mmap,
+			 COR_ARGS(hint, r->len, PROT_READ | PROT_WRITE | PROT_EXEC,
+				  MAP_SHARED | (hint ? MAP_FIXED_NOREPLACE : 0), (uint64_t)theirs, 0),
+			 &at, err);
+	if (rc == 0) {
+		r->remote = (uint64_t)at;
+		p = mmap(NULL, r->len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		if (p == MAP_FAILED)
+			rc = cor_fail_errno(err, "cannot map %s", path);
+		else
+			r->local = p;
+		if (rc < 0)
+			ask(r->pid, insn, SYS_munmap, COR_ARGS(r->remote, r->len), &ignored, NULL);
+	}
+	ask(r->pid, insn, SYS_close, COR_ARGS((uint64_t)theirs), &ignored, NULL);
+	return rc;
+}
+
 int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
 		   size_t size, struct cor_error *err)
 {
@@ -261,7 +327,10 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 	if (rc < 0) {
 		call = (struct cor_call){ .nr = SYS_munmap, .arg = { r->remote, r->len } };
 		cor_step_call(tid, insn, &call, &ret, NULL);
-		return rc;
+		if (rc == -EPERM)
+			rc = map_by_descriptor(r, insn, hint, err);
+		if (rc < 0)
+			return rc;
 	}
 	memcpy(r->local, cor_inject_code, (size_t)(cor_inject_code_end - cor_inject_code));
 	*out = take_ptr(r);

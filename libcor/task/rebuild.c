@@ -142,6 +142,17 @@ static int hear_stub(struct cor_rebuild *rb, struct cor_error *err)
 	return open_pidfd(rb->pid, &rb->pidfd, "the stub", err);
 }
 
+/* To follow forks takes CAP_SYS_PTRACE (userfaultfd(2)). */
+static int shake_hands(struct cor_rebuild *rb, struct cor_error *err)
+{
+	int r = cor_pager_uffd_handshake(rb->uffd, err);
+
+	if (r != -EPERM)
+		return r;
+	rb->forks_unseen = true;
+	return cor_pager_uffd_handshake_blind(rb->uffd, err);
+}
+
 static int meet(struct cor_rebuild *rb, struct cor_error *err)
 {
 	int r = await_stub(rb, err);
@@ -149,7 +160,7 @@ static int meet(struct cor_rebuild *rb, struct cor_error *err)
 	if (r == 0)
 		r = hear_stub(rb, err);
 	if (r == 0)
-		r = cor_pager_uffd_handshake(rb->uffd, err);
+		r = shake_hands(rb, err);
 	if (r == 0)
 		r = cor_supervisor_ask(rb->ctl, COR_SUPERVISOR_UFFD, rb->pid, rb->uffd, err);
 	return r;
@@ -291,7 +302,8 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 	sp.sid = COR_MAX(image->identity->sid, 0);
 	sp.ppid = parent_number(image);
 	sp.uts_ns = plan->keep_host_name && other_host(image->identity, &sp.uts);
-	sp.pid_ns = plan->force_pid_ns || ids_taken(image);
+	sp.user_ns = !cor_may_choose_pids();
+	sp.pid_ns = sp.user_ns || plan->force_pid_ns || ids_taken(image);
 	r = begin_once(out, &sp, err);
 	if (r == -EEXIST && !sp.pid_ns) {
 		/* in use in a way that could not be seen before: as a session's name */
@@ -314,6 +326,11 @@ pid_t cor_rebuild_pid(const struct cor_rebuild *rb)
 pid_t cor_rebuild_supervisor(const struct cor_rebuild *rb)
 {
 	return rb->supervisor;
+}
+
+bool cor_rebuild_follows_forks(const struct cor_rebuild *rb)
+{
+	return !rb->forks_unseen;
 }
 
 int cor_rebuild_pidfd(const struct cor_rebuild *rb)

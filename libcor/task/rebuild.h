@@ -2,7 +2,9 @@
  *
  * begin      forks the supervisor (the init of a new PID namespace where a PID
  *            that the task needs is taken here; of a new time namespace where
- *            the clocks differ, and a UTS namespace where the host's name does), which clones the stub: a process with the
+ *            the clocks differ, and a UTS namespace where the host's name does; in a
+ *            user namespace where we may not choose PIDs), which clones the stub: a
+ *            process with the
  *            task's PID, session and process group that still runs our code. The
  *            stub makes a userfaultfd of its own mm; the supervisor keeps a copy.
  * call       runs plan->call inside the stub, any number of times (descriptors).
@@ -87,6 +89,9 @@ int cor_rebuild_begin(struct cor_rebuild **out, const struct cor_rebuild_plan *p
 pid_t cor_rebuild_pid(const struct cor_rebuild *rb);          /* as the caller sees it */
 pid_t cor_rebuild_supervisor(const struct cor_rebuild *rb);
 bool  cor_rebuild_in_pid_ns(const struct cor_rebuild *rb);
+/* Does the pager hear of the task's children? If not, they would see zeros where pages are
+ * missing: then none may be missing any more when the task is let go. */
+bool  cor_rebuild_follows_forks(const struct cor_rebuild *rb);
 int   cor_rebuild_pidfd(const struct cor_rebuild *rb);        /* borrowed, until release */
 
 /* The stub's userfaultfd, handshaken (cor_pager_uffd_handshake) and O_NONBLOCK;

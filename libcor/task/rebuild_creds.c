@@ -100,12 +100,15 @@ static int add_capset(struct cor_batch *b, uint64_t permitted, uint64_t effectiv
 	return r < 0 ? r : 0;
 }
 
-static int add_groups(struct cor_batch *b, const Cor__Task__Credentials *c, struct cor_error *err)
+/* Who has all of the groups already may not be allowed to set them (user_namespaces(7)). */
+static int add_groups(struct cor_batch *b, const struct cor_creds_now *now,
+		      const Cor__Task__Credentials *c, struct cor_error *err)
 {
+	bool same = same_groups(now->status, c);
 	uint64_t at = 0;
-	int r = cor_batch_data(b, c->groups, c->n_groups * sizeof(*c->groups), &at, err);
+	int r = same ? 0 : cor_batch_data(b, c->groups, c->n_groups * sizeof(*c->groups), &at, err);
 
-	if (r == 0)
+	if (r == 0 && !same)
 		r = cor_batch_add(b, COR_BATCH_OK, SYS_setgroups, COR_ARGS(c->n_groups, at), err,
 				  "set %zu supplementary groups", c->n_groups);
 	if (r >= 0)
@@ -183,7 +186,7 @@ int cor_creds_add(struct cor_batch *b, const struct cor_creds_now *now,
 	int r = 0;
 
 	if (!have_already(now, c)) {
-		r = add_groups(b, c, err);
+		r = add_groups(b, now, c, err);
 		if (r == 0)
 			r = add_bounds(b, now, c, inheritable, err);
 		if (r == 0)

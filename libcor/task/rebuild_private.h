@@ -42,6 +42,7 @@ struct cor_rebuild {
 	pid_t inner_pid;
 	int   max_fd;
 	bool  pid_ns;
+	bool  forks_unseen;     /* the userfaultfd tells of no children */
 	bool  foreign_vdso;     /* forced, for tests */
 	bool  timers_in_turn;   /* likewise */
 	bool  own_view;         /* paths mean other files to the stub than to us */

@@ -30,6 +30,16 @@ pid_t cor_fork_as(uint64_t flags, pid_t pid, bool sibling)
 	return r < 0 ? -errno : (pid_t)r;
 }
 
+/* Asks for a PID that is taken: ours. The privilege is looked at first. */
+bool cor_may_choose_pids(void)
+{
+	pid_t pid = cor_fork_as(0, getpid(), false);
+
+	if (pid == 0)
+		_exit(0);
+	return pid != -EPERM;
+}
+
 bool cor_id_taken(pid_t id)
 {
 	/* getpgid looks any thread up; a group or session may outlive its leader */

@@ -15,6 +15,12 @@ pid_t cor_fork_as(uint64_t flags, pid_t pid, bool sibling);
  * all uses can be seen: clone3 may still say EEXIST. */
 bool cor_id_taken(pid_t id);
 
+/* May this process choose the PIDs of its children (clone3(2), set_tid)? */
+bool cor_may_choose_pids(void);
+
+/* May this process choose the PIDs of its children (clone3(2), set_tid)? */
+bool cor_may_choose_pids(void);
+
 /* Whether the kernel is about to give id to the next processes of this PID
  * namespace, ours among them: numbers are given in turn (ns_last_pid in proc(5)). */
 bool cor_id_taken_soon(pid_t id);

@@ -392,6 +392,26 @@ static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan
 	loop(&s);
 }
 
+/* A user namespace that knows nobody but ourselves. */
+static int own_users(struct cor_error *err)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	char users[32], groups[32];
+	int r;
+
+	if (unshare(CLONE_NEWUSER) < 0)
+		return cor_fail_errno(err, "cannot make a user namespace");
+	snprintf(users, sizeof(users), "%u %u 1", uid, uid);
+	snprintf(groups, sizeof(groups), "%u %u 1", gid, gid);
+	r = cor_spew(AT_FDCWD, "/proc/self/setgroups", "deny");
+	if (r == 0)
+		r = cor_spew(AT_FDCWD, "/proc/self/uid_map", users);
+	if (r == 0)
+		r = cor_spew(AT_FDCWD, "/proc/self/gid_map", groups);
+	return r < 0 ? cor_fail_code(err, r, "cannot set up a user namespace") : 0;
+}
+
 static int set_clocks(const struct cor_supervisor_plan *p, struct cor_error *err)
 {
 	const int64_t ns[2] = { p->monotonic_offset_ns, p->boottime_offset_ns };
@@ -439,7 +459,7 @@ static void __attribute__((noreturn)) helper(const struct cor_supervisor_plan *p
 	pid_t pid;
 
 	reset_signals();
-	if (plan->time_ns && set_clocks(plan, &err) < 0) {
+	if ((plan->user_ns && own_users(&err) < 0) || (plan->time_ns && set_clocks(plan, &err) < 0)) {
 		say(plan->ctl, COR_SUPERVISOR_FAILED, &err);
 		_exit(1);
 	}

@@ -24,6 +24,8 @@ struct cor_supervisor_plan {
 					   not the leader of its session, the supervisor is: its PID
 					   is sid then, whatever ppid */
 	bool    foreground;             /* its process group has the terminal */
+	bool    user_ns;                /* make a user namespace in which all stay who they are, for what
+					   follows to be allowed; pid_ns goes with it */
 	bool    pid_ns;                 /* make a PID namespace, and a mount namespace with its /proc */
 	bool    uts_ns;                 /* make a UTS namespace with these names */
 	struct cor_uts uts;
