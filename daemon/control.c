@@ -13,6 +13,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 
+#define BODY_FIRST ((size_t)1 << 20)
 #define SPIN_NS (3 * 1000000ull)
 
 const char *control_type_name(unsigned type)
@@ -112,6 +113,45 @@ int control_expect_soon(struct cor_stream *c, enum control_type type, int timeou
 	return control_expect(c, type, timeout_ms, out, err);
 }
 
+/* Only what describes a task can be large. */
+static uint32_t body_max(uint16_t type)
+{
+	switch (type) {
+	case CONTROL_PREPARE:
+	case CONTROL_IMAGE:
+	case CONTROL_TREES:
+	case CONTROL_PLAN:
+		return CONTROL_BODY_MAX;
+	default:
+		return CONTROL_SMALL_MAX;
+	}
+}
+
+/* Memory is taken as the bytes come, not as a header announces them. */
+static int read_body(struct cor_stream *c, uint32_t len, uint64_t deadline, void **out)
+{
+	_cleanup_free_ char *body = NULL;
+	size_t have = 0, room = 0;
+
+	do {
+		char *more;
+		int r;
+
+		room = room ? room * 2 : BODY_FIRST;
+		room = COR_MIN(room, (size_t)len);
+		more = realloc(body, room ? room : 1);
+		if (!more)
+			return -ENOMEM;
+		body = more;
+		r = read_until(c, body + have, room - have, deadline);
+		if (r < 0)
+			return r;
+		have = room;
+	} while (have < len);
+	*out = take_ptr(body);
+	return 0;
+}
+
 int control_receive(struct cor_stream *c, int timeout_ms, struct control_message *out,
 		    struct cor_error *err)
 {
@@ -134,12 +174,12 @@ int control_receive(struct cor_stream *c, int timeout_ms, struct control_message
 				le16toh(f.version), CONTROL_VERSION);
 	if (f.head_check != head_check(&f))
 		return cor_fail(err, -EBADMSG, "a message of the peer was spoiled on its way");
-	if (len > CONTROL_BODY_MAX)
-		return cor_fail(err, -EPROTO, "the peer sent a message of %u bytes", len);
-	body = malloc(len ? len : 1);
-	if (!body)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	r = read_until(c, body, len, deadline);
+	if (len > body_max(le16toh(f.type)))
+		return cor_fail(err, -EPROTO, "the peer sent a %s message of %u bytes",
+				control_type_name(le16toh(f.type)), len);
+	r = read_body(c, len, deadline, &body);
+	if (r == -ENOMEM)
+		return cor_fail(err, r, "out of memory");
 	if (r < 0)
 		return cor_fail_code(err, r, "the control connection failed in a message");
 	if (f.body_check != body_check(&f, body, len))

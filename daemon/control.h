@@ -13,6 +13,7 @@
 
 #define CONTROL_VERSION 2
 #define CONTROL_BODY_MAX (256u << 20)
+#define CONTROL_SMALL_MAX (1u << 20)    /* of what does not describe a task */
 
 enum control_type {
 	CONTROL_HELLO       = 1,
@@ -37,7 +38,7 @@ enum control_type {
 
 /* Little-endian. */
 struct control_frame {
-	uint32_t length;        /* of the body, at most CONTROL_BODY_MAX */
+	uint32_t length;        /* of the body, at most CONTROL_BODY_MAX or CONTROL_SMALL_MAX */
 	uint16_t type;          /* enum control_type */
 	uint16_t version;       /* CONTROL_VERSION */
 	/* XXH3 (64 bits): what the task is made of must not be spoiled on its way */

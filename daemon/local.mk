@@ -4,6 +4,7 @@ cord_session_sources = \
 	daemon/control.c daemon/control.h \
 	daemon/doors.c daemon/doors.h \
 	daemon/fault.c daemon/fault.h \
+	daemon/sandbox.c daemon/sandbox.h \
 	daemon/session.c daemon/session.h \
 	daemon/session_clock.c daemon/session_clock.h \
 	daemon/session_mechanisms.c daemon/session_mechanisms.h \
@@ -72,5 +73,5 @@ daemon_libcord_la_LIBADD = libcor/libcor-internal.la $(JANSSON_LIBS) $(INIH_LIBS
 sbin_PROGRAMS += cord
 cord_SOURCES = daemon/main.c $(cord_session_sources)
 nodist_cord_SOURCES = daemon/control.pb-c.c
-cord_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS)
-cord_LDADD = daemon/libcord.la
+cord_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS) $(CAPNG_CFLAGS) $(SECCOMP_CFLAGS)
+cord_LDADD = daemon/libcord.la $(CAPNG_LIBS) $(SECCOMP_LIBS)

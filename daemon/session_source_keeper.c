@@ -120,8 +120,12 @@ int source_await_serving(struct source *s, struct cor_error *err)
 int source_check_serving(struct source *s, struct cor_error *err)
 {
 	struct pollfd p = { .fd = s->link, .events = POLLIN };
+	int r = 0;
 
-	return poll(&p, 1, 0) > 0 ? await_outcome(s, err) : 0;
+	/* behind its word may be its end */
+	while (r == 0 && poll(&p, 1, 0) > 0)
+		r = await_outcome(s, err);
+	return r;
 }
 
 void source_end_server(struct source *s)

@@ -13,6 +13,7 @@
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
+#include "daemon/sandbox.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
@@ -255,6 +256,9 @@ int source_serve(struct source *s, bool again)
 			return 1;
 		r = take_objects(s, &err);
 	}
+	/* its threads read what the network says; libraries of fabrics want devices */
+	if (r == 0 && !s->fast_demand && !s->fast_bulk)
+		r = sandbox_serve(s->args->pid, &err);
 	if (r == 0)
 		r = start_server(s, &err);
 	if (say_outcome(s, r, &err) < 0 || r < 0)

@@ -35,6 +35,7 @@ need_fault_points()
 lab_hold()
 {
 	HELD_DIR=$(mktemp -d "${TMPDIR:-/tmp}/cor-held.XXXXXX")
+	chmod 1777 "$HELD_DIR"         # the page server is nobody
 	export COR_FAULT=$1:hold=$HELD_DIR
 }
 

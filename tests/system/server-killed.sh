@@ -20,6 +20,13 @@ kill_server()
 {
 	wait_for 10 on A pgrep -x cord-server >/dev/null || fail "no page server on A"
 	on A pkill -KILL -x cord-server
+	# it is dead before the tracer goes on
+	wait_for 10 no_server || fail "the page server does not die"
+}
+
+no_server()
+{
+	! on A pgrep -x -r R,S,D cord-server >/dev/null
 }
 
 begin()

@@ -6,6 +6,7 @@ daemon_tests = tests/unit/test_config \
 	tests/unit/test_state \
 	tests/unit/test_session_clock \
 	tests/unit/test_control \
+	tests/unit/test_sandbox \
 	tests/unit/test_cord \
 	tests/unit/test_progress \
 	tests/unit/test_probe \
@@ -24,6 +25,9 @@ tests_unit_test_control_SOURCES = tests/unit/test_control.c \
 	daemon/control.c daemon/control.h
 nodist_tests_unit_test_control_SOURCES = daemon/control.pb-c.c
 tests_unit_test_control_LDADD = libcor/libcor-internal.la $(PROTOBUF_C_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c daemon/sandbox.c daemon/sandbox.h
+tests_unit_test_sandbox_CFLAGS = $(AM_CFLAGS) $(CAPNG_CFLAGS) $(SECCOMP_CFLAGS)
+tests_unit_test_sandbox_LDADD = libcor/libcor-internal.la $(CAPNG_LIBS) $(SECCOMP_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_session_clock_SOURCES = tests/unit/test_session_clock.c \
 	daemon/session_clock.c daemon/session_clock.h
 tests_unit_test_session_clock_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -114,10 +115,36 @@ static void other_version_is_refused(void **state)
 
 static void too_large_a_body_is_refused(void **state)
 {
-	const struct control_frame f = { .length = htole32(CONTROL_BODY_MAX + 1),
-					 .version = htole16(CONTROL_VERSION) };
+	struct control_frame f = { .length = htole32(CONTROL_BODY_MAX + 1),
+				   .type = htole16(CONTROL_IMAGE),
+				   .version = htole16(CONTROL_VERSION) };
 
 	assert_refused(*state, &f, -EPROTO);
+}
+
+static void only_a_task_may_be_large(void **state)
+{
+	struct control_frame f = { .length = htole32(CONTROL_SMALL_MAX + 1),
+				   .type = htole16(CONTROL_HELLO),
+				   .version = htole16(CONTROL_VERSION) };
+
+	assert_refused(*state, &f, -EPROTO);
+}
+
+/* A header costs its sender nothing, and us no more than what follows it. */
+static void memory_is_taken_as_bytes_come(void **state)
+{
+	struct control_frame f = { .length = htole32(CONTROL_BODY_MAX),
+				   .type = htole16(CONTROL_IMAGE),
+				   .version = htole16(CONTROL_VERSION) };
+	struct rlimit before, little;
+
+	getrlimit(RLIMIT_DATA, &before);
+	little = before;
+	little.rlim_cur = CONTROL_BODY_MAX / 2;
+	setrlimit(RLIMIT_DATA, &little);
+	assert_refused(*state, &f, -ENOTCONN);
+	setrlimit(RLIMIT_DATA, &before);
 }
 
 static void end_inside_a_message_is_an_error(void **state)
@@ -156,7 +183,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(message_survives_the_wire), T(other_message_is_named), T(abort_becomes_its_error),
 		T(abort_is_always_a_failure), T(other_version_is_refused),
-		T(too_large_a_body_is_refused), T(end_inside_a_message_is_an_error),
+		T(too_large_a_body_is_refused), T(only_a_task_may_be_large),
+		T(memory_is_taken_as_bytes_come), T(end_inside_a_message_is_an_error),
 		T(spoiled_message_is_refused),
 	};
 
