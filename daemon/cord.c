@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/notify.h"
+#include "daemon/privilege.h"
 #include "daemon/programs.h"
 #include "daemon/registry.h"
 #include "daemon/state.h"
@@ -252,7 +253,10 @@ int cord_run(const struct cord_config *config, const struct worker_ops *workers,
 	     struct cor_error *err)
 {
 	struct cord c = { .config = config, .state = -1, .signals = -1 };
-	int r = start(&c, workers, err);
+	int r = privilege_limit(config, err);
+
+	if (r == 0)
+		r = start(&c, workers, err);
 
 	if (r == 0) {
 		say_ready(&c);

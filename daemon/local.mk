@@ -57,6 +57,7 @@ daemon_libcord_la_SOURCES = \
 	daemon/options.c daemon/options.h \
 	daemon/outcome.c daemon/outcome.h \
 	daemon/owner.c daemon/owner.h \
+	daemon/privilege.c daemon/privilege.h \
 	daemon/programs.c daemon/programs.h \
 	daemon/record.c daemon/record.h \
 	daemon/registry.c daemon/registry.h \
@@ -67,7 +68,7 @@ daemon_libcord_la_SOURCES = \
 	daemon/states.c daemon/states.h \
 	daemon/tasks.c daemon/tasks.h \
 	daemon/worker.h
-daemon_libcord_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS)
+daemon_libcord_la_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS) $(INIH_CFLAGS) $(CAPNG_CFLAGS)
 daemon_libcord_la_LIBADD = libcor/libcor-internal.la $(JANSSON_LIBS) $(INIH_LIBS)
 
 sbin_PROGRAMS += cord

@@ -74,6 +74,10 @@ lost-lanes)
 user)
 	# a peer that may send one user's tasks only: what is his moves
 	x509 's/^users = .*/users = daemon/'
+	# nobody can want root's capabilities here: cord has none that it does not need itself
+	caps=$(on A sed -n 's/^CapPrm:.//p' "/proc/${LAB_CORD[A]}/status")
+	[ $((16#$caps >> 16 & 1)) = 0 ] || fail "cord has CAP_SYS_MODULE"
+	[ $((16#$caps >> 19 & 1)) = 1 ] || fail "cord has no CAP_SYS_PTRACE"
 	TASK=files
 	TASK_HOST=A
 	TASK_OUT=$LAB_DIR/A/files
