@@ -49,7 +49,7 @@ static error_t parse_control(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option control_options[] = {
 	{ "control", 'c', "PATH", 0,
-	  "cord's control socket ($COR_CONTROL, else " DEFAULT_CONTROL ")", 0 },
+	  "cord's control socket ($COR_CONTROL, else one's own, else " DEFAULT_CONTROL ")", 0 },
 	{ 0 },
 };
 
