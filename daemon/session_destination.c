@@ -24,7 +24,7 @@
 #include "libcor/task/uts.h"
 
 #define CLOCK_PROBES          8
-#define LANES_TIMEOUT_NS 30000000000ull
+#define LANES_TIMEOUT_NS ((uint64_t)ANSWER_TIMEOUT_MS * 1000000)
 
 enum stub_op { STUB_FILES = 1 };
 

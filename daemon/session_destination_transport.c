@@ -122,7 +122,7 @@ static void take_staged(struct destination *d, struct cor_rdma_qp *qp, bool bulk
 	struct cor_stream *s, **slot = bulk ? &d->fast_bulk : &d->fast_demand;
 
 	if (cor_stream_rdma(&s, qp, bulk ? COR_RDMA_ROOM_BULK : COR_RDMA_ROOM_DEMAND,
-			    TRANSPORT_TIMEOUT_MS, NULL) < 0)
+			    d->args->config->timeouts.connect_s * 1000, NULL) < 0)
 		return;         /* the source has noticed as well */
 	if (d->paging) {
 		cor_stream_close(s);

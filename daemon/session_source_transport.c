@@ -151,20 +151,21 @@ static int get_invitation(struct source *s, const char *name, struct invitation 
 	return 0;
 }
 
-static int connect_staged(struct cor_rdma *device, const struct invitation *in,
-			  enum transport_purpose purpose, struct cor_stream **out,
-			  struct cor_error *err)
+static int connect_staged(struct source *s, struct cor_rdma *device,
+			  const struct invitation *in, enum transport_purpose purpose,
+			  struct cor_stream **out, struct cor_error *err)
 {
 	struct cor_rdma_greeting g = { .purpose = purpose };
 	struct cor_rdma_qp *qp;
 	int r;
 
 	memcpy(g.token, in->token, sizeof(g.token));
-	r = device->ops->connect(device, &g, TRANSPORT_TIMEOUT_MS, &qp, err);
+	r = device->ops->connect(device, &g, (unsigned)CONNECT_TIMEOUT_MS, &qp, err);
 	explicit_bzero(&g, sizeof(g));
 	if (r < 0)
 		return r;
-	return cor_stream_rdma(out, qp, COR_RDMA_ROOM_REQUESTS, TRANSPORT_TIMEOUT_MS, err);
+	return cor_stream_rdma(out, qp, COR_RDMA_ROOM_REQUESTS, (unsigned)CONNECT_TIMEOUT_MS,
+			       err);
 }
 
 static int set_up(struct source *s, const char *name, bool *broken, struct cor_error *err)
@@ -184,9 +185,9 @@ static int set_up(struct source *s, const char *name, bool *broken, struct cor_e
 		r = ops->open(provider, &in.address, &device, err);
 	if (r < 0)
 		return r;
-	r = connect_staged(device, &in, TRANSPORT_DEMAND, &demand, err);
+	r = connect_staged(s, device, &in, TRANSPORT_DEMAND, &demand, err);
 	if (r == 0)
-		r = connect_staged(device, &in, TRANSPORT_BULK, &bulk, err);
+		r = connect_staged(s, device, &in, TRANSPORT_BULK, &bulk, err);
 	explicit_bzero(&in, sizeof(in));
 	cor_rdma_unref(device);         /* the lanes have theirs */
 	if (r < 0)

@@ -21,9 +21,6 @@ enum transport_purpose {
 	TRANSPORT_BULK   = 2,
 };
 
-/* How long one end waits for the other to set a queue pair up. */
-#define TRANSPORT_TIMEOUT_MS 5000
-
 /* What this session may use: asked for (cor migrate --transport; "": nothing) or as
  * configured. -EINVAL. */
 int session_transports(struct cor_transports *out, const struct cord_config *c,

@@ -175,7 +175,17 @@ lab_network()
 		on "$name" ip addr add "${LAB_ADDR[$name]}/24" dev eth0
 		on "$name" ip addr add "fd0a:7b::${LAB_ADDR[$name]##*.}/64" dev eth0 nodad
 		on "$name" ip link set eth0 up
+		lab_adapter "$name"
 	done
+}
+
+# COR_TEST_RDMA=siw: each host has a soft-iWARP adapter on its eth0, whose name is the
+# machine's. It goes with the interface.
+lab_adapter()
+{
+	[ -n "${COR_TEST_RDMA:-}" ] || return 0
+	on "$1" rdma link add "$COR_TEST_RDMA-$1" type "$COR_TEST_RDMA" netdev eth0 ||
+		fail "host $1 gets no $COR_TEST_RDMA adapter"
 }
 
 # What a daemon waits for its peer, on a machine that is slower than usual.
