@@ -179,12 +179,12 @@ lab_network()
 	done
 }
 
-# COR_TEST_RDMA=siw: each host has a soft-iWARP adapter on its eth0, whose name is the
-# machine's. It goes with the interface.
+# COR_TEST_RDMA=siw: each host has a soft-iWARP adapter on its eth0. Its name is one of
+# the machine's, not of the host's. It goes with the interface.
 lab_adapter()
 {
 	[ -n "${COR_TEST_RDMA:-}" ] || return 0
-	on "$1" rdma link add "$COR_TEST_RDMA-$1" type "$COR_TEST_RDMA" netdev eth0 ||
+	on "$1" rdma link add "$COR_TEST_RDMA-$1-$$" type "$COR_TEST_RDMA" netdev eth0 ||
 		fail "host $1 gets no $COR_TEST_RDMA adapter"
 }
 
@@ -369,8 +369,7 @@ migrate()
 	MOVED=
 	[ $status -eq 0 ] || return $status
 	[ -z "${COR_TEST_TRANSPORT:-}" ] || [ "$(result .transport)" = "$COR_TEST_TRANSPORT" ] || {
-		cat "$LAB_DIR/migrate.json" >&2
-		fail "the pages did not go over $COR_TEST_TRANSPORT"
+		fail "the pages did not go over $COR_TEST_TRANSPORT: $(result '.warnings // "nobody says why"')"
 	}
 	MOVED=$(result .destination_pid)
 }
