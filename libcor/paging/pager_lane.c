@@ -205,6 +205,8 @@ void pager_lane_flush(struct cor_pager *p, struct pager_lane *l)
 		l->partial += (unsigned)r;
 		l->sent += l->partial / sizeof(*out);
 		l->partial %= sizeof(*out);
+		/* to send may be to look at what has come: the ring does not tell of that */
+		l->readable |= cor_stream_pending(l->stream);
 	}
 }
 
@@ -326,7 +328,7 @@ static void reply_done(struct cor_pager *p, struct pager_lane *l)
 	pager_request_end(p, rq);
 	/* nothing more is due: the lane's end, if it comes, makes the ring say so */
 	if (!pager_lane_unanswered(l) && !l->carry)
-		l->readable = false;
+		l->readable = cor_stream_pending(l->stream);
 }
 
 /* Nothing of a spoiled reply is used: what it was for is asked for again. -EBADMSG: the

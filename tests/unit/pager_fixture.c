@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -26,20 +27,92 @@ static void *anonymous(size_t len)
 	return m;
 }
 
-static void add_lane(struct lazy *l, enum cor_connection_kind kind, const char *faults)
+/* ---- a stream that must be armed ------------------------------------------------- */
+
+struct drowsy {
+	struct cor_stream base;
+	struct cor_stream *inner;
+	bool armed;             /* or it has woken since */
+};
+
+/* Looks once more when that is new. */
+static bool drowsy_pending(const struct cor_stream *s)
+{
+	struct drowsy *d = (struct drowsy *)s;
+	struct epoll_event e = { .events = EPOLLIN | EPOLLONESHOT };
+	bool was = d->armed;
+
+	if (!was)
+		assert_int_equal(epoll_ctl(s->in_fd, EPOLL_CTL_MOD, d->inner->in_fd, &e), 0);
+	d->armed = true;
+	return !was;
+}
+
+static ssize_t drowsy_receive(struct cor_stream *s, const struct iovec *iov, unsigned n,
+			      unsigned flags)
+{
+	struct drowsy *d = (struct drowsy *)s;
+	ssize_t r;
+
+	while ((r = cor_stream_receive(d->inner, iov, n, flags)) == -EAGAIN)
+		if (!drowsy_pending(s))
+			return r;
+	d->armed = false;
+	return r;
+}
+
+static ssize_t drowsy_send(struct cor_stream *s, const struct iovec *iov, unsigned n,
+			   unsigned flags)
+{
+	return cor_stream_send(((struct drowsy *)s)->inner, iov, n, flags);
+}
+
+static void drowsy_shutdown(struct cor_stream *s)
+{
+	cor_stream_shutdown(((struct drowsy *)s)->inner);
+}
+
+static void drowsy_close(struct cor_stream *s)
+{
+	struct drowsy *d = (struct drowsy *)s;
+
+	cor_stream_close(d->inner);
+	close(s->in_fd);
+	free(d);
+}
+
+static const struct cor_stream_ops drowsy_ops = {
+	.name = "drowsy", .receive = drowsy_receive, .send = drowsy_send,
+	.pending = drowsy_pending, .shutdown = drowsy_shutdown, .close = drowsy_close,
+};
+
+static struct cor_stream *drowsy(struct cor_stream *inner)
+{
+	struct epoll_event e = { .events = EPOLLONESHOT };
+	struct drowsy *d = calloc(1, sizeof(*d));
+
+	assert_non_null(d);
+	d->base.ops = &drowsy_ops;
+	d->inner = inner;
+	d->base.in_fd = epoll_create1(EPOLL_CLOEXEC);
+	d->base.out_fd = inner->out_fd;
+	assert_int_equal(epoll_ctl(d->base.in_fd, EPOLL_CTL_ADD, inner->in_fd, &e), 0);
+	return &d->base;
+}
+
+/* ---- the pager and its toy server ------------------------------------------------- */
+
+static void add_lane(struct lazy *l, enum cor_connection_kind kind, const char *faults,
+		     bool sleepy)
 {
 	struct cor_stream *lane = stream_of(toy_connect(&l->toy, kind));
 
 	assert_int_equal(cor_fault_apply(&lane, faults, kind, NULL), 0);
+	lane = sleepy ? drowsy(lane) : lane;
 	assert_int_equal(cor_pager_add_lane(l->pager, lane, kind, NULL), 0);
 }
 
-int lazy_setup(void **state)
-{
-	return lazy_setup_spoiled(state, NULL);
-}
-
-int lazy_setup_spoiled(void **state, const char *faults)
+static int setup(void **state, const char *faults, bool sleepy)
 {
 	struct lazy *l = test_calloc(1, sizeof(*l));
 
@@ -51,9 +124,24 @@ int lazy_setup_spoiled(void **state, const char *faults)
 		((uint64_t *)l->truth)[i] = (i + 1) * 0x9e3779b97f4a7c15ull;
 	toy_init(&l->toy, l->truth, SOURCE_BASE, NPAGES);
 	assert_int_equal(cor_pager_new(&l->pager, l->ctx, NULL), 0);
-	add_lane(l, COR_CONN_DEMAND, faults);
-	add_lane(l, COR_CONN_BULK, faults);
+	add_lane(l, COR_CONN_DEMAND, faults, sleepy);
+	add_lane(l, COR_CONN_BULK, faults, sleepy);
 	return 0;
+}
+
+int lazy_setup(void **state)
+{
+	return setup(state, NULL, false);
+}
+
+int lazy_setup_spoiled(void **state, const char *faults)
+{
+	return setup(state, faults, false);
+}
+
+int lazy_setup_drowsy(void **state)
+{
+	return setup(state, NULL, true);
 }
 
 int lazy_teardown(void **state)

@@ -26,6 +26,9 @@ struct lazy {
 int lazy_setup(void **state);
 /* The same with what is wrong with the lanes (stream_fault.h; NULL: nothing). */
 int lazy_setup_spoiled(void **state, const char *faults);
+/* The same with lanes whose descriptors wake nobody who has not asked for it since they
+ * woke him last, as those of queue pairs (rdma.h). */
+int lazy_setup_drowsy(void **state);
 int lazy_teardown(void **state);
 
 /* Starts the pager over l->mem (or shared: a memfd mapping, when set up so). */

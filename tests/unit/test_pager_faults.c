@@ -25,6 +25,25 @@ static void faults_get_the_right_bytes(void **state)
 	assert_int_equal(cor_pager_state(l->pager, NULL), COR_PAGER_PAGING);
 }
 
+/* A reply that comes when the pager sleeps wakes it, whatever came before. */
+static void lanes_that_must_be_armed(void **state)
+{
+	struct lazy *l = *state;
+	uint64_t began = cor_now_ns();
+
+	alarm(30);              /* for whoever sleeps for ever */
+	cor_pager_spin(l->pager, 0);
+	lazy_start(l);
+	for (uint64_t i = 0; i < 64; i++)
+		assert_true(page_is(l, l->mem, i, i));
+	cor_pager_prefetch(l->pager, true);
+	lazy_await(l, COR_PAGER_DRAINED);
+	alarm(0);
+	/* and not because it looks again and again, or gives the lanes up for dead */
+	assert_true(cor_now_ns() - began < 5000000000ull);
+	assert_int_equal(cor_pager_lanes(l->pager, COR_CONN_DEMAND), 1);
+}
+
 static void faults_are_measured(void **state)
 {
 	struct lazy *l = *state;
@@ -226,6 +245,8 @@ static void shared_memory_is_served(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(lanes_that_must_be_armed, lazy_setup_drowsy,
+						lazy_teardown),
 		T(faults_get_the_right_bytes), T(faults_are_measured), T(untouched_pages_are_zero),
 		T(writes_to_missing_pages_keep_the_rest),
 		T(dropped_pages_are_zero_and_never_asked_for), T(unmapped_pages_are_forgotten),
