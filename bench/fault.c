@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/bare.h"
+#include "bench/fault.h"
 #include "bench/live.h"
 #include "bench/report.h"
 #include "libcor/base/cleanup.h"
@@ -13,6 +14,7 @@ struct options {
 	struct bench_common common;
 	size_t   size;
 	unsigned count;
+	struct remote over;     /* transport: NULL, or not TCP */
 };
 
 struct fault_case {
@@ -39,6 +41,9 @@ static const struct fault_case cases[] = {
 static const struct argp_option fault_options[] = {
 	{ "size", 's', "BYTES", 0, "Memory of the task (default 128M)", 0 },
 	{ "count", 'n', "N", 0, "Pages touched in each case and run (default 3000)", 0 },
+	{ "transport", 't', "NAME", 0, "Over this transport, as fabric:tcp or verbs, beside its own "
+	  "reads of a page", 0 },
+	{ "address", 'a', "ADDR", 0, "This host's address on that (default 127.0.0.1)", 0 },
 	{ 0 }
 };
 
@@ -52,6 +57,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'n':
 		o->count = parse_count(state, arg, 1000000);
+		return 0;
+	case 't':
+		o->over.transport = strcmp(arg, "tcp") == 0 ? NULL : arg;
+		return 0;
+	case 'a':
+		o->over.address = arg;
 		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &o->common;
@@ -213,18 +224,25 @@ int cmd_fault(int argc, char **argv)
 	static const struct argp argp = { fault_options, parse, NULL,
 		"Latency of a demand fault, as the task sees it, beside the bare fault loop's. "
 		"\"waits\" are the touches that found no page.", children, NULL, NULL };
-	struct options o = { .common.runs = 5, .size = 128u << 20, .count = 3000 };
+	struct options o = { .common.runs = 5, .size = 128u << 20, .count = 3000,
+			     .over.address = "127.0.0.1" };
 	static struct result res[NCASES];
 	struct samples many[NMANY] = { 0 }, drain = { 0 };
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_ctx *ctx;
 	struct report *r;
 	struct ghost g;
+	int status;
 
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
 		return 2;
 	if (cor_open(&ctx, &e))
 		errx(1, "%s", e.text);
+	if (o.over.transport) {
+		status = fault_over(ctx, &o.common, o.size, o.count, &o.over);
+		cor_close(ctx);
+		return status;
+	}
 	for (unsigned i = 0; i < NCASES; i++) {
 		cor_hist_init(&res[i].bare);
 		cor_hist_init(&res[i].live);

@@ -44,7 +44,7 @@ static void handle_faults(int uffd, const char *base, bool spin)
 	}
 }
 
-static void uffd_round_trip(struct report *r, const char *name, unsigned count, bool spin)
+void floor_uffd_hist(unsigned count, bool spin, struct cor_hist *into)
 {
 	struct order o = { .walk = WALK_RANDOM, .count = count };
 	struct ghost g = { .size = (size_t)count * PAGE };
@@ -61,10 +61,19 @@ static void uffd_round_trip(struct report *r, const char *name, unsigned count, 
 		handle_faults(t.uffd, t.base, spin);
 	task_order(&t, &o);
 	task_wait(&t);
-	report_latency(r, name, &t.outcome->fault);
+	cor_hist_merge(into, &t.outcome->fault);
 	end_child(pid);
 	task_end(&t);
 	munmap(g.base, g.size);
+}
+
+static void uffd_round_trip(struct report *r, const char *name, unsigned count, bool spin)
+{
+	struct cor_hist h;
+
+	cor_hist_init(&h);
+	floor_uffd_hist(count, spin, &h);
+	report_latency(r, name, &h);
 }
 
 void floor_uffd(struct report *r, unsigned count)

@@ -2,15 +2,17 @@
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/live.h"
+#include "bench/remote.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/server.h"
 #include "libcor/transport/lane.h"
 
-enum { DEMAND, BULK, NLANES };
+enum { DEMAND, BULK, NLANES = REMOTE_LANES };
 
 static const enum cor_connection_kind lane_kind[NLANES] = {
 	[DEMAND] = COR_CONN_DEMAND, [BULK] = COR_CONN_BULK,
@@ -40,7 +42,7 @@ static struct cor_stream *lane_stream(int sock, enum cor_connection_kind kind, b
 }
 
 /* In the server's process: until the other end of hold closes. */
-static void serve(const struct ghost *g, const int *lanes, int hold, enum live_cover cover)
+static void serve(const struct ghost *g, struct cor_stream *lanes[NLANES], int hold)
 {
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_page_server *ps;
@@ -50,8 +52,7 @@ static void serve(const struct ghost *g, const int *lanes, int hold, enum live_c
 	if (cor_source_process(&source, g->pid, &e) || cor_page_server_new(&ps, source, &e))
 		errx(1, "page server: %s", e.text);
 	for (unsigned i = 0; i < NLANES; i++)
-		if (cor_page_server_add_lane(ps, lane_stream(lanes[i], lane_kind[i], false, cover),
-					     lane_kind[i], &e))
+		if (cor_page_server_add_lane(ps, lanes[i], lane_kind[i], &e))
 			errx(1, "page server: %s", e.text);
 	while (read(hold, &c, 1) < 0 && errno == EINTR)
 		;
@@ -62,6 +63,7 @@ static void serve(const struct ghost *g, const int *lanes, int hold, enum live_c
 static void start_server(struct live *l, const struct ghost *g, int ours[NLANES],
 			 enum live_cover cover)
 {
+	struct cor_stream *lanes[NLANES];
 	int theirs[NLANES], hold[2], pair[2];
 
 	if (pipe(hold))
@@ -76,7 +78,9 @@ static void start_server(struct live *l, const struct ghost *g, int ours[NLANES]
 		close(hold[1]);
 		for (unsigned i = 0; i < NLANES; i++)
 			close(ours[i]);
-		serve(g, theirs, hold[0], cover);
+		for (unsigned i = 0; i < NLANES; i++)
+			lanes[i] = lane_stream(theirs[i], lane_kind[i], false, cover);
+		serve(g, lanes, hold[0]);
 	}
 	close(hold[0]);
 	l->hold = hold[1];
@@ -90,28 +94,69 @@ void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g
 	live_start_covered(l, ctx, g, t, prefetch, LIVE_CLEAR);
 }
 
-void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
-			struct task *t, bool prefetch, enum live_cover cover)
+static void start_server_over(struct live *l, const struct ghost *g, const struct remote *over,
+			      struct cor_stream *ours[NLANES])
+{
+	struct cor_stream *theirs[NLANES];
+	int hold[2], pair[2];
+
+	if (pipe(hold) || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		err(1, "pipe");
+	l->server = fork_child();
+	if (!l->server) {
+		close(hold[1]);
+		close(pair[0]);
+		remote_lanes_there(over, pair[1], theirs);
+		serve(g, theirs, hold[0]);
+	}
+	close(hold[0]);
+	close(pair[1]);
+	l->hold = hold[1];
+	remote_lanes_here(over, pair[0], ours);
+	close(pair[0]);
+}
+
+/* Takes the lanes and the task's userfaultfd. */
+static void start_pager(struct live *l, const struct cor_ctx *ctx, struct task *t,
+			struct cor_stream *lanes[NLANES], bool check)
 {
 	struct cor_region region = {
 		.start = (uintptr_t)t->base, .len = t->size, .offset = (uintptr_t)t->base };
 	struct cor_error e = COR_ERROR_INIT;
-	int lanes[NLANES];
 
 	l->task = t;
-	start_server(l, g, lanes, cover);
 	if (cor_pager_new(&l->pager, ctx, &e) || cor_pager_add_region(l->pager, &region, &e))
 		errx(1, "pager: %s", e.text);
-	cor_pager_check(l->pager, cover == LIVE_CHECKED);
+	cor_pager_check(l->pager, check);
 	for (unsigned i = 0; i < NLANES; i++)
-		if (cor_pager_add_lane(l->pager, lane_stream(lanes[i], lane_kind[i], true, cover),
-				       lane_kind[i], &e))
+		if (cor_pager_add_lane(l->pager, lanes[i], lane_kind[i], &e))
 			errx(1, "pager: %s", e.text);
 	if (cor_pager_uffd_handshake(t->uffd, &e) || cor_pager_start(l->pager, t->uffd, &e))
 		errx(1, "pager: %s", e.text);
 	t->uffd = -1;
+}
+
+void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
+			struct task *t, bool prefetch, enum live_cover cover)
+{
+	struct cor_stream *lanes[NLANES];
+	int socks[NLANES];
+
+	start_server(l, g, socks, cover);
+	for (unsigned i = 0; i < NLANES; i++)
+		lanes[i] = lane_stream(socks[i], lane_kind[i], true, cover);
+	start_pager(l, ctx, t, lanes, cover == LIVE_CHECKED);
 	if (prefetch)
 		cor_pager_prefetch(l->pager, true);
+}
+
+void live_start_over(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
+		     struct task *t, const struct remote *over)
+{
+	struct cor_stream *lanes[NLANES];
+
+	start_server_over(l, g, over, lanes);
+	start_pager(l, ctx, t, lanes, false);
 }
 
 void live_await_drained(struct live *l)

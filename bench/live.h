@@ -25,6 +25,10 @@ void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g
 		struct task *t, bool prefetch);
 void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
 			struct task *t, bool prefetch, enum live_cover cover);
+/* The same over another transport (remote.h); the lanes over TCP are not there. */
+struct remote;
+void live_start_over(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
+		     struct task *t, const struct remote *over);
 /* Until every page is there. */
 void live_await_drained(struct live *l);
 /* Ends pager, server and task. */

@@ -1,0 +1,25 @@
+/* remote: queue pairs (libcor/transport/rdma.h) between cor-bench and a child. The two
+ * tell each other what they must know over sock, a pair of sockets. Both end the program
+ * where something cannot be had. */
+#pragma once
+
+#include "bench/bench.h"
+#include "libcor/transport/stream_rdma.h"
+
+struct remote {
+	const char *transport;  /* fabric:tcp, verbs */
+	const char *address;    /* of this host, numeric, which the adapter has */
+};
+
+enum { REMOTE_LANES = 2 };      /* demand, bulk */
+
+/* Ends the program with the reason where the transport cannot be had here. */
+void remote_check(const struct remote *r);
+
+/* The pager's ends of its lanes; the page server's in the child. */
+void remote_lanes_here(const struct remote *r, int sock, struct cor_stream *out[REMOTE_LANES]);
+void remote_lanes_there(const struct remote *r, int sock, struct cor_stream *out[REMOTE_LANES]);
+
+/* Reads of 4 KiB each out of memory that a child has registered, one at a time, in no
+ * order, spinning for each; the child spins too where the provider needs it. */
+void remote_raw(const struct remote *r, unsigned count, struct cor_hist *into);
