@@ -245,6 +245,7 @@ static void take_payload(struct pager_lane *l)
 
 static ssize_t receive(struct pager_lane *l)
 {
+	unsigned flags = COR_STREAM_NOWAIT | (l->spinning ? COR_STREAM_SPIN : 0);
 	struct iovec iov[2] = {
 		{ (char *)&l->reply + l->header_got, sizeof(l->reply) - l->header_got },
 		{ l->buf, 0 },
@@ -252,10 +253,10 @@ static ssize_t receive(struct pager_lane *l)
 
 	if (l->phase == LANE_PAYLOAD) {
 		iov[1] = (struct iovec){ l->buf + l->got, l->need - l->got };
-		return cor_stream_receive(l->stream, iov + 1, 1, COR_STREAM_NOWAIT);
+		return cor_stream_receive(l->stream, iov + 1, 1, flags);
 	}
 	iov[1].iov_len = expected_payload(l);
-	return cor_stream_receive(l->stream, iov, iov[1].iov_len ? 2 : 1, COR_STREAM_NOWAIT);
+	return cor_stream_receive(l->stream, iov, iov[1].iov_len ? 2 : 1, flags);
 }
 
 static void received(struct pager_lane *l, size_t n)
@@ -291,6 +292,7 @@ static int fetch_reply(struct cor_pager *p, struct pager_lane *l)
 		n = receive(l);
 		if (n == -EAGAIN) {
 			l->readable = false;
+			l->unwatched = l->spinning;
 			return 0;
 		}
 		if (n <= 0)

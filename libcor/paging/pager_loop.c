@@ -186,8 +186,9 @@ static bool work_demand(struct cor_pager *p, bool spin)
 
 		if (!l || !l->open || l->kind != COR_CONN_DEMAND)
 			continue;
-		if (spin)
+		if (spin || l->unwatched)
 			l->readable = true;
+		l->spinning = spin;
 		while (l->open && l->readable)
 			worked |= pager_lane_work(p, l);
 	}

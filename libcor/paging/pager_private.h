@@ -130,6 +130,8 @@ struct pager_lane {
 	enum cor_connection_kind kind;
 	bool open;
 	bool readable;          /* no receive has found it empty since it was ready */
+	bool spinning;          /* it is looked at all the time */
+	bool unwatched;         /* and so the ring may not tell of what has come since */
 	bool blocked;           /* a write would */
 	bool polled, polled_out;
 	/* requests, oldest first: [head, sent) are on their way, [sent, tail) wait */

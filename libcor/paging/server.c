@@ -78,7 +78,8 @@ static ssize_t receive_spinning(struct cor_stream *s, const struct iovec *iov)
 	uint64_t until = cor_now_ns() + DEMAND_SPIN_NS;
 	ssize_t n;
 
-	while ((n = cor_stream_receive(s, iov, 1, COR_STREAM_NOWAIT)) == -EAGAIN &&
+	while ((n = cor_stream_receive(s, iov, 1, COR_STREAM_NOWAIT | COR_STREAM_SPIN)) ==
+	       -EAGAIN &&
 	       cor_now_ns() < until)
 		sched_yield();  /* whoever else can use this processor goes first */
 	return n;

@@ -29,6 +29,9 @@ struct cor_stream;
 
 enum cor_stream_flags {
 	COR_STREAM_NOWAIT = 1,  /* -EAGAIN rather than sleep */
+	/* To receive, besides: whoever asks will soon ask again, so after -EAGAIN in_fd need
+	 * not tell of what comes next. He asks once without this before he sleeps. */
+	COR_STREAM_SPIN   = 2,
 };
 
 struct cor_stream_ops {

@@ -189,7 +189,7 @@ static ssize_t rdma_receive(struct cor_stream *base, const struct iovec *iov, un
 			continue;
 		if (!(flags & COR_STREAM_NOWAIT))
 			await(s, -1);
-		else if (s->ops->arm(s->qp) == 0)
+		else if (flags & COR_STREAM_SPIN || s->ops->arm(s->qp) == 0)
 			return -EAGAIN;
 	}
 	got = take_out(s, iov, n);
