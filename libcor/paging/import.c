@@ -27,6 +27,7 @@
 #define DEFAULT_TIMEOUT_MS 5000u
 #define RECONNECT_MS       1000u     /* for one attempt to connect again */
 #define BACKOFF_MIN_MS     20
+#define FIRST_MS           1        /* what is touched at once has both sides to itself so long */
 #define BACKOFF_MAX_MS     2000
 
 struct cor_import {
@@ -35,6 +36,7 @@ struct cor_import {
 	void *address;
 	bool mapped;            /* by us, in this process */
 	bool watched;           /* the thread runs */
+	bool prefetch;          /* from the beginning */
 	pthread_t watcher;
 	int stop_fd;
 	pthread_mutex_t lock;
@@ -58,7 +60,7 @@ static int connect_lane(struct cor_import *i, enum cor_connection_kind kind, uns
 	return r < 0 ? r : cor_pager_add_lane(i->pager, lane, kind, err);
 }
 
-/* Makes what was lost again; false: not all of it could be. */
+/* Makes what was lost, or is not there yet; false: not all of it could be. */
 static bool reconnect(struct cor_import *i)
 {
 	static const enum cor_connection_kind kinds[] = { COR_CONN_DEMAND, COR_CONN_BULK };
@@ -88,7 +90,7 @@ static void *watch(void *arg)
 	struct pollfd pfd[2] = {
 		{ cor_pager_event_fd(i->pager), POLLIN, 0 }, { i->stop_fd, POLLIN, 0 },
 	};
-	int backoff = BACKOFF_MIN_MS, wait = 0;
+	int backoff = BACKOFF_MIN_MS, wait = i->prefetch ? 0 : FIRST_MS;
 
 	for (;;) {
 		enum cor_pager_state state;
@@ -193,13 +195,15 @@ static int begin(struct cor_import *i, const struct cor_ctx *ctx, int uffd,
 		r = cor_pager_add_region(i->pager, &region, err);
 	if (r == 0)
 		r = connect_lane(i, COR_CONN_DEMAND, timeout, err);
-	if (r == 0)
+	/* else by the thread: until then nobody needs to know what there is */
+	i->prefetch = o->flags & COR_IMPORT_PREFETCH;
+	if (r == 0 && i->prefetch)
 		r = connect_lane(i, COR_CONN_BULK, timeout, err);
 	if (r == 0)
 		r = cor_pager_start(i->pager, take_fd(&fd), err);
 	if (r < 0)
 		return r;
-	cor_pager_prefetch(i->pager, o->flags & COR_IMPORT_PREFETCH);
+	cor_pager_prefetch(i->pager, i->prefetch);
 	r = -pthread_create(&i->watcher, NULL, watch, i);
 	i->watched = r == 0;
 	return r < 0 ? cor_fail_code(err, r, "starting the import's thread") : 0;

@@ -46,6 +46,7 @@
 #define PAGER_WINDOW     4u         /* bulk requests in flight on one lane */
 #define PAGER_PIECE      16u        /* pages installed at once while a fault waits */
 #define PAGER_PRESENCE   32768u     /* pages in one presence request: 128 MiB */
+#define PAGER_LOOK       1024u      /* the same while a fault waits */
 
 /* A peer that answers within NEAR is worth spinning for, so long at the most. */
 #define PAGER_NEAR_NS     (150 * 1000ull)
@@ -192,6 +193,7 @@ struct cor_pager {
 	unsigned nset;
 	unsigned unknown;                /* presences whose map is incomplete */
 	bool presence_asked;             /* one such request is in flight */
+	uint64_t presence_since;         /* since then */
 	struct pager_slot slots[PAGER_SLOTS];
 	struct pager_slots lists[SLOT_STATES];
 	LIST_HEAD(, pager_slot) chains[PAGER_CHAINS];

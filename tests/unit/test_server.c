@@ -224,6 +224,26 @@ static void presence_comes_in_several_replies(void **state)
 	assert_true(all[3].offset == 9 * P && all[3].npages == 1);
 }
 
+/* It is looked for piece by piece, so that nobody has to wait for all of it. */
+static void presence_of_a_long_run_is_one_run(void **state)
+{
+	struct cor_page_run runs[64];
+	struct cor_page_reply h;
+	char pages[1400];
+	struct fixture *f;
+
+	memset(pages, 'D', sizeof(pages));
+	pages[700] = 'Z';
+	pages[sizeof(pages) - 1] = '\0';
+	f = serve(state, fake_source(pages, NULL));
+	ask(f->bulk, COR_PAGE_PRESENCE, 0, 0, 1399);
+	h = reply(f->bulk, runs);
+	assert_int_equal(h.npages, 2);
+	assert_int_equal(h.flags, COR_PAGE_LAST);
+	assert_true(runs[0].offset == 0 && runs[0].npages == 700);
+	assert_true(runs[1].offset == 701 * P && runs[1].npages == 698);
+}
+
 static void presence_of_nothing_is_an_empty_list(void **state)
 {
 	struct fixture *f = serve(state, fake_source("Z", NULL));
@@ -396,6 +416,7 @@ int main(void)
 		server_test(pipelined_requests_are_answered_in_order),
 		server_test(request_may_come_in_pieces),
 		server_test(presence_comes_in_several_replies),
+		server_test(presence_of_a_long_run_is_one_run),
 		server_test(presence_of_nothing_is_an_empty_list),
 		server_test(presence_of_an_unknown_object_is_an_error),
 		server_test(checksum_comes_when_asked_for),
