@@ -318,6 +318,9 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 			continue;
 		if (p[0].revents || p[3].revents)
 			destination_hear_cord(d);
+		if (d->lane_missed)
+			return cor_fail(err, -EMFILE, "too many open files: a connection of the source "
+					"cannot be taken");
 		if (p[2].revents)
 			destination_accept_rdma(d);
 		if (p[1].revents && d->early.body)

@@ -67,6 +67,7 @@ struct destination {
 	bool paging;                    /* lanes that come are replacements */
 	uint64_t hooks;                 /* address of the program's hook words; 0: none */
 	bool cancelled;
+	bool lane_missed;               /* there was no descriptor left for one */
 	bool resolved;                  /* a person says that the source is dead */
 	Cor__Task__Image *image;        /* the skeleton, then the image */
 	Cor__Names__FileTable *files;

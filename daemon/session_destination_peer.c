@@ -143,6 +143,8 @@ void destination_hear_cord(struct destination *d)
 
 		if (strcmp(type, "lane") == 0 && fd >= 0 && d->session.page)
 			take_socket(d, m, take_fd(&fd));
+		else if (strcmp(type, "lane") == 0 && fd < 0)
+			d->lane_missed = true;
 		else if (strcmp(type, "cancel") == 0)
 			d->cancelled = true;
 		else if (strcmp(type, "resolve") == 0)

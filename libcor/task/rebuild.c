@@ -421,13 +421,13 @@ int cor_rebuild_resume(struct cor_rebuild *rb, _Atomic uint32_t *let_go, struct 
 	return 0;
 }
 
-/* Whether the traced thread is dead and reaped. */
+/* Whether the traced thread is dead and reaped. -1: all that we are to wait for. */
 static bool reaped(pid_t tid)
 {
 	int status;
 	pid_t r = waitpid(tid, &status, __WALL | WNOHANG);
 
-	return (r < 0 && errno == ECHILD) || (r == tid && !WIFSTOPPED(status));
+	return (r < 0 && errno == ECHILD) || (r > 0 && r == tid && !WIFSTOPPED(status));
 }
 
 /* The threads of a killed process that we trace must be waited for by us before
@@ -442,6 +442,9 @@ static void reap_traced(struct cor_rebuild *rb)
 		_cleanup_closedir_ DIR *dir = opendir(path);
 		struct dirent *e;
 
+		/* no descriptor is left for that: whoever of ours is dead */
+		if (!dir && reaped(-1))
+			return;
 		while (dir && (e = readdir(dir))) {
 			pid_t tid = (pid_t)atoi(e->d_name);
 

@@ -1,5 +1,5 @@
-/* pattern [-p FILE] MIB: four threads write a pattern over MIB MiB, changing it
- * all the while. Every page says what it is: its address, its generation and a
+/* pattern [-p FILE] MIB [PAUSE]: four threads write a pattern over MIB MiB, changing it
+ * all the while, or with PAUSE milliseconds after every 64 pages. Every page says what it is: its address, its generation and a
  * checksum of the rest; what generation it must have is kept beside it. */
 #include "check.h"
 
@@ -19,6 +19,7 @@ static char *g_memory;
 static uint32_t *g_generation;
 static size_t g_pages;
 static atomic_bool g_end;
+static unsigned g_pause;
 static struct worker {
 	pthread_t thread;
 	int index;
@@ -85,9 +86,11 @@ static void *worker_main(void *arg)
 			write_page(random % mine * NTHREADS + (size_t)w->index);
 			w->checks++;
 			w->writes++;
-			if (i % 64 == 0)
-				check(check_gettid() == w->tid, "TID %d became %d", w->tid,
-				      check_gettid());
+			if (i % 64)
+				continue;
+			check(check_gettid() == w->tid, "TID %d became %d", w->tid, check_gettid());
+			if (g_pause)
+				check_sleep_ms(g_pause);
 		}
 		w->passes++;
 	}
@@ -107,6 +110,7 @@ int main(int argc, char **argv)
 	uint64_t writes = 0, seen[NTHREADS] = { 0 };
 	pid_t pid = getpid();
 
+	g_pause = first + 1 < argc ? (unsigned)strtoul(argv[first + 1], NULL, 10) : 0;
 	g_pages = mib * 1024 * 1024 / PAGE;
 	g_memory = mmap(NULL, g_pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			-1, 0);
