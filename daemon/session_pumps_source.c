@@ -15,12 +15,36 @@
 
 #define END_TIMEOUT_MS 2000
 
+static void refresh(void *arg);
+
 static void point_to_links(struct source_pumps *p)
 {
 	for (unsigned i = 0; i < p->naway; i++)
 		p->links[i] = p->away[i].link;
 	p->seen = (struct cor_files_pumps){ .links = p->links, .nlinks = p->naway,
-					    .fresh = &p->fresh };
+					    .fresh = &p->fresh, .refresh = refresh, .arg = p };
+}
+
+static int ask_link(struct source_pumps *p, unsigned i, enum cor_pump_request what,
+		    struct cor_error *err)
+{
+	Cor__Names__PumpLink *link;
+	int r = cor_pump_ask(p->away[i].sock, what, NULL, NULL, 0, &link, NULL, NULL, err);
+
+	if (r < 0)
+		return r;
+	cor__names__pump_link__free_unpacked(p->away[i].link, NULL);
+	p->away[i].link = link;
+	return 0;
+}
+
+static void refresh(void *arg)
+{
+	struct source_pumps *p = arg;
+
+	for (unsigned i = 0; !p->frozen && i < p->naway; i++)
+		ask_link(p, i, COR_PUMP_DESCRIBE, NULL);
+	point_to_links(p);
 }
 
 int source_pumps_begin(struct source_pumps *p, const struct cord_config *config, pid_t pid,
@@ -76,14 +100,10 @@ int source_pumps_freeze(struct source_pumps *p, struct cor_error *err)
 {
 	p->frozen = true;
 	for (unsigned i = 0; i < p->naway; i++) {
-		Cor__Names__PumpLink *link;
-		int r = cor_pump_ask(p->away[i].sock, COR_PUMP_FREEZE, NULL, NULL, 0, &link, NULL,
-				     NULL, err);
+		int r = ask_link(p, i, COR_PUMP_FREEZE, err);
 
 		if (r < 0)
 			return r;
-		cor__names__pump_link__free_unpacked(p->away[i].link, NULL);
-		p->away[i].link = link;
 	}
 	point_to_links(p);
 	return 0;

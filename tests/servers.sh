@@ -51,18 +51,18 @@ declare -A CLIENTS=()
 
 clients_reach()
 {
-	on "$1" redis-cli -h "$LAB_FLOAT" -p $REDIS_PORT PING 2>/dev/null | grep -q PONG
+	on "$1" redis-cli -h "${CLIENTS_ADDRESS:-$LAB_FLOAT}" -p $REDIS_PORT PING 2>/dev/null | grep -q PONG
 }
 
-# clients_start HOST PROTOCOL N RATE [FROM]: N clients of the server at LAB_FLOAT, each
-# with RATE requests a second.
+# clients_start HOST PROTOCOL N RATE [FROM]: N clients of the server at LAB_FLOAT (or
+# CLIENTS_ADDRESS), each with RATE requests a second.
 clients_start()
 {
 	local host=$1 protocol=$2
 
 	shift 2
 	spawn "$host" clients clients -p "$LAB_DIR/$host/clients.beat" "$protocol" \
-		"$LAB_FLOAT" "${CLIENTS_PORT:-$REDIS_PORT}" "$@"
+		"${CLIENTS_ADDRESS:-$LAB_FLOAT}" "${CLIENTS_PORT:-$REDIS_PORT}" "$@"
 	CLIENTS[$host]=$SPAWNED
 	wait_for 20 test -s "$LAB_DIR/$host/clients.beat" || {
 		cat "$LAB_DIR/$host/clients.err" >&2
@@ -112,21 +112,24 @@ clients_finish()
 		fail "$(tail -n 1 "$LAB_DIR/$1/clients.out")"
 }
 
-# clients_through A-PID: the server goes to B and back to A, and how that was for the
-# clients on C is printed. MOVED is its PID then.
+# clients_through A-PID [OPTION...]: the server goes to B and back to A, with its address
+# or with those options, and how that was for the clients on C is printed. MOVED is its
+# PID then.
 clients_through()
 {
 	local from=A to
 
 	MOVED=$1
+	shift
+	[ $# -gt 0 ] || set -- --address "$LAB_FLOAT/24"
 	for to in B A; do
 		clients_asked C
-		move $from "$MOVED" $to --address "$LAB_FLOAT/24"
+		move $from "$MOVED" $to "$@"
 		from=$to
 		clients_more C 1000
 		clients_asked C
 		echo "to $to: longest gap $(clients_said C .gap_us) us beside a freeze of" \
-			"$(result .freeze_us) us with $(result .connections) connections;" \
+			"$(result .freeze_us) us with $(result '.connections // "forwarded"') connections;" \
 			"$(clients_said C .failed) failed, $(clients_said C .reconnects) reconnects"
 	done
 }

@@ -72,6 +72,20 @@ visit_finish()
 	! tail -qn 1 "$TASK_OUT.out" "$PEER_OUT.out" | grep -v '^ok ' || fail "a verdict"
 }
 
+# The same for what is forwarded: the task is on A, and B and C in turn, its address stays.
+visited_from_home()
+{
+	visit_start "$1" "$2"
+	go B
+	visit_rounds 10
+	go C
+	visit_rounds 10
+	go A
+	visit_rounds 10
+	visit_finish
+	lab_end
+}
+
 # visited KIND [ADDRESS PREFIX]: the shape of most tests.
 visited()
 {

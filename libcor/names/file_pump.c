@@ -12,6 +12,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/names/file_forward.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/pump_channel.h"
@@ -138,7 +139,7 @@ static Cor__Names__PumpChannel *find_terminal(const Cor__Names__PumpLink *link, 
 static bool is_socket(const Cor__Names__PumpChannel *ch)
 {
 	return ch->kind == COR__NAMES__PUMP_KIND__PUMP_STREAM ||
-	       ch->kind == COR__NAMES__PUMP_KIND__PUMP_PACKETS;
+	       ch->kind == COR__NAMES__PUMP_KIND__PUMP_PACKETS || cor_forward_is_inet(ch);
 }
 
 /* The channel that leads to what seen is, the same way; NULL: there is none. */
@@ -217,7 +218,8 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 	if (terminal_of(seen))
 		return COR__NAMES__FILE_KIND__PUMPED;
 	if (S_ISSOCK(seen->st.st_mode))
-		return find_known(c, seen, &link) || leads_outside(c, seen) ?
+		return find_known(c, seen, &link) || leads_outside(c, seen) ||
+		       cor_forward_stays(c, seen) ?
 		       COR__NAMES__FILE_KIND__PUMPED : -1;
 	if (!S_ISFIFO(seen->st.st_mode))
 		return -1;
@@ -342,6 +344,21 @@ static Cor__Names__PumpChannel *add_socket(Cor__Names__PumpLink *link,
 	return ch;
 }
 
+static bool is_inet(const struct cor_file_seen *seen)
+{
+	struct cor_socket s;
+
+	return cor_socket_query(seen->dup, &s) == 0 && s.domain != AF_UNIX;
+}
+
+static Cor__Names__PumpChannel *add_inet(Cor__Names__PumpLink *link,
+					 const struct cor_file_seen *seen)
+{
+	Cor__Names__PumpChannel *ch = new_channel(link, seen->link);
+
+	return ch && cor_forward_describe(seen, ch) == 0 ? ch : NULL;
+}
+
 /* What of the socket itself the task sees. */
 static int capture_socket(struct cor_file_capture *c, const struct cor_file_seen *seen,
 			  Cor__Names__OpenFile *out, struct cor_error *err)
@@ -372,6 +389,8 @@ static Cor__Names__PumpChannel *add_channel(struct cor_file_capture *c,
 
 	if (terminal_of(seen))
 		return add_terminal(c, link, seen->dup);
+	if (S_ISSOCK(seen->st.st_mode) && is_inet(seen))
+		return add_inet(link, seen);
 	if (S_ISSOCK(seen->st.st_mode))
 		return add_socket(link, seen);
 	ch = new_channel(link, seen->link);
@@ -430,7 +449,8 @@ static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen
 		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
 			return 0;       /* the first of them has it */
 	out->capacity = ch->capacity;
-	r = is_socket(ch) ? cor_socket_unread_capture(seen, out, err) :
+	r = cor_forward_is_inet(ch) ? cor_forward_unread(seen, out, err) :
+	    is_socket(ch) ? cor_socket_unread_capture(seen, out, err) :
 	    cor_file_pipe_unread(seen, out, err);
 	if (r == 0)
 		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, packets);
@@ -454,7 +474,8 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	if (!out->path)
 		return -ENOMEM;
 	if (S_ISSOCK(seen->st.st_mode)) {
-		r = capture_socket(c, seen, out, err);
+		r = is_inet(seen) ? cor_forward_capture(c, seen, ch != NULL, out, err) :
+		    capture_socket(c, seen, out, err);
 		if (r < 0)
 			return r;
 	}
@@ -531,7 +552,13 @@ static int open_end(const Cor__Names__OpenFile *file, int end, bool first)
 
 static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
 {
-	int rc = cor_socket_options_set(file, fd, true, number, err);
+	bool inet = file->domain == AF_INET || file->domain == AF_INET6;
+	int zero = 0, rc;
+
+	/* by which the pump has found its port free (pump_net.c) */
+	if (inet && !cor_socket_has_option(file, SOL_SOCKET, SO_REUSEADDR))
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &zero, sizeof(zero));
+	rc = cor_socket_options_set(file, fd, true, number, err);
 
 	if (rc == 0)
 		rc = cor_socket_options_set(file, fd, false, number, err);
@@ -567,7 +594,10 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 
 static enum cor_mechanism mechanism_of(const Cor__Names__OpenFile *file)
 {
-	return S_ISCHR(file->mode) ? COR_MECHANISM_TERMINALS : COR_MECHANISM_PUMP;
+	if (S_ISCHR(file->mode))
+		return COR_MECHANISM_TERMINALS;
+	return file->domain == AF_INET || file->domain == AF_INET6 ? COR_MECHANISM_FORWARD :
+	       COR_MECHANISM_PUMP;
 }
 
 const struct cor_file_ops cor_file_pump = {

@@ -61,6 +61,11 @@ bool cor_socket_is_carried(const Cor__Names__OpenFile *file);
  * -EPROTONOSUPPORT: not one that is carried; -errno. */
 int cor_socket_make(const Cor__Names__OpenFile *file);
 
+/* Refuses what a TCP connection may have that is not carried: MPTCP, urgent data, TLS of
+ * the kernel's, ... out: its addresses are set. (file_tcp.c) */
+int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
+			   struct cor_error *err);
+
 /* --- socket_options.c ------------------------------------------------------ */
 
 #define COR_SOCKET_OPTIONS    128       /* how many are known, at most */

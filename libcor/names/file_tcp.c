@@ -16,6 +16,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/departure.h"
+#include "libcor/names/file_forward.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/inet_diag.h"
 #include "libcor/names/tcp_repair.h"
@@ -76,7 +77,7 @@ static bool is_on(int fd, int level, int name)
 }
 
 /* What TCP_REPAIR does not know of. */
-static int refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
+int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 			  struct cor_error *err)
 {
 	struct pollfd p = { .fd = seen->dup, .events = POLLPRI };
@@ -105,6 +106,21 @@ static int refuse_special(const struct cor_file_seen *seen, const Cor__Names__Op
 	return 0;
 }
 
+static int refuse_forward(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			  const Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	char ours[COR_SOCKET_NAME], theirs[COR_SOCKET_NAME], what[2 * COR_SOCKET_NAME + 160];
+
+	cor_socket_print_bytes(&out->address, ours);
+	cor_socket_print_bytes(&out->peer_address, theirs);
+	snprintf(what, sizeof(what), "descriptor %d is a TCP connection from %s to %s, whose address "
+		 "stays on this host unless it is named (cor migrate --address): it", seen->fd, ours,
+		 theirs);
+	return cor_mechanism_require(c->mechanisms,
+				     cor_mechanism_on(c->mechanisms, COR_MECHANISM_PUMP) ?
+				     COR_MECHANISM_FORWARD : COR_MECHANISM_PUMP, what, err);
+}
+
 /* Can it be had on the other host? Connections of the task with itself are looked at
  * by relate(), when all are known. */
 static int refuse_stationary(struct cor_file_capture *c, const struct cor_file_seen *seen,
@@ -123,10 +139,13 @@ static int refuse_stationary(struct cor_file_capture *c, const struct cor_file_s
 	if (cor_inet_addr_of(&out->peer_address, &theirs) == 0 &&
 	    cor_inet_addr_is_loopback(&ours) && cor_inet_addr_is_loopback(&theirs))
 		return 0;
-	if (!cor_departure_moves(c->departure, &ours))
-		return refuse(seen, out, "its address stays on this host; it moves along if it is "
-			      "named (cor migrate --address)", err);
-	return 0;
+	if (cor_departure_moves(c->departure, &ours))
+		return 0;
+	if (!cor_mechanism_on(c->mechanisms, COR_MECHANISM_FORWARD) ||
+	    !cor_mechanism_on(c->mechanisms, COR_MECHANISM_PUMP))
+		return refuse_forward(c, seen, out, err);
+	return refuse(seen, out, "its address stays on this host; it moves along if it is "
+		      "named (cor migrate --address)", err);
 }
 
 /* ---- capture -------------------------------------------------------------------- */
@@ -203,7 +222,7 @@ static int capture_connection(struct cor_file_capture *c, const struct cor_file_
 	if (out->connection->state == TCP_SYN_SENT)
 		r = peer_of_attempt(seen, out, err);
 	if (r == 0)
-		r = refuse_special(seen, out, err);
+		r = cor_tcp_refuse_special(seen, out, err);
 	if (r == 0)
 		r = refuse_stationary(c, seen, out, err);
 	if (r < 0 || !cor_departure_stopped(c->departure))
@@ -243,8 +262,9 @@ static int capture_late(struct cor_file_capture *c, unsigned index, struct cor_e
 	r = get_info(seen->dup, &info);
 	if (r < 0)
 		return cor_fail_code(err, r, "descriptor %d: TCP_INFO", seen->fd);
-	out->connection->state = info.tcpi_state;
-	if (info.tcpi_state == TCP_CLOSE)
+	/* of one that was forwarded, and whose pump has let go, only that is left */
+	out->connection->state = cor_forward_is_away(seen->dup) ? TCP_CLOSE : info.tcpi_state;
+	if (out->connection->state == TCP_CLOSE)
 		return capture_ended(c, seen, out->connection, err);
 	return capture_connection(c, seen, out, err);
 }

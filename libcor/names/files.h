@@ -31,6 +31,10 @@ struct cor_files_pumps {
 	Cor__Names__PumpLink **links;   /* of its away pumps, as those describe them; with the
 					   channels' states if the task stands still */
 	unsigned nlinks;
+	/* Something was found that none of them knows: they describe themselves anew. NULL:
+	 * they cannot. */
+	void (*refresh)(void *arg);
+	void *arg;
 	const Cor__Names__PumpLink *fresh;      /* what leads outside and is pumped by none yet
 					   becomes a channel of this link, which has none here. It is
 					   in the table if it is used, or has the task's channel */

@@ -430,6 +430,8 @@ int cor_files_capture_with(pid_t pid, const struct cor_files_options *o,
 		rc = attempt(&c, o->before, err);
 		if (rc != -EAGAIN)
 			break;
+		if (o->pumps && o->pumps->refresh)
+			o->pumps->refresh(o->pumps->arg);
 	}
 	if (rc < 0)
 		return rc;

@@ -44,6 +44,7 @@ static void parse(const struct nlmsghdr *h, struct cor_inet_socket *s)
 		memset(&info, 0, sizeof(info));
 		memcpy(&info, RTA_DATA(a), COR_MIN(sizeof(info), (size_t)RTA_PAYLOAD(a)));
 		s->silent_ms = info.tcpi_last_ack_recv;
+		s->received = info.tcpi_bytes_received;
 	}
 }
 

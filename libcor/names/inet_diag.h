@@ -14,6 +14,7 @@ struct cor_inet_socket {
 	uint32_t ino;                   /* 0: no process has it */
 	uint32_t to_send;               /* bytes not acknowledged */
 	uint32_t silent_ms;             /* since the peer acknowledged anything */
+	uint64_t received;              /* bytes, a FIN counts as one */
 	bool     signed_;               /* TCP MD5 signatures (RFC 2385) */
 };
 

@@ -50,6 +50,10 @@ libcor_sources += \
 	libcor/names/pump_channel.c libcor/names/pump_channel.h libcor/names/pump_state.c \
 	libcor/names/pump_end.c libcor/names/pump_end.h libcor/names/pump_end_pipe.c \
 	libcor/names/pump_end_task.c libcor/names/pump_end_socket.c \
+	libcor/names/pump_net.c libcor/names/pump_net.h libcor/names/pump_tcp.h \
+	libcor/names/pump_end_tcp.c libcor/names/pump_end_listener.c \
+	libcor/names/pump_forward.c libcor/names/pump_forward.h \
+	libcor/names/file_forward.c libcor/names/file_forward.h \
 	libcor/names/pump_tty.c libcor/names/pump_tty.h \
 	libcor/names/pump_end_terminal.c libcor/names/pump_end_pty.c \
 	libcor/names/pump_process.c libcor/names/pump_conn.c libcor/names/pump_connect.c \

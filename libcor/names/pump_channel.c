@@ -98,6 +98,12 @@ void cor_pump_channel_orphan(struct cor_pump_channel *c)
 		happen(c, OWN_GONE);
 }
 
+void cor_pump_channel_fail(struct cor_pump_channel *c)
+{
+	happen(c, OWN_END);
+	happen(c, OWN_GONE);
+}
+
 bool cor_pump_channel_read(struct cor_pump_channel *c, bool all)
 {
 	bool changed = false;

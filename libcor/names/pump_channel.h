@@ -57,6 +57,9 @@ void cor_pump_channel_attach(struct cor_pump_channel *c);
 /* What epoll(7) said of it. */
 void cor_pump_channel_events(struct cor_pump_channel *c, uint32_t events);
 
+/* There is no end any more, and there has been none. */
+void cor_pump_channel_fail(struct cor_pump_channel *c);
+
 /* Takes from the end what there is, as the window allows; all: everything, window or
  * not (the task stands still). True: something has changed. */
 bool cor_pump_channel_read(struct cor_pump_channel *c, bool all);

@@ -9,6 +9,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/pump_forward.h"
 #include "libcor/names/pump_private.h"
 
 #define BUFFER (4 * COR_PUMP_FRAME_MAX)
@@ -114,7 +115,10 @@ bool pump_conn_pump_out(struct pump *p)
 		DL_FOREACH(p->slots, s) {
 			if (BUFFER - c->out_end < COR_PUMP_FRAME_MAX)
 				break;
-			size_t n = cor_pump_channel_give(&s->channel, c->out + c->out_end);
+			size_t n = !pump_forward_may_speak(p, s) ? 0 :
+				   cor_pump_channel_give(&s->channel, c->out + c->out_end);
+
+			n = n ?: pump_forward_close(s, c->out + c->out_end);
 
 			c->out_end += n;
 			gave |= n > 0;
@@ -136,6 +140,7 @@ static void attach(struct pump *p, struct pump_conn *c)
 			pump_conn_free(p, other);
 	DL_FOREACH(p->slots, s)
 		cor_pump_channel_attach(&s->channel);
+	pump_forward_attach(p);
 	c->state = PUMP_CONN_ATTACHED;
 	p->alone_since_ns = 0;
 }
@@ -180,11 +185,44 @@ static int on_attach(struct pump *p, struct pump_conn *c, const struct cor_pump_
 	return 0;
 }
 
+/* One that we have forgotten: it is over for both then. */
+static int say_closed(struct pump_conn *c, const struct cor_pump_frame *f)
+{
+	struct cor_pump_frame closed = { .type = COR_PUMP_CLOSED, .channel = f->channel };
+
+	if (f->channel < PUMP_PASSING_FROM)
+		return -EPROTO;
+	if (f->type == COR_PUMP_CLOSED || BUFFER - c->out_end < sizeof(closed))
+		return 0;
+	memcpy(c->out + c->out_end, &closed, sizeof(closed));
+	c->out_end += sizeof(closed);
+	return 0;
+}
+
+static int on_channel(struct pump *p, struct pump_conn *c, const struct cor_pump_frame *f,
+		      const void *payload)
+{
+	struct pump_slot *s;
+	int r;
+
+	if (c->state != PUMP_CONN_ATTACHED)
+		return -EPROTO;
+	s = pump_slot_find(p, f->channel);
+	if (!s)
+		return say_closed(c, f);
+	if (f->type == COR_PUMP_CLOSED) {
+		pump_forward_closed(s);
+		return 0;
+	}
+	r = cor_pump_channel_take(&s->channel, f, payload);
+	if (r == 0 && f->type == COR_PUMP_EVENT && f->arg == COR_PUMP_CAME)
+		r = pump_forward_came(p, s, payload, f->length);
+	return r;
+}
+
 static int on_frame(struct pump *p, struct pump_conn *c, const struct cor_pump_frame *f,
 		    const void *payload)
 {
-	struct pump_slot *s;
-
 	switch (f->type) {
 	case COR_PUMP_HELLO:
 		return on_hello(p, c, f, payload);
@@ -196,8 +234,7 @@ static int on_frame(struct pump *p, struct pump_conn *c, const struct cor_pump_f
 		p->bye = true;
 		return 0;
 	default:
-		s = c->state == PUMP_CONN_ATTACHED ? pump_slot_find(p, f->channel) : NULL;
-		return s ? cor_pump_channel_take(&s->channel, f, payload) : -EPROTO;
+		return on_channel(p, c, f, payload);
 	}
 }
 

@@ -14,6 +14,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/names/pump_forward.h"
 #include "libcor/names/pump_private.h"
 #include "libcor/transport/lane.h"
 
@@ -63,6 +64,15 @@ static uint64_t identity(const struct pump_slot *s)
 	return fstat(e->fd >= 0 ? e->fd : e->node, &st) < 0 ? 0 : st.st_ino;
 }
 
+/* What was written to the task's side and is not there comes first. */
+static int add_pending(const struct cor_pump_tcp *t, Cor__Names__PumpState *state)
+{
+	Cor__Names__Message m = COR__NAMES__MESSAGE__INIT, *messages = &m;
+
+	m.data = (ProtobufCBinaryData){ t->npending, t->pending };
+	return cor_pump_state_prepend(state, &messages, t->npending > 0, false);
+}
+
 /* A message of what there is; its channels are of about, whose state is ours to free. */
 static int describe(struct pump *p, bool states, Cor__Names__PumpLink *link,
 		    Cor__Names__PumpChannel **channels)
@@ -83,10 +93,13 @@ static int describe(struct pump *p, bool states, Cor__Names__PumpLink *link,
 		/* the task's own is that of its place at home, wherever it is */
 		if (s->channel.id != 0)
 			s->about->identity = identity(s);
+		s->about->waiting = false;
 		if (r == 0 && e->ops && e->ops->describe && e->fd >= 0)
 			r = e->ops->describe(e, s->about);
 		if (states && r == 0)
 			r = cor_pump_channel_save(&s->channel, &s->about->state);
+		if (states && r == 0 && e->tcp)
+			r = add_pending(e->tcp, s->about->state);
 		if (s->channel.id == 0)
 			link->task = s->about;
 		else
@@ -114,6 +127,7 @@ static void answer_description(struct pump *p, struct pump_control *c, uint32_t 
 	unsigned n;
 	int r = -ENOMEM;
 
+	pump_forward_look(p);
 	DL_COUNT(p->slots, s, n);
 	channels = calloc(n + 1, sizeof(*channels));
 	if (channels)
@@ -147,6 +161,7 @@ static int take_channels(struct pump *p, const Cor__Names__PumpLink *link, struc
 		if (r == 0) {
 			s->channel.end.ops = ops;
 			r = cor_pump_channel_begin(&s->channel);
+			pump_forward_begin(p, s);
 		}
 		if (r < 0)
 			return r;
@@ -157,32 +172,40 @@ static int take_channels(struct pump *p, const Cor__Names__PumpLink *link, struc
 
 /* ---- away -------------------------------------------------------------------------------- */
 
+static int make_channel(struct pump *p, const Cor__Names__PumpChannel *ch, int *fd,
+			struct cor_error *err)
+{
+	const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind, true);
+	struct pump_slot *s = ops ? pump_slot_new(p, ch) : NULL;
+	int r;
+
+	if (!s)
+		return cor_fail(err, -EPROTO, "channel %u cannot be made", ch->id);
+	r = pump_forward_enter(p, ch, &s->channel.end, err);
+	if (r == 0)
+		r = ops->make(&s->channel.end, ch, fd, err);
+	if (r < 0)
+		return r;
+	s->channel.end.ops = ops;
+	pump_forward_begin(p, s);
+	return cor_pump_channel_begin(&s->channel);
+}
+
 static int make_channels(struct pump *p, const Cor__Names__PumpLink *link, int *fds,
 			 struct cor_error *err)
 {
 	struct pump_slot *slot, *next;
+	int r = 0;
 
 	DL_FOREACH_SAFE(p->slots, slot, next)
 		if (slot->channel.id != 0)
 			pump_slot_free(p, slot);
-	for (size_t i = 0; i < link->n_channels; i++) {
-		const Cor__Names__PumpChannel *ch = link->channels[i];
-		const struct cor_pump_end_ops *ops = cor_pump_end_ops_of(ch->kind, true);
-		struct pump_slot *s = ops ? pump_slot_new(p, ch) : NULL;
-		int r;
-
-		if (!s)
-			return cor_fail(err, -EPROTO, "channel %u cannot be made", ch->id);
-		r = ops->make(&s->channel.end, ch, &fds[i], err);
-		if (r == 0) {
-			s->channel.end.ops = ops;
-			r = cor_pump_channel_begin(&s->channel);
-		}
-		if (r < 0)
-			return r;
-	}
+	for (unsigned rank = 0; rank < PUMP_FORWARD_RANKS; rank++)
+		for (size_t i = 0; r == 0 && i < link->n_channels; i++)
+			if (pump_forward_rank(link->channels[i]) == rank)
+				r = make_channel(p, link->channels[i], &fds[i], err);
 	pump_link_terminal(p);
-	return 0;
+	return r;
 }
 
 static void on_make(struct pump *p, struct pump_control *c, const Cor__Names__PumpLink *link)
@@ -248,7 +271,7 @@ static void start(struct pump *p, pid_t task, struct cor_message *m)
 }
 
 /* What the task has given away already is ours to pass on. */
-static void freeze(struct pump *p)
+static int freeze(struct pump *p)
 {
 	struct pump_slot *s;
 
@@ -260,6 +283,20 @@ static void freeze(struct pump *p)
 		if (s->channel.end.ops && s->channel.end.ops->freeze)
 			s->channel.end.ops->freeze(&s->channel.end, &s->channel.in);
 	}
+	return pump_forward_freeze(p);
+}
+
+static void on_freeze(struct pump *p, struct pump_control *c)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	int r = freeze(p);
+
+	if (r < 0) {
+		cor_fail_code(&err, r, "what goes through the task's TCP connections");
+		answer_error(c, COR_PUMP_FREEZE, r, &err);
+	} else {
+		answer_description(p, c, COR_PUMP_FREEZE, true);
+	}
 }
 
 static void thaw(struct pump *p)
@@ -267,6 +304,7 @@ static void thaw(struct pump *p)
 	struct pump_slot *s;
 
 	p->frozen = p->committed = false;
+	pump_forward_thaw(p);
 	DL_FOREACH(p->slots, s)
 		s->channel.end.writable = true;
 }
@@ -383,8 +421,7 @@ static void obey(struct pump *p, struct pump_control *c, struct cor_message *m)
 		on_standin(p, m);
 		break;
 	case COR_PUMP_FREEZE:
-		freeze(p);
-		answer_description(p, c, m->kind, true);
+		on_freeze(p, c);
 		break;
 	case COR_PUMP_THAW:
 		thaw(p);

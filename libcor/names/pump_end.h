@@ -19,6 +19,8 @@
 
 struct cor_pump_end_ops;
 struct cor_pump_tty;            /* pump_tty.h */
+struct cor_pump_tcp;            /* pump_tcp.h */
+struct cor_pump_net;            /* pump_net.h */
 
 struct cor_pump_end {
 	const struct cor_pump_end_ops *ops;
@@ -39,6 +41,10 @@ struct cor_pump_end {
 	bool datagrams;         /* without an end */
 	bool shared;            /* others have it too: it is not shut down, but let go */
 	uint64_t inode;         /* away: of the task's side */
+
+	/* TCP sockets */
+	struct cor_pump_tcp *tcp;
+	const struct cor_pump_net *net; /* away: where they are made; set before make */
 
 	/* the task */
 	pid_t pid;              /* it, or its stand-in */

@@ -26,6 +26,16 @@ struct pump_slot {
 	struct pump_slot *prev, *next;
 	struct cor_pump_channel channel;
 	Cor__Names__PumpChannel *about; /* what it is; no state */
+	struct pump *pump;
+	/* of TCP sockets (pump_forward.h) */
+	bool     passing;               /* came by COR_PUMP_CAME, and will go */
+	uint16_t via;                   /* home: of which listener */
+	uint64_t came_at;               /* and where in its channel that is told */
+	bool     closed_told, closed_heard;
+	bool     seen;                  /* away: by the last look at the namespace, and what of the
+					   task's side then */
+	uint32_t to_send;
+	uint64_t received;
 	int  watched;                   /* the descriptor that is polled; -1: none */
 	unsigned opened;                /* and the end's count of it */
 };
@@ -78,6 +88,9 @@ struct pump {
 	uint64_t alone_since_ns;        /* no connection; 0: there is one */
 	struct pump_control *reaching;  /* who waits for the first answer of home */
 	struct pump_control *froze;     /* who stopped us */
+	struct cor_pump_net *net;       /* away: of TCP sockets; NULL: there are none */
+	uint16_t next_passing;          /* home: a number to try */
+	unsigned npassing;
 	pid_t    task;                  /* away: as cord here sees it */
 	int      pidfd;                 /* the same, until it has ended; -1 */
 	bool     orphaned;              /* away: it has ended; others may have its ends still */

@@ -12,6 +12,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
+#include "libcor/names/pump_forward.h"
 #include "libcor/names/pump_private.h"
 #include "libcor/names/pump_tty.h"
 
@@ -187,7 +188,9 @@ static bool turn(struct pump *p)
 		busy |= cor_pump_channel_write(&s->channel);
 		look_after_end(p, s);
 	}
-	return pump_conn_pump_out(p) || busy;
+	busy |= pump_conn_pump_out(p);
+	pump_forward_reap(p);
+	return busy;
 }
 
 void pump_watch_task(struct pump *p)
@@ -214,6 +217,7 @@ static void tick(struct pump *p, uint64_t now)
 	if (now < p->tick_ns || !p->started || p->frozen)
 		return;
 	p->tick_ns = now + TICK_NS;
+	pump_forward_tick(p);
 	DL_FOREACH(p->slots, s)
 		if (s->channel.end.ops && s->channel.end.ops->tick && s->channel.end.fd >= 0 &&
 		    !s->channel.reading_over)
@@ -233,7 +237,7 @@ static bool has_tick(const struct pump *p)
 		if (s->channel.end.ops && s->channel.end.ops->tick && s->channel.end.fd >= 0 &&
 		    !s->channel.reading_over)
 			return true;
-	return false;
+	return pump_forward_has_tick(p);
 }
 
 /* ---- time ----------------------------------------------------------------------------- */
@@ -406,6 +410,7 @@ static void end(struct pump *p)
 		pump_conn_free(p, p->conns);
 	while (p->slots)
 		pump_slot_free(p, p->slots);
+	cor_pump_net_free(p->net);
 	cor_closep(&p->listener);
 	cor_closep(&p->connected);
 	cor_closep(&p->connector);

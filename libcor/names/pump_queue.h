@@ -19,6 +19,7 @@ enum cor_pump_event {
 	COR_PUMP_STATUS  = 5,   /* of the task's channel: int32_t, as wait(2) tells of it */
 	COR_PUMP_TYPED   = 6,   /* of a terminal: input that was echoed and edited already */
 	COR_PUMP_TERMINAL = 7,  /* of the task's channel: struct cor_pump_tty_event (pump_tty.h) */
+	COR_PUMP_CAME = 8,      /* of a listener's channel: struct cor_pump_came (pump_wire.h) */
 	COR_PUMP_EVENTS
 };
 

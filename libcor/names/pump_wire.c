@@ -20,6 +20,7 @@ static const struct {
 	[COR_PUMP_ACK]    = { sizeof(uint64_t), sizeof(uint64_t), 0, COR_PUMP_ACK_GONE, true },
 	[COR_PUMP_DATA]   = { 1, COR_PUMP_DATA_MAX, 0, 0, true },
 	[COR_PUMP_EVENT]  = { 0, COR_PUMP_PAYLOAD_MAX, 1, COR_PUMP_EVENTS - 1, true },
+	[COR_PUMP_CLOSED] = { 0, 0, 0, 0, true },
 	[COR_PUMP_BYE]    = { 0, 0, 0, 0, false },
 };
 

@@ -24,6 +24,8 @@ enum cor_pump_frame_type {
 				   arg: enum cor_pump_ack */
 	COR_PUMP_DATA   = 4,    /* at: position of the first byte; payload: the bytes */
 	COR_PUMP_EVENT  = 5,    /* at: its position; arg: enum cor_pump_event; payload: its own */
+	COR_PUMP_CLOSED = 7,    /* a channel that came by COR_PUMP_CAME is over for the sender, who
+				   has got all of it (pump_forward.h) */
 	COR_PUMP_BYE    = 6,    /* away to home: every channel is over, and so are we */
 };
 
@@ -50,6 +52,16 @@ struct cor_pump_hello {
 	uint32_t epoch;         /* away: how often the task has moved; home: how often it knows of */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_pump_hello) == 8, "a pump's hello is 8 bytes");
+
+/* The payload of COR_PUMP_CAME: a client of a listening socket that stayed at home. The
+ * addresses are struct sockaddr_in or _in6, as its socket has them. */
+struct cor_pump_came {
+	uint16_t channel;       /* that is the client's */
+	uint8_t  ours_len, theirs_len;
+	uint8_t  ours[28], theirs[28];
+} __attribute__((packed));
+static_assert(sizeof(struct cor_pump_came) == 60, "a client's addresses are 60 bytes");
+static_assert(offsetof(struct cor_pump_came, theirs) == 32, "its own at 32");
 
 #define COR_PUMP_DATA_MAX 65536u        /* payload of DATA */
 

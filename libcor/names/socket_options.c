@@ -137,6 +137,11 @@ static bool applies(const Cor__Names__OpenFile *file, const struct option *o)
 {
 	if (file->kind == COR__NAMES__FILE_KIND__TCP && is_of_connection(o))
 		return false;
+	/* one that stays: of the sizes it is file_forward.c that knows */
+	if (file->kind == COR__NAMES__FILE_KIND__PUMPED && file->domain != AF_UNIX &&
+	    !file->listening && is_of_connection(o) &&
+	    (o->level != SOL_SOCKET || (o->name != SO_SNDBUF && o->name != SO_RCVBUF)))
+		return false;
 	switch (o->level) {
 	case IPPROTO_IP:
 		return file->domain == AF_INET || file->domain == AF_INET6;

@@ -72,26 +72,26 @@ static void echo_works(void)
 
 /* ---- connections ------------------------------------------------------------------- */
 
+/* A connection of which another process has the same end. */
 static void tcp_setup(void)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET };
 	socklen_t len = sizeof(sin);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), from;
 
 	sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	need(!bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && !listen(fd, 1));
 	need(!getsockname(fd, (struct sockaddr *)&sin, &len));
-	if (!start_peer()) {
-		int from = accept(fd, NULL, NULL);
-
-		peer_echo(from, from);
-	}
-	close(fd);
 	need((g_fd = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
 	need(!connect(g_fd, (struct sockaddr *)&sin, sizeof(sin)));
+	need((from = accept(fd, NULL, NULL)) >= 0);
+	close(fd);
+	if (!start_peer())
+		peer_echo(from, from);
+	close(from);
 	names_fd(g_fd);
-	names("TCP");
-	printf("name 127.0.0.1:%d\n", ntohs(sin.sin_port));
+	names("socket");
+	names_peer();
 }
 
 /* A connection of the task with itself, which is carried but for what is added. */

@@ -1,0 +1,285 @@
+/* See file_forward.h. What stays:
+ *
+ *  - connections that have an address which does not move along, but for those that the
+ *    task has with itself;
+ *  - what listens at such an address;
+ *  - what listens at all of them, if a connection through it stays. Without one it
+ *    listens where the task goes. */
+#include "libcor/names/file_forward.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/names/departure.h"
+#include "libcor/names/file_socket.h"
+#include "libcor/names/inet_diag.h"
+
+bool cor_forward_is_inet(const Cor__Names__PumpChannel *ch)
+{
+	return ch->kind == COR__NAMES__PUMP_KIND__PUMP_TCP ||
+	       ch->kind == COR__NAMES__PUMP_KIND__PUMP_LISTENER;
+}
+
+bool cor_forward_is_away(int fd)
+{
+	struct stat ours, theirs;
+	_cleanup_close_ int ns = ioctl(fd, SIOCGSKNS);
+
+	return ns >= 0 && fstat(ns, &theirs) == 0 && stat("/proc/self/ns/net", &ours) == 0 &&
+	       ours.st_ino != theirs.st_ino;
+}
+
+/* ---- which --------------------------------------------------------------------------------- */
+
+static bool is_on(const struct cor_file_capture *c)
+{
+	return c->pumps && cor_mechanism_on(c->mechanisms, COR_MECHANISM_PUMP) &&
+	       cor_mechanism_on(c->mechanisms, COR_MECHANISM_FORWARD) &&
+	       cor_mechanism_on(c->mechanisms, COR_MECHANISM_TCP);
+}
+
+static bool name_of(int fd, bool peer, struct cor_inet_addr *out)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int r = peer ? getpeername(fd, (struct sockaddr *)&ss, &len) :
+		getsockname(fd, (struct sockaddr *)&ss, &len);
+	ProtobufCBinaryData bytes = { len, (uint8_t *)&ss };
+
+	return r == 0 && cor_inet_addr_of(&bytes, out) == 0;
+}
+
+static uint8_t state_of(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? TCP_CLOSE : info.tcpi_state;
+}
+
+static bool is_connected(uint8_t state)
+{
+	return state != TCP_CLOSE && state != TCP_LISTEN && state != TCP_SYN_SENT &&
+	       state != TCP_SYN_RECV;
+}
+
+struct search {
+	const struct cor_file_capture *c;
+	const struct cor_file_seen *seen;
+	struct cor_inet_addr ours, theirs;
+	bool found;
+};
+
+static bool is_the_tasks(const struct search *s, const struct cor_inet_socket *socket)
+{
+	const unsigned *indices;
+
+	return socket->ino && cor_file_with_inode(s->c, s->seen->st.st_dev, socket->ino, &indices);
+}
+
+static bool is_other_end(void *arg, const struct cor_inet_socket *socket)
+{
+	struct search *s = arg;
+
+	s->found = socket->ours.port == s->theirs.port && socket->theirs.port == s->ours.port &&
+		   cor_inet_addr_same(&socket->ours, &s->theirs) && is_the_tasks(s, socket);
+	return s->found;
+}
+
+static bool stays_with_listener(void *arg, const struct cor_inet_socket *socket)
+{
+	struct search *s = arg;
+
+	s->found = socket->ours.port == s->ours.port &&
+		   !cor_inet_addr_is_loopback(&socket->ours) &&
+		   !cor_departure_moves(s->c->departure, &socket->ours) && is_the_tasks(s, socket);
+	return s->found;
+}
+
+#define CONNECTED (1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT)
+
+static bool listener_stays(struct search *s)
+{
+	const struct cor_file_capture *c = s->c;
+
+	/* as it was decided before */
+	for (size_t i = 0; c->before && i < c->before->n_files; i++) {
+		const Cor__Names__OpenFile *f = c->before->files[i];
+
+		if (f->ino == s->seen->st.st_ino && f->dev == s->seen->st.st_dev)
+			return f->kind == COR__NAMES__FILE_KIND__PUMPED;
+	}
+	if (cor_inet_addr_is_loopback(&s->ours))
+		return false;
+	if (!cor_inet_addr_is_any(&s->ours))
+		return !cor_departure_moves(c->departure, &s->ours);
+	return cor_inet_diag(CONNECTED, stays_with_listener, s, NULL) == 0 && s->found;
+}
+
+static bool connection_stays(struct search *s)
+{
+	if (!name_of(s->seen->dup, true, &s->theirs) ||
+	    cor_departure_moves(s->c->departure, &s->ours))
+		return false;
+	if (!cor_inet_addr_is_loopback(&s->ours) || !cor_inet_addr_is_loopback(&s->theirs))
+		return true;
+	return cor_inet_diag(~0u, is_other_end, s, NULL) == 0 && !s->found;
+}
+
+bool cor_forward_stays(const struct cor_file_capture *c, const struct cor_file_seen *seen)
+{
+	struct search s = { .c = c, .seen = seen };
+	struct cor_socket kind;
+	uint8_t state;
+
+	if (!is_on(c) || cor_socket_query(seen->dup, &kind) < 0 || kind.type != SOCK_STREAM ||
+	    (kind.domain != AF_INET && kind.domain != AF_INET6) || kind.protocol != IPPROTO_TCP ||
+	    !name_of(seen->dup, false, &s.ours))
+		return false;
+	state = state_of(seen->dup);
+	if (!c->same_netns)
+		return false;
+	/* one that its pump has let go is what it is */
+	if (cor_forward_is_away(seen->dup))
+		return state == TCP_ESTABLISHED || kind.listening;
+	return kind.listening ? listener_stays(&s) : is_connected(state) && connection_stays(&s);
+}
+
+/* ---- capture ---------------------------------------------------------------------------------- */
+
+static int get_name(int fd, bool peer, ProtobufCBinaryData *out)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int r = peer ? getpeername(fd, (struct sockaddr *)&ss, &len) :
+		getsockname(fd, (struct sockaddr *)&ss, &len);
+
+	return r < 0 ? -errno : cor_file_bytes(out, &ss, len);
+}
+
+int cor_forward_describe(const struct cor_file_seen *seen, Cor__Names__PumpChannel *ch)
+{
+	struct cor_socket kind;
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+	int v6only = 0, r = cor_socket_query(seen->dup, &kind);
+
+	if (r == 0)
+		r = get_name(seen->dup, false, &ch->address);
+	if (r == 0 && !kind.listening)
+		r = get_name(seen->dup, true, &ch->peer_address);
+	if (r < 0)
+		return r;
+	ch->kind = kind.listening ? COR__NAMES__PUMP_KIND__PUMP_LISTENER :
+		   COR__NAMES__PUMP_KIND__PUMP_TCP;
+	ch->task_reads = ch->task_writes = true;
+	ch->identity = seen->st.st_ino;
+	if (!kind.listening)
+		return 0;
+	if (getsockopt(seen->dup, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
+		ch->backlog = (int32_t)info.tcpi_sacked;
+	len = sizeof(v6only);
+	if (kind.domain == AF_INET6 &&
+	    getsockopt(seen->dup, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, &len) == 0)
+		ch->v6only = v6only != 0;
+	return 0;
+}
+
+#ifndef SO_BUF_LOCK
+#define SO_BUF_LOCK 72
+#endif
+
+/* Decided when the socket was bound; or it means nothing where the other one is. locked: the sizes of buffers that the task has set (SO_BUF_LOCK). */
+static bool is_left_out(const Cor__Names__SocketOption *o, int locked)
+{
+	if (o->level == IPPROTO_IPV6)
+		return o->name == IPV6_V6ONLY;
+	if (o->level == SOL_SOCKET)
+		return o->name == SO_BINDTODEVICE || (o->name == SO_SNDBUF && !(locked & 1)) ||
+		       (o->name == SO_RCVBUF && !(locked & 2));
+	return false;
+}
+
+static void leave_out(int fd, Cor__Names__OpenFile *out)
+{
+	int locked = 0;
+	socklen_t len = sizeof(locked);
+	size_t n = 0;
+
+	getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locked, &len);
+	for (size_t i = 0; i < out->n_options; i++) {
+		Cor__Names__SocketOption *o = out->options[i];
+
+		if (is_left_out(o, locked))
+			cor__names__socket_option__free_unpacked(o, NULL);
+		else
+			out->options[n++] = o;
+	}
+	out->n_options = n;
+}
+
+static bool is_link_local(const ProtobufCBinaryData *address)
+{
+	struct sockaddr_in6 sin6;
+
+	if (address->len < sizeof(sin6))
+		return false;
+	memcpy(&sin6, address->data, sizeof(sin6));
+	return sin6.sin6_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&sin6.sin6_addr);
+}
+
+int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *seen, bool known,
+			Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	uint8_t state = state_of(seen->dup);
+	int r;
+
+	if (!known && cor_forward_is_away(seen->dup))
+		return cor_fail(err, -EAGAIN, "descriptor %d is a connection that was made just now",
+				seen->fd);
+	r = cor_socket_begin(c, seen, out, err);
+	if (r == 0)
+		r = cor_socket_capture(c, seen, out, err);
+	if (r == 0)
+		r = cor_socket_address(seen, false, &out->address, err);
+	if (r == 0)
+		r = cor_socket_address(seen, true, &out->peer_address, err);
+	if (r < 0)
+		return r;
+	leave_out(seen->dup, out);
+	if (is_link_local(&out->address) || is_link_local(&out->peer_address))
+		return cor_file_refuse(err, seen, "a TCP socket of an IPv6 link: that is not forwarded");
+	out->shut_write = state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
+			  state == TCP_LAST_ACK;
+	return out->listening ? 0 : cor_tcp_refuse_special(seen, out, err);
+}
+
+int cor_forward_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
+		       struct cor_error *err)
+{
+	_cleanup_free_ uint8_t *data = NULL;
+	Cor__Names__Message *m;
+	int unread = 0;
+	ssize_t n;
+
+	if (out->listening || ioctl(seen->dup, SIOCINQ, &unread) < 0 || unread <= 0)
+		return 0;
+	data = malloc((size_t)unread);
+	if (!data)
+		return -ENOMEM;
+	n = recv(seen->dup, data, (size_t)unread, MSG_PEEK | MSG_DONTWAIT);
+	if (n <= 0)
+		return n < 0 ? cor_fail_errno(err, "descriptor %d: what it has not read", seen->fd) : 0;
+	m = COR_FILE_APPEND(out->unread, out->n_unread, Cor__Names__Message,
+			    cor__names__message__init);
+	return m ? cor_file_bytes(&m->data, data, (size_t)n) : -ENOMEM;
+}
