@@ -212,10 +212,13 @@ static bool is_signed(void *arg, const struct cor_inet_socket *s)
 {
 	struct signatures *sig = arg;
 
+	/* the lowest, as the order of the answers is any; what is forwarded stays as it is */
 	for (unsigned i = 0; s->signed_ && i < sig->table->n_files; i++)
-		if (sig->table->files[i]->ino == s->ino && S_ISSOCK(sig->table->files[i]->mode))
+		if (sig->table->files[i]->ino == s->ino && S_ISSOCK(sig->table->files[i]->mode) &&
+		    sig->table->files[i]->kind != COR__NAMES__FILE_KIND__PUMPED &&
+		    (sig->index < 0 || (int)i < sig->index))
 			sig->index = (int)i;
-	return sig->index >= 0;
+	return false;
 }
 
 static int refuse_signed(struct cor_departure *d, const Cor__Names__FileTable *table,
