@@ -175,7 +175,7 @@ static void run_status(struct client *k, const struct request *q)
 		return;
 	sessions = registry_json(env->registry, q->id);
 	tasks = q->id[0] ? json_array() : tasks_json(env->tasks);
-	needs_add(tasks, sessions, env->config->state_dir);
+	needs_add(tasks, sessions, env->config);
 	owner_filter(k->uid, tasks);
 	owner_filter(k->uid, sessions);
 	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "event",
@@ -258,7 +258,7 @@ static json_t *find_task(struct client *k, const char *id)
 		if (e || registry_find(env->registry, k->uid, id, &e) == 0)
 			pid = json_integer_value(json_object_get(entry_record(e)->figures,
 								 "destination_pid"));
-	needs_add(tasks, sessions, env->config->state_dir);
+	needs_add(tasks, sessions, env->config);
 	owner_filter(k->uid, tasks);
 	json_array_foreach(tasks, i, task)
 		if (json_integer_value(json_object_get(task, "pid")) == pid &&
@@ -267,6 +267,18 @@ static json_t *find_task(struct client *k, const char *id)
 	snprintf(why, sizeof(why), "%s is no task that has come here and runs", id);
 	client_refuse(k, why);
 	return NULL;
+}
+
+/* Other processes cannot be brought here. */
+static bool has_movable(const json_t *needs)
+{
+	const json_t *n;
+	size_t i;
+
+	json_array_foreach(needs, i, n)
+		if (strcmp(json_string_value(json_object_get(n, "what")), "processes") != 0)
+			return true;
+	return false;
 }
 
 /* A task moves to where it is already, without its home. */
@@ -284,11 +296,12 @@ static void run_settle(struct client *k, const struct request *q)
 
 	if (!task)
 		return;
-	if (!json_array_size(json_object_get(task, "needs"))) {
-		client_say(k, json_pack("{s:s, s:b, s:i, s:O, s:O, s:i}", "event", "result", "ok", 1,
+	if (!has_movable(json_object_get(task, "needs"))) {
+		client_say(k, json_pack("{s:s, s:b, s:i, s:O, s:O, s:i, s:O}", "event", "result", "ok", 1,
 					"exit", 0, "pid", json_object_get(task, "pid"),
 					"destination_pid", json_object_get(task, "pid"),
-					"files_copied", 0), false);
+					"files_copied", 0, "remains", json_object_get(task, "needs")),
+			   false);
 		return;
 	}
 	what.pid = (pid_t)json_integer_value(json_object_get(task, "pid"));

@@ -112,9 +112,48 @@ static void add_memory(json_t *needs, pid_t pid, const json_t *sessions)
 	}
 }
 
-void needs_add(json_t *tasks, const json_t *sessions, const char *state_dir)
+static bool is_here(const json_t *need, const struct cord_config *config)
 {
-	json_t *trees = read_all(state_dir, "away"), *task;
+	const char *host = json_string_value(json_object_get(need, "host"));
+
+	return host && strcmp(host, config->name) == 0;
+}
+
+/* What leads to other processes, which the task's pumps have written down. */
+static void add_pumps(json_t *needs, pid_t pid, const struct cord_config *config)
+{
+	char path[sizeof(config->control) + 8], begins[32];
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *d;
+
+	cord_config_pumps(config, path, sizeof(path));
+	dir = opendir(path);
+	snprintf(begins, sizeof(begins), "status.%d.", (int)pid);
+	while (dir && (d = readdir(dir))) {
+		json_t *need;
+		int fd;
+
+		if (strncmp(d->d_name, begins, strlen(begins)) != 0 || strstr(d->d_name, ".new"))
+			continue;
+		fd = openat(dirfd(dir), d->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		need = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
+		cor_closep(&fd);
+		if (need && kill((pid_t)json_integer_value(json_object_get(need, "pump")), 0) < 0 &&
+		    errno == ESRCH)
+			unlinkat(dirfd(dir), d->d_name, 0);
+		else if (need && json_array_size(json_object_get(need, "leads_to")) &&
+			 !is_here(need, config)) {
+			json_object_del(need, "pid");
+			json_object_set_new(need, "what", json_string("processes"));
+			json_array_append(needs, need);
+		}
+		json_decref(need);
+	}
+}
+
+void needs_add(json_t *tasks, const json_t *sessions, const struct cord_config *config)
+{
+	json_t *trees = read_all(config->state_dir, "away"), *task;
 	size_t i;
 
 	json_array_foreach(tasks, i, task) {
@@ -127,6 +166,7 @@ void needs_add(json_t *tasks, const json_t *sessions, const char *state_dir)
 		needs = json_array();
 		add_memory(needs, pid, sessions);
 		add_files(needs, pid, trees);
+		add_pumps(needs, pid, config);
 		json_object_set_new(task, "needs", needs);
 	}
 	json_decref(trees);

@@ -5,11 +5,14 @@
 
 #include <jansson.h>
 
+#include "daemon/config.h"
+
 /* Adds "needs" to each task of the list (tasks_json()) that runs: an array of
- * {"what":"files"|"memory", "host":NAME, figures...}, empty when it has no tie left.
- * sessions: registry_json()'s, which tell of memory. state_dir: where the processes that
- * serve files write how they do. */
-void needs_add(json_t *tasks, const json_t *sessions, const char *state_dir);
+ * {"what":"files"|"memory"|"processes", "host":NAME, figures...}, empty when it has no
+ * tie left.
+ * sessions: registry_json()'s, which tell of memory. Processes on this host itself, where a
+ * task has come home, are no need. */
+void needs_add(json_t *tasks, const json_t *sessions, const struct cord_config *config);
 
 /* The file servers of this host, an array: {"tree":HEX, "pid":N of the task that left, ...} */
 json_t *needs_served(const char *state_dir);

@@ -4,15 +4,32 @@
 #include "tools/one.h"
 #include "tools/output.h"
 
+/* What leads to processes there stays as it is. */
+static void print_remains(const json_t *r)
+{
+	const json_t *n;
+	size_t i;
+
+	if (!json_array_size(json_object_get(r, "remains"))) {
+		printf("%lld needs nothing of another host\n", (long long)output_number(r, "pid"));
+		return;
+	}
+	printf("%lld needs nothing that could be brought here, but leads to other processes:",
+	       (long long)output_number(r, "pid"));
+	json_array_foreach(json_object_get(r, "remains"), i, n)
+		printf(" of %s", output_text(n, "host"));
+	putchar('\n');
+}
+
 static void print_done(const json_t *r)
 {
 	char bytes[32];
 
 	if (!json_object_get(r, "freeze_us")) {
-		printf("%lld needs nothing of another host\n", (long long)output_number(r, "pid"));
+		print_remains(r);
 		return;
 	}
-	printf("%s runs on here as %lld and needs nothing of another host: %lld files copied (%s)\n",
+	printf("%s runs on here as %lld and needs no memory and no files of another host: %lld files copied (%s)\n",
 	       output_text(r, "comm"), (long long)output_number(r, "destination_pid"),
 	       (long long)output_number(r, "files_copied"),
 	       output_bytes(bytes, sizeof(bytes), (double)output_number(r, "bytes_copied")));

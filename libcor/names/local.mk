@@ -57,6 +57,6 @@ libcor_sources += \
 	libcor/names/pump_tty.c libcor/names/pump_tty.h \
 	libcor/names/pump_end_terminal.c libcor/names/pump_end_pty.c \
 	libcor/names/pump_process.c libcor/names/pump_conn.c libcor/names/pump_connect.c \
-	libcor/names/pump_greet.c \
+	libcor/names/pump_greet.c libcor/names/pump_show.c \
 	libcor/names/pump_control.c libcor/names/pump_client.c \
 	libcor/names/file_pump.c

@@ -98,6 +98,9 @@ struct pump {
 	bool     started;               /* away: the task runs here; home: it was attached once */
 	bool     frozen;                /* away: it stands still, and so do we */
 	bool     bye;                   /* home: nothing more will come; what has is to be delivered */
+	char     shown[2048];           /* what cord was told last; "": nothing */
+	uint64_t show_ns;               /* not before */
+	bool     show_again;            /* something may have changed since */
 	bool     ending;
 	int      status;
 };
@@ -149,6 +152,13 @@ void pump_greet_expire(struct pump *p, uint64_t now);
 void pump_connect_begin(struct pump *p);
 /* One has an outcome: a connection, or -errno. */
 void pump_connect_done(struct pump *p);
+
+/* --- pump_show.c --- */
+
+/* Away: tells cord how it stands, if that has changed, once a second at most. */
+void pump_show(struct pump *p, uint64_t now);
+/* It ends. */
+void pump_show_end(struct pump *p);
 
 /* --- pump_control.c --- */
 

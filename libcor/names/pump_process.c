@@ -251,6 +251,8 @@ static int next_due(const struct pump *p, uint64_t now)
 	    (p->started || p->reaching))
 		due = p->connect_ns;
 	due = COR_MIN(due, pump_greet_due(p));
+	if (p->show_again)
+		due = COR_MIN(due, p->show_ns);
 	if (p->alone_since_ns && p->plan->give_up_s)
 		due = COR_MIN(due, p->alone_since_ns + p->plan->give_up_s * NS_PER_S);
 	if (p->alone_since_ns && pump_is_over(p))
@@ -287,6 +289,7 @@ static void on_time(struct pump *p)
 	give_up(p, now);
 	pump_greet_expire(p, now);
 	tick(p, now);
+	pump_show(p, now);
 	if (p->plan->side == COR_PUMP_AWAY && !p->connecting && !p->conns && !p->ending &&
 	    (p->started || p->reaching) && now >= p->connect_ns)
 		pump_connect_begin(p);
@@ -404,6 +407,7 @@ static void end(struct pump *p)
 {
 	if (p->path[0])
 		unlink(p->path);
+	pump_show_end(p);
 	while (p->controls)
 		pump_control_free(p, p->controls);
 	while (p->conns)
