@@ -19,6 +19,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -544,6 +545,27 @@ static void abort_when_ready_leaves_nothing(void **state)
 	assert_int_equal(kill(pid, 0), -1);
 }
 
+/* Its threads cannot be looked up then; it hung. */
+static void abort_needs_no_descriptor(void **state)
+{
+	struct task *task = *state;
+	struct rlimit before, none;
+	pid_t pid;
+
+	task->image.n_threads = 2;
+	rebuild(task);
+	pid = cor_rebuild_pid(task->rb);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ 3, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	alarm(10);
+	cor_rebuild_abort(task->rb);
+	alarm(0);
+	task->rb = NULL;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(kill(pid, 0), -1);
+}
+
 static void task_can_be_killed(void **state)
 {
 	struct task *task = *state;
@@ -688,6 +710,7 @@ int main(void)
 		T(no_mapping_of_ours_remains),
 		T(no_descriptor_of_ours_remains),
 		T(abort_when_ready_leaves_nothing),
+		T(abort_needs_no_descriptor),
 		T(task_can_be_killed),
 		T(stopped_task_arrives_stopped),
 		T(credentials_are_given_up),
