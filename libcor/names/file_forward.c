@@ -22,6 +22,7 @@
 #include "libcor/names/departure.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/inet_diag.h"
+#include "libcor/names/pump_net.h"
 
 bool cor_forward_is_inet(const Cor__Names__PumpChannel *ch)
 {
@@ -282,4 +283,15 @@ int cor_forward_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *o
 	m = COR_FILE_APPEND(out->unread, out->n_unread, Cor__Names__Message,
 			    cor__names__message__init);
 	return m ? cor_file_bytes(&m->data, data, (size_t)n) : -ENOMEM;
+}
+
+int cor_forward_check(int number, struct cor_error *err)
+{
+	struct cor_pump_net *net;
+	int r = cor_pump_net_new(&net, err);
+
+	if (r < 0)
+		return cor_fail_prefix(err, r, "descriptor %d", number);
+	cor_pump_net_free(net);
+	return 0;
 }

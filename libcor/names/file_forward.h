@@ -21,5 +21,8 @@ int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *
 int cor_forward_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 		       struct cor_error *err);
 
+/* On the destination: can there be such sockets? -EPERM, ... */
+int cor_forward_check(int number, struct cor_error *err);
+
 /* A socket of another network namespace than ours: that of a pump. */
 bool cor_forward_is_away(int fd);

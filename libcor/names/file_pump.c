@@ -500,6 +500,20 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 
 /* ---- the destination ------------------------------------------------------------------------ */
 
+static bool is_pumped_inet(const Cor__Names__OpenFile *file)
+{
+	return file->kind == COR__NAMES__FILE_KIND__PUMPED &&
+	       (file->domain == AF_INET || file->domain == AF_INET6);
+}
+
+static bool is_first_inet(const Cor__Names__FileTable *table, unsigned index)
+{
+	for (unsigned i = 0; i < index; i++)
+		if (is_pumped_inet(table->files[i]))
+			return false;
+	return is_pumped_inet(table->files[index]);
+}
+
 static int check(const struct cor_file_place *place, unsigned index, struct cor_error *err)
 {
 	const Cor__Names__OpenFile *file = cor_file_at(place, index);
@@ -507,7 +521,7 @@ static int check(const struct cor_file_place *place, unsigned index, struct cor_
 
 	if (cor_pump_channel_index(place->table, file) < 0)
 		return cor_fail(err, -EPROTO, "descriptor %d: its channel is wrong", number);
-	return 0;
+	return is_first_inet(place->table, index) ? cor_forward_check(number, err) : 0;
 }
 
 /* Is there an earlier file of that channel? It has the open file description that was

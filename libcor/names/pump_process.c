@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
  * other side's last word. */
 #define LINGER_S 600
 #define TICK_NS UINT64_C(200000000)
+#define EVENTS_AT_ONCE 64
 
 /* ---- channels ------------------------------------------------------------------------ */
 
@@ -334,6 +336,13 @@ static void dispatch(struct pump *p, const struct epoll_event *e)
 	}
 }
 
+static bool is_a_note(const struct epoll_event *e)
+{
+	const struct pump_watch *w = e->data.ptr;
+
+	return w->kind == PUMP_WATCH_CHANNEL || w->kind == PUMP_WATCH_CONN;
+}
+
 static int loop(struct pump *p)
 {
 	while (!p->ending) {
@@ -345,12 +354,19 @@ static int loop(struct pump *p)
 		busy = turn(p);
 		if (p->ending || (p->bye && pump_is_over(p)))
 			break;
-		/* one at a time: what handles it may free what another one is for */
 		n = epoll_wait(p->epoll, &e, 1, busy ? 0 : next_due(p, cor_now_ns()));
 		if (n < 0 && errno != EINTR)
 			return 1;
-		if (n > 0)
+		/* those that only say that something is to be looked at, and free nothing that
+		 * another one may be for, are taken together */
+		for (unsigned i = 0; n > 0 && i < EVENTS_AT_ONCE; i++) {
+			bool note = is_a_note(&e);
+
 			dispatch(p, &e);
+			if (!note)
+				break;
+			n = epoll_wait(p->epoll, &e, 1, 0);
+		}
 		on_time(p);
 	}
 	return p->status;
@@ -425,6 +441,17 @@ static void end(struct pump *p)
 	explicit_bzero(p->secret, sizeof(p->secret));
 }
 
+/* A descriptor for each client that comes. */
+static void raise_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int cor_pump_run(const struct cor_pump_plan *plan)
 {
 	struct pump p = { .plan = plan, .epoll = -1, .listener = -1, .connected = -1,
@@ -432,6 +459,7 @@ int cor_pump_run(const struct cor_pump_plan *plan)
 	int status;
 
 	signal(SIGPIPE, SIG_IGN);
+	raise_limit();
 	status = begin(&p) < 0 ? 1 : loop(&p);
 	end(&p);
 	return status;
