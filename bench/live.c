@@ -142,6 +142,7 @@ void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct 
 	struct cor_stream *lanes[NLANES];
 	int socks[NLANES];
 
+	l->owner = 0;
 	start_server(l, g, socks, cover);
 	for (unsigned i = 0; i < NLANES; i++)
 		lanes[i] = lane_stream(socks[i], lane_kind[i], true, cover);
@@ -151,12 +152,16 @@ void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct 
 }
 
 void live_start_over(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
-		     struct task *t, const struct remote *over)
+		     struct task *t, const struct remote *over, bool one_sided)
 {
-	struct cor_stream *lanes[NLANES];
+	struct cor_stream *lanes[NLANES], *reach = NULL;
+	struct cor_error e = COR_ERROR_INIT;
 
+	l->owner = one_sided ? remote_owner_start(over, g, &reach) : 0;
 	start_server_over(l, g, over, lanes);
 	start_pager(l, ctx, t, lanes, false);
+	if (reach && cor_pager_add_lane(l->pager, reach, COR_CONN_DEMAND, &e))
+		errx(1, "pager: %s", e.text);
 }
 
 void live_await_drained(struct live *l)
@@ -188,6 +193,7 @@ void live_end(struct live *l)
 	cor_pager_free(l->pager);
 	close(l->hold);
 	end_child(l->server);
+	end_child(l->owner);
 }
 
 void live_drain(const struct cor_ctx *ctx, const struct ghost *g, struct drained *out)

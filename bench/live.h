@@ -7,6 +7,7 @@
 
 struct live {
 	pid_t  server;
+	pid_t  owner;           /* whose memory is read one-sided, or 0 */
 	int    hold;            /* the server ends when this closes */
 	struct cor_pager *pager;
 	struct task *task;
@@ -25,10 +26,11 @@ void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g
 		struct task *t, bool prefetch);
 void live_start_covered(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
 			struct task *t, bool prefetch, enum live_cover cover);
-/* The same over another transport (remote.h); the lanes over TCP are not there. */
+/* The same over another transport (remote.h); the lanes over TCP are not there. one_sided:
+ * faults are read out of the memory of a process that owns it, and not staged. */
 struct remote;
 void live_start_over(struct live *l, const struct cor_ctx *ctx, const struct ghost *g,
-		     struct task *t, const struct remote *over);
+		     struct task *t, const struct remote *over, bool one_sided);
 /* Until every page is there. */
 void live_await_drained(struct live *l);
 /* Ends pager, server and task. */

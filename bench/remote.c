@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "bench/remote.h"
-#include "bench/rig.h"
 #include "libcor/base/io.h"
+#include "libcor/paging/reach.h"
 
 #define PAGE       4096u
 #define RAW_PAGES  4096u        /* read from */
@@ -128,6 +128,64 @@ void remote_lanes_there(const struct remote *r, int sock, struct cor_stream *out
 	for (unsigned i = 0; i < REMOTE_LANES; i++)
 		make_lane(&out[i], connect_there(device), COR_RDMA_ROOM_REQUESTS);
 	cor_rdma_unref(device);
+}
+
+/* ---- one-sided demand --------------------------------------------------------------- */
+
+/* The ghost's pages in memory of this process's own, at the same address. */
+static void own_pages(const struct ghost *g)
+{
+	if (mmap(g->base, g->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		 -1, 0) == MAP_FAILED)
+		err(1, "memory");
+	memset(g->base, 0x5a, g->size);
+	for (size_t i = 0; i < g->size / PAGE; i++)
+		*(uint64_t *)(g->base + i * PAGE) = page_word(i);
+}
+
+static void own(const struct remote *r, const struct ghost *g, int sock)
+{
+	struct cor_reach_range range = { .offset = (uintptr_t)g->base, .len = g->size };
+	struct cor_error e = COR_ERROR_INIT;
+	atomic_bool stop = false;
+	struct cor_rdma_memory m;
+	struct cor_rdma *device;
+	struct cor_rdma_qp *qp;
+
+	own_pages(g);
+	device = open_there(r, sock);
+	qp = connect_there(device);
+	if (device->ops->enroll(device, g->base, g->size, COR_RDMA_REMOTE_READ, &m, &e))
+		errx(1, "%s", e.text);
+	range.remote = m.remote;
+	range.key = m.key;
+	if (cor_reach_offer(qp, &range, 1, &e))
+		errx(1, "%s", e.text);
+	cor_reach_attend(qp, &stop);
+	_exit(0);
+}
+
+pid_t remote_owner_start(const struct remote *r, const struct ghost *g, struct cor_stream **demand)
+{
+	struct cor_error e = COR_ERROR_INIT;
+	struct cor_rdma *device;
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		err(1, "socketpair");
+	pid = fork_child();
+	if (!pid) {
+		close(pair[0]);
+		own(r, g, pair[1]);
+	}
+	close(pair[1]);
+	device = listen_here(r, pair[0]);
+	if (cor_stream_reach(demand, accept_here(device), PATIENCE_MS, &e))
+		errx(1, "lane: %s", e.text);
+	cor_rdma_unref(device);
+	close(pair[0]);
+	return pid;
 }
 
 /* ---- raw reads --------------------------------------------------------------------- */

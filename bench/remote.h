@@ -3,7 +3,7 @@
  * where something cannot be had. */
 #pragma once
 
-#include "bench/bench.h"
+#include "bench/rig.h"
 #include "libcor/transport/stream_rdma.h"
 
 struct remote {
@@ -19,6 +19,11 @@ void remote_check(const struct remote *r);
 /* The pager's ends of its lanes; the page server's in the child. */
 void remote_lanes_here(const struct remote *r, int sock, struct cor_stream *out[REMOTE_LANES]);
 void remote_lanes_there(const struct remote *r, int sock, struct cor_stream *out[REMOTE_LANES]);
+
+/* A child that has a ghost's pages itself and offers them for one-sided reads (reach.h),
+ * and the pager's end of the lane. end_child() ends it. */
+pid_t remote_owner_start(const struct remote *r, const struct ghost *g,
+			 struct cor_stream **demand);
 
 /* Reads of 4 KiB each out of memory that a child has registered, one at a time, in no
  * order, spinning for each; the child spins too where the provider needs it. */

@@ -17,6 +17,7 @@ libcor_sources += libcor/paging/collapse.c libcor/paging/collapse.h
 libcor_sources += libcor/paging/answer.c libcor/paging/answer.h
 libcor_sources += libcor/paging/server.c
 libcor_sources += libcor/paging/fetch.c libcor/paging/fetch.h
+libcor_sources += libcor/paging/reach.c libcor/paging/reach.h
 libcor_sources += libcor/paging/gate.c libcor/paging/gate.h
 libcor_sources += libcor/paging/export.c
 libcor_sources += libcor/paging/pager.c libcor/paging/pager_private.h

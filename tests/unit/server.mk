@@ -24,7 +24,7 @@ tests_unit_test_export_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 EXTRA_DIST += tests/unit/fake_source.h
 
 if HAVE_FABRIC
-rdma_tests = tests/unit/test_rdma tests/unit/test_stream_rdma
+rdma_tests = tests/unit/test_rdma tests/unit/test_stream_rdma tests/unit/test_reach
 check_PROGRAMS += $(rdma_tests)
 TESTS += $(rdma_tests)
 tests_unit_test_rdma_SOURCES = tests/unit/test_rdma.c \
@@ -33,5 +33,8 @@ tests_unit_test_rdma_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_stream_rdma_SOURCES = tests/unit/test_stream_rdma.c \
 	tests/unit/rdma_fixture.c tests/unit/rdma_fixture.h
 tests_unit_test_stream_rdma_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_reach_SOURCES = tests/unit/test_reach.c \
+	tests/unit/rdma_fixture.c tests/unit/rdma_fixture.h
+tests_unit_test_reach_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 endif
 endif

@@ -1,0 +1,499 @@
+/* Pages by one-sided reads; see reach.h. */
+#include "libcor/paging/reach.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/error.h"
+#include "libcor/base/io.h"
+#include "libcor/paging/check.h"
+#include "libcor/paging/wire.h"
+
+#define MAGIC      0x63727231u  /* "crr1" */
+#define PIECE      16u          /* pages of one read: what a pager installs at once */
+#define PIECE_SIZE ((size_t)PIECE << COR_PAGE_SHIFT)
+#define SLOTS      32u          /* reads at once */
+#define FULL       (UINT64_MAX - 1)     /* of an eventfd: not writable */
+
+/* How long the owner spins where reads need its processor, after there was one. */
+#define ATTEND_NS (200 * UINT64_C(1000))
+/* And how often it looks at all: not every provider wakes it for another's reads. */
+#define LOOK_MS 1
+#define STOP_MS 100
+
+struct offer {
+	uint32_t magic;
+	uint16_t object;
+	uint16_t left;          /* that follow */
+	uint64_t offset, len, remote, key;
+} __attribute__((packed));
+_Static_assert(sizeof(struct offer) == 40, "told in one message");
+
+/* ---- the owner -------------------------------------------------------------------- */
+
+static bool follows(const struct cor_reach_range *a, const struct cor_reach_range *b)
+{
+	return b->object > a->object ||
+	       (b->object == a->object && b->offset >= a->offset + a->len);
+}
+
+static bool aligned(uint64_t n)
+{
+	return (n & ((1u << COR_PAGE_SHIFT) - 1)) == 0;
+}
+
+int cor_reach_offer(struct cor_rdma_qp *qp, const struct cor_reach_range *ranges, unsigned n,
+		    struct cor_error *err)
+{
+	int r = n && n <= COR_REACH_RANGES ? 0 : -EINVAL;
+
+	for (unsigned i = 0; i < n && r == 0; i++)
+		if (!ranges[i].len || !aligned(ranges[i].offset | ranges[i].len) ||
+		    (i && !follows(&ranges[i - 1], &ranges[i])))
+			r = -EINVAL;
+	for (unsigned i = 0; i < n && r == 0; i++) {
+		struct offer o = {
+			.magic = MAGIC, .object = ranges[i].object, .left = (uint16_t)(n - i - 1),
+			.offset = ranges[i].offset, .len = ranges[i].len,
+			.remote = ranges[i].remote, .key = ranges[i].key,
+		};
+
+		r = qp->ops->send(qp, &o, sizeof(o));
+	}
+	return r < 0 ? cor_fail_code(err, r, "offering memory") : 0;
+}
+
+void cor_reach_attend(struct cor_rdma_qp *qp, const atomic_bool *stop)
+{
+	bool offloaded = qp->device->caps & COR_RDMA_OFFLOADED;
+	struct cor_rdma_event e;
+	uint64_t until = 0;
+	int n;
+
+	while (!atomic_load(stop) && (n = qp->ops->poll(qp, &e, 1)) >= 0) {
+		if (n > 0)
+			continue;       /* a pager has nothing to say */
+		if (!offloaded && cor_now_ns() < until) {
+			sched_yield();
+			continue;
+		}
+		if (cor_rdma_wait(qp, offloaded ? STOP_MS : LOOK_MS))
+			until = cor_now_ns() + ATTEND_NS;
+	}
+}
+
+/* ---- the pager's end -------------------------------------------------------------- */
+
+struct piece {
+	struct cor_page_reply reply;
+	bool ready;             /* read, or nothing to read */
+};
+
+struct reach {
+	struct cor_stream base;
+	struct cor_rdma_qp *qp;
+	const struct cor_rdma_ops *ops;
+	struct cor_reach_range ranges[COR_REACH_RANGES];
+	unsigned nranges;
+	/* requests come in: the one that is being taken, and how much of it */
+	struct cor_page_request rq;
+	size_t rq_got;
+	uint32_t rq_posted;     /* pages of it that are posted */
+	/* replies go out: [head, tail) are being read or wait to be received */
+	struct piece pieces[SLOTS];
+	unsigned head, tail;
+	size_t taken;           /* bytes of the oldest that were received */
+	unsigned char *buf;     /* PIECE_SIZE for each */
+	struct cor_rdma_memory memory;
+	bool blocked;           /* a sender found no room: out_fd is not writable */
+	int lost;
+	int wake;               /* readable: shut down */
+	atomic_bool down;
+};
+
+static struct reach *reach_of(struct cor_stream *s)
+{
+	return (struct reach *)s;
+}
+
+static const struct cor_reach_range *find(const struct reach *s, uint16_t object, uint64_t offset)
+{
+	for (unsigned i = 0; i < s->nranges; i++)
+		if (s->ranges[i].object == object && offset >= s->ranges[i].offset &&
+		    offset - s->ranges[i].offset < s->ranges[i].len)
+			return &s->ranges[i];
+	return NULL;
+}
+
+static size_t payload(const struct piece *p)
+{
+	return p->reply.status == COR_PAGE_DATA ? (size_t)p->reply.npages << COR_PAGE_SHIFT : 0;
+}
+
+/* Seals what has come whole. */
+static void ready(struct reach *s, unsigned slot)
+{
+	struct piece *p = &s->pieces[slot];
+
+	p->ready = true;
+	if (p->reply.flags & COR_PAGE_CHECKED)
+		p->reply.check = cor_page_check(&p->reply, s->buf + slot * PIECE_SIZE, payload(p));
+}
+
+/* Answers all that is left of the request. */
+static void refuse(struct reach *s, unsigned slot, uint32_t error)
+{
+	struct piece *p = &s->pieces[slot];
+
+	p->reply.status = COR_PAGE_ERROR;
+	p->reply.error = error;
+	p->reply.npages = s->rq.npages - s->rq_posted;
+	p->reply.flags |= COR_PAGE_LAST;
+	s->rq_posted = s->rq.npages;
+	ready(s, slot);
+}
+
+/* Posts the next piece of the request. 0, -EAGAIN: too much is posted, -errno. */
+static int post(struct reach *s)
+{
+	unsigned slot = s->tail % SLOTS;
+	struct piece *p = &s->pieces[slot];
+	uint64_t at = s->rq.offset + ((uint64_t)s->rq_posted << COR_PAGE_SHIFT);
+	const struct cor_reach_range *g = find(s, s->rq.object, at);
+	struct cor_rdma_remote from;
+	uint64_t n;
+	int r;
+
+	*p = (struct piece){ .reply = { .status = COR_PAGE_DATA, .object = s->rq.object, .offset = at,
+					.flags = s->rq.flags & COR_PAGE_CHECKED } };
+	if (s->rq.op != COR_PAGE_READ || !g) {
+		refuse(s, slot, s->rq.op != COR_PAGE_READ ? EOPNOTSUPP : EFAULT);
+		s->tail++;
+		return 0;
+	}
+	n = COR_MIN((g->offset + g->len - at) >> COR_PAGE_SHIFT, (uint64_t)PIECE);
+	n = COR_MIN(n, (uint64_t)(s->rq.npages - s->rq_posted));
+	from = (struct cor_rdma_remote){ g->remote + (at - g->offset), g->key };
+	r = s->ops->read(s->qp, &s->memory, s->buf + slot * PIECE_SIZE, n << COR_PAGE_SHIFT, &from,
+			 slot);
+	if (r < 0)
+		return r;
+	p->reply.npages = (uint32_t)n;
+	s->rq_posted += (uint32_t)n;
+	if (s->rq_posted == s->rq.npages)
+		p->reply.flags |= COR_PAGE_LAST;
+	s->tail++;
+	return 0;
+}
+
+/* Gets on with the request that was taken. False: there is no room for all of it yet. */
+static bool pump(struct reach *s)
+{
+	while (s->rq_got == sizeof(s->rq)) {
+		int r;
+
+		if (s->tail - s->head == SLOTS)
+			return false;
+		r = post(s);
+		if (r < 0 && r != -EAGAIN)
+			s->lost = r;
+		if (r < 0)
+			return false;
+		if (s->rq_posted == s->rq.npages)
+			s->rq_got = s->rq_posted = 0;
+	}
+	return true;
+}
+
+/* What has come. 1: something did, 0, or -errno: the stream is lost. */
+static int look(struct reach *s)
+{
+	struct cor_rdma_event e[8];
+	int n = s->lost ?: s->ops->poll(s->qp, e, ARRAY_SIZE(e));
+
+	if (n < 0)
+		return s->lost = n;
+	for (int i = 0; i < n; i++) {
+		if (e[i].kind != COR_RDMA_READ || e[i].cookie >= SLOTS)
+			return s->lost = -EPROTO;
+		ready(s, (unsigned)e[i].cookie);
+	}
+	return n > 0;
+}
+
+static void await(struct reach *s, int timeout_ms)
+{
+	struct pollfd p[] = {
+		{ .fd = s->ops->fd(s->qp), .events = POLLIN },
+		{ .fd = s->wake, .events = POLLIN },
+	};
+
+	if (s->ops->arm(s->qp) == 0)
+		poll(p, ARRAY_SIZE(p), timeout_ms);
+}
+
+/* ---- requests ---------------------------------------------------------------------- */
+
+static size_t take_request(struct reach *s, const struct iovec *iov, unsigned n)
+{
+	size_t total = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t done = 0;
+
+		while (done < iov[i].iov_len) {
+			size_t len;
+
+			if (!pump(s))
+				return total + done;
+			len = COR_MIN(iov[i].iov_len - done, sizeof(s->rq) - s->rq_got);
+			memcpy((char *)&s->rq + s->rq_got, (char *)iov[i].iov_base + done, len);
+			s->rq_got += len;
+			done += len;
+			if (s->rq_got == sizeof(s->rq) && !s->rq.npages)
+				s->lost = -EPROTO;
+			if (s->lost)
+				return total + done;
+		}
+		total += done;
+	}
+	pump(s);
+	return total;
+}
+
+static ssize_t reach_send(struct cor_stream *base, const struct iovec *iov, unsigned n,
+			  unsigned flags)
+{
+	struct reach *s = reach_of(base);
+
+	for (;;) {
+		size_t sent = s->lost ? 0 : take_request(s, iov, n);
+		uint64_t fill = FULL;
+		int r;
+
+		if (sent)
+			return (ssize_t)sent;
+		r = atomic_load(&s->down) ? -EPIPE : look(s);
+		if (r < 0)
+			return r;
+		/* room is made by who receives */
+		if (flags & COR_STREAM_NOWAIT) {
+			if (!s->blocked && write(base->out_fd, &fill, sizeof(fill)) < 0)
+				return -errno;
+			s->blocked = true;
+			return -EAGAIN;
+		}
+		if (r == 0)
+			await(s, 1);
+	}
+}
+
+/* ---- replies ------------------------------------------------------------------------ */
+
+static void unblock(struct reach *s)
+{
+	uint64_t n;
+
+	pump(s);
+	if (s->blocked && s->tail - s->head < SLOTS)
+		s->blocked = read(s->base.out_fd, &n, sizeof(n)) < 0;
+}
+
+/* The bytes of the oldest reply from s->taken on. */
+static size_t next_bytes(struct reach *s, const unsigned char **from)
+{
+	struct piece *p = &s->pieces[s->head % SLOTS];
+	size_t head = sizeof(p->reply);
+
+	if (s->head == s->tail || !p->ready)
+		return 0;
+	if (s->taken < head) {
+		*from = (unsigned char *)&p->reply + s->taken;
+		return head - s->taken;
+	}
+	*from = s->buf + (s->head % SLOTS) * PIECE_SIZE + (s->taken - head);
+	return head + payload(p) - s->taken;
+}
+
+static size_t take_out(struct reach *s, const struct iovec *iov, unsigned n)
+{
+	size_t total = 0, len;
+
+	for (unsigned i = 0; i < n; i++) {
+		const unsigned char *from;
+		size_t done = 0;
+
+		while (done < iov[i].iov_len && (len = next_bytes(s, &from))) {
+			const struct piece *p = &s->pieces[s->head % SLOTS];
+
+			len = COR_MIN(len, iov[i].iov_len - done);
+			memcpy((char *)iov[i].iov_base + done, from, len);
+			done += len;
+			s->taken += len;
+			if (s->taken == sizeof(p->reply) + payload(p)) {
+				s->taken = 0;
+				s->head++;
+			}
+		}
+		total += done;
+	}
+	unblock(s);
+	return total;
+}
+
+static ssize_t reach_receive(struct cor_stream *base, const struct iovec *iov, unsigned n,
+			     unsigned flags)
+{
+	struct reach *s = reach_of(base);
+
+	for (;;) {
+		size_t got = take_out(s, iov, n);
+		int r;
+
+		if (got)
+			return (ssize_t)got;
+		r = atomic_load(&s->down) ? -ECONNRESET : look(s);
+		if (r < 0)
+			return r == -ECONNRESET ? 0 : r;
+		if (r > 0)
+			continue;
+		if (!(flags & COR_STREAM_NOWAIT))
+			await(s, -1);
+		else if (flags & COR_STREAM_SPIN || s->ops->arm(s->qp) == 0)
+			return -EAGAIN;
+	}
+}
+
+static bool reach_pending(const struct cor_stream *base)
+{
+	struct reach *s = (struct reach *)base;
+	const unsigned char *from;
+
+	return next_bytes(s, &from) || s->lost || s->ops->arm(s->qp) < 0;
+}
+
+/* ---- life --------------------------------------------------------------------------- */
+
+static void reach_shutdown(struct cor_stream *base)
+{
+	struct reach *s = reach_of(base);
+	uint64_t one = 1;
+
+	atomic_store(&s->down, true);
+	(void)!write(s->wake, &one, sizeof(one));
+}
+
+static void reach_close(struct cor_stream *base)
+{
+	struct reach *s = reach_of(base);
+	struct cor_rdma *device = s->qp->device;
+
+	/* nothing may still be read into the buffer when it goes */
+	s->ops->disconnect(s->qp);
+	s->ops->forget(device, &s->memory);
+	if (s->buf)
+		munmap(s->buf, SLOTS * PIECE_SIZE);
+	cor_rdma_unref(device);
+	cor_closep(&s->base.out_fd);
+	cor_closep(&s->wake);
+	free(s);
+}
+
+static const struct cor_stream_ops reach_ops = {
+	.name = "reach",
+	.receive = reach_receive,
+	.send = reach_send,
+	.pending = reach_pending,
+	.shutdown = reach_shutdown,
+	.close = reach_close,
+};
+
+/* 1: that was the last one, 0, -EPROTO. */
+static int take_offer(struct reach *s, const struct cor_rdma_event *e)
+{
+	struct cor_reach_range *g = &s->ranges[s->nranges];
+	struct offer o;
+
+	memcpy(&o, e->bytes, COR_MIN(e->len, (unsigned)sizeof(o)));
+	if (e->kind != COR_RDMA_MSG || e->len != sizeof(o) || o.magic != MAGIC ||
+	    s->nranges + o.left >= COR_REACH_RANGES || !o.len || !aligned(o.offset | o.len) ||
+	    o.offset + o.len < o.offset)
+		return -EPROTO;
+	*g = (struct cor_reach_range){ o.object, o.offset, o.len, o.remote, o.key };
+	if (s->nranges && !follows(g - 1, g))
+		return -EPROTO;
+	s->nranges++;
+	return o.left == 0;
+}
+
+static int hear_offer(struct reach *s, unsigned timeout_ms, struct cor_error *err)
+{
+	uint64_t until = cor_now_ns() + timeout_ms * UINT64_C(1000000);
+	int r = 0;
+
+	while (r == 0) {
+		struct cor_rdma_event e;
+		int n = s->ops->poll(s->qp, &e, 1);
+
+		if (n > 0)
+			r = take_offer(s, &e);
+		else if (n < 0)
+			r = n;
+		else if (cor_now_ns() > until)
+			return cor_fail(err, -ETIMEDOUT, "the peer did not offer its memory");
+		else
+			await(s, 10);
+	}
+	return r < 0 ? cor_fail_code(err, r, "the peer's offer of its memory") : 0;
+}
+
+static int make_buffer(struct reach *s, struct cor_error *err)
+{
+	void *m = mmap(NULL, SLOTS * PIECE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (m == MAP_FAILED)
+		return cor_fail(err, -ENOMEM, "out of memory for a lane's buffer");
+	s->buf = m;
+	return s->ops->enroll(s->qp->device, m, SLOTS * PIECE_SIZE, COR_RDMA_LOCAL, &s->memory, err);
+}
+
+int cor_stream_reach(struct cor_stream **out, struct cor_rdma_qp *qp, unsigned timeout_ms,
+		     struct cor_error *err)
+{
+	struct reach *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s) {
+		qp->ops->disconnect(qp);
+		return cor_fail(err, -ENOMEM, "out of memory for a lane");
+	}
+	s->base.ops = &reach_ops;
+	s->base.rank = 2;
+	s->qp = qp;
+	s->ops = qp->ops;
+	cor_rdma_ref(qp->device);
+	s->base.in_fd = s->ops->fd(qp);
+	s->base.out_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->base.out_fd < 0 || s->wake < 0)
+		r = cor_fail_errno(err, "creating a lane's eventfds");
+	else
+		r = hear_offer(s, timeout_ms, err);
+	if (r == 0)
+		r = make_buffer(s, err);
+	if (r < 0) {
+		reach_close(&s->base);
+		return r;
+	}
+	*out = &s->base;
+	return 0;
+}
