@@ -29,6 +29,7 @@ int cmd_freeze(int argc, char **argv);
 int cmd_cpu(int argc, char **argv);
 int cmd_tls(int argc, char **argv);
 int cmd_after(int argc, char **argv);
+int cmd_redis(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_files(int argc, char **argv);
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include "libcor/base/io.h"
 
 #define START_MS 10000
+#define APART_PORT 7474
 
 /* --- the daemons ------------------------------------------------------------- */
 static int free_port(void)
@@ -88,11 +90,12 @@ static int await_cord(struct cord *c)
 static int cord_start(struct cord *c, const char *dir, const char *name, const char *program)
 {
 	char state[96];
-	int port = free_port();
+	int port = c->host ? APART_PORT : free_port();
 
 	if (port < 0)
 		return port;
-	snprintf(c->listen, sizeof(c->listen), "127.0.0.1:%d", port);
+	snprintf(c->listen, sizeof(c->listen), "%s:%d", c->host ? c->host->address : "127.0.0.1",
+		 port);
 	snprintf(c->control, sizeof(c->control), "%s/%s.sock", dir, name);
 	snprintf(c->log, sizeof(c->log), "%s/%s.log", dir, name);
 	snprintf(state, sizeof(state), "%s/%s", dir, name);
@@ -102,12 +105,14 @@ static int cord_start(struct cord *c, const char *dir, const char *name, const c
 		int log = open(c->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 		int null = open("/dev/null", O_RDONLY);
 
+		if (c->host && setns(c->host->netns, CLONE_NEWNET))
+			err(127, "%s", c->host->address);
 		dup2(null, 0);
 		dup2(log, 1);
 		dup2(log, 2);
 		close_range(3, ~0u, 0);
-		execlp(program, "cord", "--name", name, "--listen", c->listen,
-		       "--control", c->control, "--state-dir", state, NULL);
+		execlp(program, "cord", "--name", name, "--listen", c->listen, "--control", c->control,
+		       "--state-dir", state, c->host ? "--insecure" : NULL, NULL);
 		err(127, "%s", program);
 	}
 	return await_cord(c);
@@ -115,10 +120,17 @@ static int cord_start(struct cord *c, const char *dir, const char *name, const c
 
 int lab_start(struct lab *lab, const char *cord)
 {
+	return lab_start_apart(lab, cord, NULL);
+}
+
+int lab_start_apart(struct lab *lab, const char *cord, const struct apart_host hosts[2])
+{
 	char path[PATH_MAX];
 	int r;
 
 	memset(lab, 0, sizeof(*lab));
+	lab->source.host = hosts;
+	lab->destination.host = hosts ? hosts + 1 : NULL;
 	strcpy(lab->dir, "/tmp/cor-bench-XXXXXX");
 	if (!mkdtemp(lab->dir))
 		err(1, "%s", lab->dir);
@@ -191,17 +203,24 @@ static json_t *await_result(int fd)
 
 int lab_migrate(struct lab *lab, pid_t pid, json_t **result)
 {
+	return lab_migrate_address(lab, pid, NULL, result);
+}
+
+int lab_migrate_address(struct lab *lab, pid_t pid, const char *address, json_t **result)
+{
 	int fd = control_connect(&lab->source);
 	json_t *answer;
-	char line[160];
+	char line[240], along[64] = "";
 	int n;
 
 	if (fd < 0) {
 		warnx("%s: %s", lab->source.control, strerror(-fd));
 		return fd;
 	}
+	if (address)
+		snprintf(along, sizeof(along), ",\"addresses\":[\"%s\"]", address);
 	n = snprintf(line, sizeof(line), "{\"command\":\"migrate\",\"pid\":%d,\"dest\":\"%s\","
-		     "\"wait\":\"drained\"}\n", (int)pid, lab->destination.listen);
+		     "\"wait\":\"drained\"%s}\n", (int)pid, lab->destination.listen, along);
 	if (cor_write_full(fd, line, (size_t)n)) {
 		close(fd);
 		warnx("%s: the request could not be sent", lab->source.control);

@@ -4,11 +4,13 @@
 
 #include <jansson.h>
 
+#include "bench/apart.h"
 #include "bench/bench.h"
 
 struct cord {
 	pid_t pid;
-	char  listen[32];       /* 127.0.0.1:PORT */
+	const struct apart_host *host;  /* NULL: ours */
+	char  listen[40];       /* ADDRESS:PORT */
 	char  control[96];
 	char  log[96];
 };
@@ -20,6 +22,8 @@ struct lab {
 
 /* cord: the program, or NULL to look for it. -errno after a message. */
 int  lab_start(struct lab *lab, const char *cord);
+/* The same, each on a host of its own. */
+int  lab_start_apart(struct lab *lab, const char *cord, const struct apart_host hosts[2]);
 /* keep: leave the logs, and say where. */
 void lab_stop(struct lab *lab, bool keep);
 
@@ -41,6 +45,8 @@ unsigned victim_mappings(pid_t pid);
 /* Moves pid from source to destination and waits until it has drained. *result is
  * cord's answer, the caller's reference. -errno after a message. */
 int lab_migrate(struct lab *lab, pid_t pid, json_t **result);
+/* The same with an address (ADDR/PREFIX) and the connections there. */
+int lab_migrate_address(struct lab *lab, pid_t pid, const char *address, json_t **result);
 
 /* Ends the task that arrived: only if it is one of ours. */
 void victim_end(pid_t pid);

@@ -9,7 +9,8 @@ bench_cor_bench_SOURCES = \
 	bench/import.c bench/fault.c bench/fault.h \
 	bench/fault_over.c bench/remote.c bench/remote.h bench/drain.c bench/live.c bench/live.h bench/tls.c \
 	bench/freeze.c bench/lab.c bench/lab.h bench/victim.c \
-	bench/after.c bench/walker.c bench/walker.h
+	bench/after.c bench/walker.c bench/walker.h \
+	bench/redis.c bench/load.c bench/load.h bench/apart.c bench/apart.h
 bench_cor_bench_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
 bench_cor_bench_CPPFLAGS = $(AM_CPPFLAGS) -DCOR_LIBEXECDIR='"$(pkglibexecdir)"'
 bench_cor_bench_LDADD = libcor/libcor-internal.la $(JANSSON_LIBS) -lm
@@ -28,5 +29,6 @@ bench: bench/cor-bench$(EXEEXT) bench/cor-bench-task$(EXEEXT) bench/cor-bench-wa
 	bench/cor-bench import --runs 3 --size 256M
 	bench/cor-bench freeze --runs 3 --sizes 16M,256M
 	bench/cor-bench after --runs 2 --size 64M
+	bench/cor-bench redis --runs 1 --size 64M --before 1
 	bench/cor-bench files --runs 1 --size 128M --count 500
 .PHONY: bench

@@ -19,6 +19,7 @@ static const struct {
 	{ "tls",    cmd_tls,    "what encryption and checks cost a drain and a fault" },
 	{ "freeze", cmd_freeze, "freeze time of a migration beside posix_spawn + wait" },
 	{ "after",  cmd_after,  "speed of a task that was moved beside one that never was" },
+	{ "redis",  cmd_redis,  "throughput of a redis-server that moves under load" },
 	{ "import", cmd_import, "time to the first byte of cor_import" },
 	{ "files",  cmd_files,  "files that stay at home: reads and names from afar" },
 };
