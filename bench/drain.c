@@ -10,6 +10,8 @@
 #include "bench/report.h"
 
 #define MAX_SIZES 8
+#define TWO_GIB   (UINT64_C(2) << 30)
+#define SPARE_KIB (1ul << 20)     /* left to others */
 
 struct options {
 	struct bench_common common;
@@ -18,7 +20,8 @@ struct options {
 };
 
 static const struct argp_option drain_options[] = {
-	{ "sizes", 's', "BYTES,...", 0, "Memory to move (default 256M,1G)", 0 },
+	{ "sizes", 's', "BYTES,...", 0, "Memory to move (default 1G,2G,8G; what there is no "
+	  "memory for is left out)", 0 },
 	{ 0 }
 };
 
@@ -43,29 +46,75 @@ static double per_gib(uint64_t ns, size_t size)
 	return (double)ns / 1e9 * (double)(1ull << 30) / (double)size;
 }
 
-/* A B A B: what is cold or busy is so for both. */
-static void measure(const struct cor_ctx *ctx, size_t size, unsigned runs,
-		    struct samples rate[3], struct samples cpu[6])
+enum { BARE_RATE, RATE, RATE_RATIO, NRATES };
+enum { BARE_SOURCE, SOURCE, SOURCE_RATIO, BARE_DESTINATION, DESTINATION, DESTINATION_RATIO, NCPU };
+
+struct result {
+	struct samples rate[MAX_SIZES][NRATES], cpu[MAX_SIZES][NCPU];
+	struct samples large_over_small;
+};
+
+/* The first size bytes of the ghost. */
+static void measure_once(const struct cor_ctx *ctx, const struct ghost *g, size_t size,
+			 struct samples rate[NRATES], struct samples cpu[NCPU])
 {
+	const struct ghost part = { .pid = g->pid, .base = g->base, .size = size };
 	struct drained d;
 	struct bare_drain b;
+
+	bare_drain(&part, &b);
+	live_drain(ctx, &part, &d);
+	samples_add(&rate[BARE_RATE], (double)size / (double)b.wall_ns);
+	samples_add(&rate[RATE], (double)size / (double)d.wall_ns);
+	samples_add(&rate[RATE_RATIO], (double)b.wall_ns / (double)d.wall_ns);
+	samples_add(&cpu[BARE_SOURCE], per_gib(b.cpu_source_ns, size));
+	samples_add(&cpu[SOURCE], per_gib(d.cpu_source_ns, size));
+	samples_add(&cpu[SOURCE_RATIO], (double)d.cpu_source_ns / (double)b.cpu_source_ns);
+	samples_add(&cpu[BARE_DESTINATION], per_gib(b.cpu_destination_ns, size));
+	samples_add(&cpu[DESTINATION], per_gib(d.cpu_destination_ns, size));
+	samples_add(&cpu[DESTINATION_RATIO],
+		    (double)d.cpu_destination_ns / (double)b.cpu_destination_ns);
+}
+
+/* All sizes in turn, and A B A B: what is cold or busy is so for all. */
+static void measure(const struct cor_ctx *ctx, const struct options *o, struct result *res)
+{
+	unsigned least = 0, most = 0;
 	struct ghost g;
 
-	ghost_start(&g, size);
-	for (unsigned i = 0; i < runs; i++) {
-		bare_drain(&g, &b);
-		live_drain(ctx, &g, &d);
-		samples_add(&rate[0], (double)size / (double)b.wall_ns);
-		samples_add(&rate[1], (double)size / (double)d.wall_ns);
-		samples_add(&rate[2], (double)b.wall_ns / (double)d.wall_ns);
-		samples_add(&cpu[0], per_gib(b.cpu_source_ns, size));
-		samples_add(&cpu[1], per_gib(d.cpu_source_ns, size));
-		samples_add(&cpu[2], (double)d.cpu_source_ns / (double)b.cpu_source_ns);
-		samples_add(&cpu[3], per_gib(b.cpu_destination_ns, size));
-		samples_add(&cpu[4], per_gib(d.cpu_destination_ns, size));
-		samples_add(&cpu[5], (double)d.cpu_destination_ns / (double)b.cpu_destination_ns);
+	for (unsigned i = 1; i < o->nsizes; i++) {
+		least = o->sizes[i] < o->sizes[least] ? i : least;
+		most = o->sizes[i] > o->sizes[most] ? i : most;
+	}
+	ghost_start(&g, o->sizes[most]);
+	for (unsigned run = 0; run < o->common.runs; run++) {
+		for (unsigned i = 0; i < o->nsizes; i++)
+			measure_once(ctx, &g, o->sizes[i], res->rate[i], res->cpu[i]);
+		samples_add(&res->large_over_small, res->rate[most][RATE].v[run] /
+			    res->rate[least][RATE].v[run]);
 	}
 	ghost_end(&g);
+}
+
+/* The usual sizes, as far as both sides of them fit. */
+static void choose_sizes(struct options *o)
+{
+	static const size_t usual[] = { 1u << 30, TWO_GIB, 8ull << 30 };
+	unsigned long available = 0;
+	char line[80], name[24];
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	while (f && fgets(line, sizeof(line), f) &&
+	       sscanf(line, "MemAvailable: %lu kB", &available) != 1)
+		;
+	if (f)
+		fclose(f);
+	for (unsigned i = 0; i < sizeof(usual) / sizeof(*usual); i++)
+		if (i == 0 || usual[i] / 1024 * 2 + SPARE_KIB < available)
+			o->sizes[o->nsizes++] = usual[i];
+		else
+			warnx("%s left out: it takes twice as much, and %lu MiB are available",
+			      size_text(name, usual[i]), available / 1024);
 }
 
 static const struct report_column rate_columns[] = {
@@ -78,6 +127,49 @@ static const struct report_column cpu_columns[] = {
 	{ "destination_s_per_gib", "cor dst s", 3 }, { "destination_ratio", "ratio", 2 },
 };
 
+static void findings(struct report *r, const struct options *o, const struct result *res)
+{
+	unsigned which = o->nsizes - 1;
+	char what[64], name[24];
+
+	for (unsigned i = 0; i < o->nsizes; i++)
+		if (o->sizes[i] == TWO_GIB)
+			which = i;
+	snprintf(what, sizeof(what), "drain over bare drain, %s", size_text(name, o->sizes[which]));
+	report_finding_least(r, "drain_over_bare", what,
+			     samples_median(&res->rate[which][RATE_RATIO]), 0.9);
+	if (o->nsizes > 1)
+		report_finding_least(r, "large_over_small", "rate of the largest over the smallest",
+				     samples_median(&res->large_over_small), 0.95);
+}
+
+static void fill(struct report *r, const struct options *o, const struct result *res, bool for_cpu)
+{
+	char name[24];
+
+	if (for_cpu)
+		report_table(r, "cpu", "CPU per GiB", cpu_columns, NCPU);
+	else
+		report_table(r, "drain", "drain", rate_columns, NRATES);
+	report_axes(r, for_cpu ? "CPU per GiB drained" : "Drain over loopback TCP", "MiB",
+		    for_cpu ? "CPU seconds, both sides" : "GB/s", true);
+	for (unsigned bare = 0; bare < 2; bare++) {
+		report_curve(r, bare ? "bare drain" : "cor");
+		for (unsigned i = 0; i < o->nsizes; i++) {
+			const struct samples *cpu = res->cpu[i], *rate = res->rate[i];
+
+			report_point(r, (double)o->sizes[i] / (1 << 20), for_cpu ?
+				     samples_median(&cpu[bare ? BARE_SOURCE : SOURCE]) +
+				     samples_median(&cpu[bare ? BARE_DESTINATION : DESTINATION]) :
+				     samples_median(&rate[bare ? BARE_RATE : RATE]));
+		}
+	}
+	for (unsigned i = 0; i < o->nsizes; i++)
+		report_row_medians(r, size_text(name, o->sizes[i]), for_cpu ? res->cpu[i] : res->rate[i]);
+	if (!for_cpu)
+		findings(r, o, res);
+}
+
 static int run(int argc, char **argv, bool for_cpu)
 {
 	static const struct argp_child children[] = { { &bench_common_argp, 0, NULL, 0 }, { 0 } };
@@ -85,37 +177,22 @@ static int run(int argc, char **argv, bool for_cpu)
 		for_cpu ? "CPU seconds per GiB drained, on each side, beside the bare drain's."
 			: "The rate at which all pages move, beside the bare drain's.",
 		children, NULL, NULL };
-	struct options o = { .common.runs = 5, .sizes = { 256u << 20, 1u << 30 }, .nsizes = 2 };
+	struct options o = { .common.runs = 5 };
 	struct cor_error e = COR_ERROR_INIT;
+	static struct result res;
 	struct cor_ctx *ctx;
 	struct report *r;
-	char name[24];
 
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
 		return 2;
+	if (!o.nsizes)
+		choose_sizes(&o);
 	if (cor_open(&ctx, &e))
 		errx(1, "%s", e.text);
-	r = report_new(for_cpu ? "cpu" : "drain");
-	if (for_cpu)
-		report_table(r, "cpu", "CPU per GiB", cpu_columns, 6);
-	else
-		report_table(r, "drain", "drain", rate_columns, 3);
-	report_axes(r, for_cpu ? "CPU per GiB drained" : "Drain over loopback TCP", "MiB",
-		    for_cpu ? "CPU seconds, both sides" : "GB/s", true);
-	report_curve(r, "cor");
-	for (unsigned i = 0; i < o.nsizes; i++) {
-		struct samples rate[3] = { 0 }, cpu[6] = { 0 };
-
-		measure(ctx, o.sizes[i], o.common.runs, rate, cpu);
-		report_row_medians(r, size_text(name, o.sizes[i]), for_cpu ? cpu : rate);
-		report_point(r, (double)o.sizes[i] / (1 << 20),
-			     for_cpu ? samples_median(&cpu[1]) + samples_median(&cpu[4])
-				     : samples_median(&rate[1]));
-		if (i + 1 == o.nsizes && !for_cpu)
-			report_finding_least(r, "drain_over_bare", "drain over bare drain, largest size",
-				       samples_median(&rate[2]), 0.9);
-	}
+	measure(ctx, &o, &res);
 	cor_close(ctx);
+	r = report_new(for_cpu ? "cpu" : "drain");
+	fill(r, &o, &res, for_cpu);
 	return report_end(r, &o.common);
 }
 
