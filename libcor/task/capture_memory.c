@@ -38,6 +38,12 @@ static int set_kind(struct cor_capture *c, const struct cor_map_line *m, Cor__Ta
 		return 0;
 	}
 	v->kind = COR__TASK__VMA_KIND__ANON;
+	/* private (cor_refuse_mapping()): there is no pool where the task goes, perhaps, but
+	 * there are transparent huge pages, which hold the same and can do more */
+	if (name_begins(m, "/anon_hugepage")) {
+		v->flags |= COR__TASK__VMA_FLAG__HUGEPAGE;
+		return 0;
+	}
 	if (!m->ino)
 		return 0;
 	r = cor_capture_backing(c, m, &b, err);

@@ -18,6 +18,7 @@
 #include "libcor/base/io.h"
 
 #define REFUSED (-EOPNOTSUPP)
+#define HUGETLB_NAME "/anon_hugepage"
 
 /* ---- mappings --------------------------------------------------------------- */
 
@@ -30,7 +31,6 @@ static const struct { const char *begins, *what; } bad_names[] = {
 	{ "socket:", "a socket's ring" },
 	{ "[uprobes]", "uprobes" },
 	{ "[shadow stack]", "a shadow stack (CET)" },
-	{ "/anon_hugepage", "huge pages (hugetlb)" },
 	{ "/secretmem", "secret memory (memfd_secret)" },
 };
 
@@ -57,8 +57,18 @@ static void name_descriptor(struct cor_capture *c, const struct cor_map_line *m,
 	}
 }
 
+/* Private ones move, and are transparent huge pages there. */
+static bool is_shared_hugetlb(const struct cor_map_line *m)
+{
+	return m->shared && m->name_len >= strlen(HUGETLB_NAME) &&
+	       !memcmp(m->name, HUGETLB_NAME, strlen(HUGETLB_NAME));
+}
+
 int cor_refuse_mapping(struct cor_capture *c, const struct cor_map_line *m, struct cor_error *err)
 {
+	if (is_shared_hugetlb(m))
+		return cor_fail(err, REFUSED, "process %d shares huge pages (hugetlb) at %#lx, which cannot "
+				"be moved", c->pid, (unsigned long)m->start);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad_names); i++) {
 		size_t n = strlen(bad_names[i].begins);
 		char behind[48];
@@ -81,7 +91,7 @@ int cor_refuse_smap(struct cor_capture *c, const struct cor_smap *s, struct cor_
 
 	if (v && (v->kind == COR__TASK__VMA_KIND__VVAR || v->kind == COR__TASK__VMA_KIND__VDSO))
 		return 0;               /* the kernel's own: device memory by its flags */
-	if (s->hugetlb)
+	if (s->hugetlb && !(v && v->kind == COR__TASK__VMA_KIND__ANON))
 		what = "huge pages (hugetlb)";
 	else if (s->device)
 		what = "device memory";

@@ -486,7 +486,7 @@ static void uffd_setup(void)
 static void hugetlb_setup(void)
 {
 	g_at = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+		    MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
 	if (g_at == MAP_FAILED)
 		check_skip("MAP_HUGETLB: %s", strerror(errno));
 	names("huge");

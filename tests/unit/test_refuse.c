@@ -235,7 +235,7 @@ static void protection_keys(void **state)
 static int maps_hugetlb(void)
 {
 	return mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+		    MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0) != MAP_FAILED;
 }
 
 static void huge_pages(void **state)
