@@ -2,7 +2,6 @@
 #include "libcor/paging/answer.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +23,6 @@
 #define RUNS_MAX 4096u
 static_assert(RUNS_MAX * sizeof(struct cor_page_run) <= CHUNK * ((size_t)1 << COR_PAGE_SHIFT),
 	      "runs share the page buffer");
-
-/* Looked through at once for data, in bytes: some 50 microseconds in the kernel, where
- * it may keep others from the processor. One of them may wait for a page. */
-#define LOOK (UINT64_C(2) << 20)
 
 struct cor_answer {
 	struct cor_source *source;
@@ -189,48 +184,17 @@ static int answer_read(struct cor_answer *a, const struct cor_page_request *q)
 	return 0;
 }
 
-/* n runs, and got more behind them: the first of those may go on where the last ends. */
-static unsigned join(struct cor_page_run *runs, unsigned n, unsigned got)
-{
-	struct cor_page_run *last = &runs[n - 1], *more = &runs[n];
-
-	if (!n || !got || last->flags != more->flags ||
-	    last->offset + last->npages * PAGE != more->offset ||
-	    more->npages > UINT32_MAX - last->npages)
-		return n + got;
-	last->npages += more->npages;
-	memmove(more, more + 1, (got - 1) * sizeof(*more));
-	return n + got - 1;
-}
-
 /* Runs of data in [offset, end): as ops->presence, which not every source has. */
 static int find_runs(struct cor_answer *a, uint16_t object, uint64_t offset, uint64_t end,
 		     uint64_t *next)
 {
-	const struct cor_source_ops *ops = a->source->ops;
 	struct cor_page_run *runs = (struct cor_page_run *)a->data;
 	unsigned n = 0;
 
-	if (!ops->presence) {
-		cor_runs_add(runs, RUNS_MAX, &n, offset, end, 0, next);
-		return (int)n;
-	}
-	while (offset < end && n < RUNS_MAX) {
-		uint64_t to = COR_MIN(end, (offset + LOOK) & ~(LOOK - 1)), seen = offset;
-		int got = ops->presence(a->source, object, offset, (to - offset) >> COR_PAGE_SHIFT,
-					runs + n, RUNS_MAX - n, &seen);
-
-		/* what was found goes out first; the rest will fail again */
-		if (got < 0 || (seen <= offset && !n))
-			return n ? (int)n : got < 0 ? got : -EIO;
-		if (seen <= offset)
-			break;
-		n = join(runs, n, (unsigned)got);
-		*next = offset = seen;
-		if (seen < to)
-			break;
-		sched_yield();
-	}
+	if (a->source->ops->presence)
+		return a->source->ops->presence(a->source, object, offset,
+						(end - offset) >> COR_PAGE_SHIFT, runs, RUNS_MAX, next);
+	cor_runs_add(runs, RUNS_MAX, &n, offset, end, 0, next);
 	return (int)n;
 }
 
@@ -243,6 +207,8 @@ static int answer_presence(struct cor_answer *a, const struct cor_page_request *
 		uint64_t next = end;
 		int n = offset < end ? find_runs(a, q->object, offset, end, &next) : 0, r;
 
+		if (n >= 0 && next <= offset && offset < end)
+			n = -EIO;       /* a source that gets nowhere must not keep us */
 		if (n < 0) {
 			head.status = COR_PAGE_ERROR;
 			head.error = (uint32_t)-n;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -17,6 +18,10 @@
 
 /* Regions asked for at once: 6 KiB of stack. */
 #define REGIONS 256
+
+/* Pages found in one call, some 40 microseconds: a kernel without preemption does not
+ * let go of the processor in it, and somebody may be waiting for a page that has come. */
+#define FOUND 512u
 
 /* Bits of a /proc/PID/pagemap entry. */
 #define PM_PRESENT (UINT64_C(1) << 63)
@@ -102,7 +107,7 @@ static int runs_by_scan(const struct cor_pagemap *p, uint64_t start, uint64_t en
 	while (start < end) {
 		struct pm_scan_arg arg = {
 			.size = sizeof(arg), .start = start, .end = end,
-			.vec = (uintptr_t)found, .vec_len = REGIONS,
+			.vec = (uintptr_t)found, .vec_len = REGIONS, .max_pages = FOUND,
 			.category_inverted = p->not_data, .category_mask = p->not_data,
 			.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 			.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_HUGE,
@@ -118,6 +123,8 @@ static int runs_by_scan(const struct cor_pagemap *p, uint64_t start, uint64_t en
 					  found[i].categories & PAGE_IS_HUGE ? COR_RUN_HUGE : 0, next))
 				return (int)n;
 		start = arg.walk_end;
+		if (start < end)
+			sched_yield();
 	}
 	*next = end;
 	return (int)n;
@@ -152,6 +159,7 @@ static int runs_by_entries(const struct cor_pagemap *p, uint64_t start, uint64_t
 			return -errno;
 		if (got < (ssize_t)sizeof(entry[0]))
 			return -ESRCH;      /* the address space has ended */
+		sched_yield();
 		for (size_t i = 0; i < (size_t)got / sizeof(entry[0]); i++, start += PAGE) {
 			if (start % (HUGE_PAGES * PAGE) == 0)
 				flags = begins_huge(p, entry[i]) ? COR_RUN_HUGE : 0;

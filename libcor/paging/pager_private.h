@@ -46,7 +46,6 @@
 #define PAGER_WINDOW     4u         /* bulk requests in flight on one lane */
 #define PAGER_PIECE      16u        /* pages installed at once while a fault waits */
 #define PAGER_PRESENCE   32768u     /* pages in one presence request: 128 MiB */
-#define PAGER_LOOK       1024u      /* the same while a fault waits */
 
 /* A peer that answers within NEAR is worth spinning for, so long at the most. */
 #define PAGER_NEAR_NS     (150 * 1000ull)

@@ -103,7 +103,6 @@ static bool ask_hint(struct cor_pager *p, struct pager_lane *l)
 /* In order, one request at a time: known only ever grows. */
 static bool ask_presence(struct cor_pager *p, struct pager_lane *l)
 {
-	uint64_t most = pager_calm(p) ? PAGER_PRESENCE : PAGER_LOOK;
 	struct pager_request *rq;
 	struct cor_presence *pr = NULL;
 
@@ -118,7 +117,7 @@ static bool ask_presence(struct cor_pager *p, struct pager_lane *l)
 	rq->presence = pr;
 	rq->wire = (struct cor_page_request) {
 		.op = COR_PAGE_PRESENCE, .object = pr->object,
-		.npages = (uint32_t)COR_MIN(pr->npages - pr->known, most),
+		.npages = (uint32_t)COR_MIN(pr->npages - pr->known, PAGER_PRESENCE),
 		.offset = pr->offset + (pr->known << COR_PAGE_SHIFT),
 	};
 	p->presence_asked = true;
