@@ -23,7 +23,7 @@
 #define WORKERS_MAX 256
 #define WORKERS_OF_USER 32      /* of one user other than root */
 /* Of them, those whose peer has not said yet, or not proved, who it is. */
-#define GREETING_MAX 32
+#define GREETING_MAX 96
 #define KEEP_ENDED  100
 
 int registry_new(struct registry **out, const struct registry_env *env)
