@@ -37,6 +37,7 @@ static void put_channels(const struct pump *p, char *list, size_t size, uint64_t
 			 uint64_t *received)
 {
 	const struct pump_slot *s;
+	unsigned connections = 0;
 	char name[128];
 	size_t n = 0;
 
@@ -47,9 +48,17 @@ static void put_channels(const struct pump *p, char *list, size_t size, uint64_t
 		*received += s->channel.in.end;
 		if (cor_pump_channel_is_over(&s->channel) || n >= size)
 			continue;
+		/* a server has many: how many is what matters */
+		if (s->about->kind == COR__NAMES__PUMP_KIND__PUMP_TCP) {
+			connections++;
+			continue;
+		}
 		put_name(name, sizeof(name), s->channel.id == 0 ? "parent" : s->about->what);
 		n += (size_t)snprintf(list + n, size - n, "%s\"%s\"", n ? ", " : "", name);
 	}
+	if (connections && n < size)
+		n += (size_t)snprintf(list + n, size - n, "%s\"%u TCP connections\"", n ? ", " : "",
+				      connections);
 	/* cut short in the middle of a name: none, rather than no JSON at all */
 	if (n >= size)
 		list[0] = 0;
