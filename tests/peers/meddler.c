@@ -30,6 +30,8 @@
 #include "libcor/transport/preamble.h"
 #include "libcor/transport/tcp.h"
 
+#define PATIENCE_MS 30000
+
 static char direction;
 static char type_name[32], how[32];
 static atomic_bool done;
@@ -152,8 +154,8 @@ static void *serve(void *arg)
 	int server;
 
 	fcntl(c->client, F_SETFL, 0);
-	if (cor_preamble_read(c->client, 5000, &p, NULL) < 0 ||
-	    cor_tcp_connect(c->where, 5000, &server, NULL) < 0) {
+	if (cor_preamble_read(c->client, PATIENCE_MS, &p, NULL) < 0 ||
+	    cor_tcp_connect(c->where, PATIENCE_MS, &server, NULL) < 0) {
 		close(c->client);
 		return NULL;
 	}
@@ -193,9 +195,10 @@ int main(int argc, char **argv)
 		pthread_t t;
 
 		c->where = argv[2];
-		while ((c->client = cor_tcp_accept(listener, NULL)) == -EAGAIN)
+		/* what has gone again before it was accepted is none */
+		while ((c->client = cor_tcp_accept(listener, NULL)) < 0)
 			usleep(500);
-		if (c->client < 0 || pthread_create(&t, NULL, serve, c))
+		if (pthread_create(&t, NULL, serve, c))
 			err(1, "a connection");
 		pthread_detach(t);
 	}
