@@ -37,8 +37,6 @@ uint64_t pager_bulk_wait(const struct cor_pager *p)
 
 void pager_bulk_worked(struct cor_pager *p, uint64_t since)
 {
-	uint64_t now = cor_now_ns(), until = now + (now - since) * (SHARE - 1);
-
-	p->bulk_worked_at = now;
-	p->bulk_free_at = COR_MAX(p->bulk_free_at, until);
+	p->bulk_worked_at = cor_now_ns();
+	p->bulk_free_at = p->bulk_worked_at + (p->bulk_worked_at - since) * (SHARE - 1);
 }

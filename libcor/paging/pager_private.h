@@ -192,7 +192,6 @@ struct cor_pager {
 	unsigned nset;
 	unsigned unknown;                /* presences whose map is incomplete */
 	bool presence_asked;             /* one such request is in flight */
-	uint64_t presence_since;         /* since then */
 	struct pager_slot slots[PAGER_SLOTS];
 	struct pager_slots lists[SLOT_STATES];
 	LIST_HEAD(, pager_slot) chains[PAGER_CHAINS];

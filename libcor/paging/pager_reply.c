@@ -210,10 +210,8 @@ bool pager_reply(struct cor_pager *p, struct pager_lane *l)
 
 void pager_request_end(struct cor_pager *p, struct pager_request *rq)
 {
-	if (rq->presence) {
+	if (rq->presence)
 		p->presence_asked = false;
-		pager_bulk_worked(p, p->presence_since);
-	}
 	if (!rq->track)
 		return;
 	cor_track_mark(rq->track, COR_TRACK_BUSY, rq->index, rq->wire.npages, false);

@@ -121,7 +121,6 @@ static bool ask_presence(struct cor_pager *p, struct pager_lane *l)
 		.offset = pr->offset + (pr->known << COR_PAGE_SHIFT),
 	};
 	p->presence_asked = true;
-	p->presence_since = cor_now_ns();
 	pager_lane_push(p, l);
 	return true;
 }
