@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -20,7 +19,7 @@
 #define REGIONS 256
 
 /* Pages found in one call, some 40 microseconds: a kernel without preemption does not
- * let go of the processor in it, and somebody may be waiting for a page that has come. */
+ * let go of the processor in it, and somebody may want it who has a page to read. */
 #define FOUND 512u
 
 /* Bits of a /proc/PID/pagemap entry. */
@@ -123,8 +122,6 @@ static int runs_by_scan(const struct cor_pagemap *p, uint64_t start, uint64_t en
 					  found[i].categories & PAGE_IS_HUGE ? COR_RUN_HUGE : 0, next))
 				return (int)n;
 		start = arg.walk_end;
-		if (start < end)
-			sched_yield();
 	}
 	*next = end;
 	return (int)n;
@@ -159,7 +156,6 @@ static int runs_by_entries(const struct cor_pagemap *p, uint64_t start, uint64_t
 			return -errno;
 		if (got < (ssize_t)sizeof(entry[0]))
 			return -ESRCH;      /* the address space has ended */
-		sched_yield();
 		for (size_t i = 0; i < (size_t)got / sizeof(entry[0]); i++, start += PAGE) {
 			if (start % (HUGE_PAGES * PAGE) == 0)
 				flags = begins_huge(p, entry[i]) ? COR_RUN_HUGE : 0;
