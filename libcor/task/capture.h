@@ -22,7 +22,7 @@ struct cor_capture_options {
 
 /* Reads pid (running). Refuses with -EOPNOTSUPP and one sentence that names the
  * thing: children, a seccomp filter, a tracer, an io_uring or aio mapping, a
- * device mapping, SysV memory, a protection key, hugetlb, CET, vfork, a
+ * device mapping, SysV memory, a protection key, shared hugetlb, CET, vfork, a
  * writable shared mapping of a file, other namespaces than cord's own (user,
  * mount root), 32-bit code, kernel threads, zombies. Free with
  * cor__task__image__free_unpacked(image, NULL). -EAGAIN: children, which may soon be
