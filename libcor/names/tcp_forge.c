@@ -7,6 +7,7 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@
 #include "libcor/names/tcp_repair.h"
 
 #define ARRIVES_IN_NS  5000000ull       /* it is processed on this very processor */
-#define ATTEMPTS       20
+#define ATTEMPTS       100
 #define WINDOW_MAX     65535
 
 struct packet {
@@ -138,7 +139,8 @@ int cor_tcp_forge_fin(int fd, int number, const Cor__Names__OpenFile *file,
 		if (r < 0)
 			return cor_fail_code(err, r, "descriptor %d: telling its connection that the "
 					     "peer has ended", number);
-		for (until = cor_now_ns() + ARRIVES_IN_NS; cor_now_ns() < until; )
+		/* by a thread of the kernel where there is much to do, which must run for that */
+		for (until = cor_now_ns() + ARRIVES_IN_NS; cor_now_ns() < until; sched_yield())
 			if (has_arrived(fd))
 				return 0;
 	}
