@@ -18,15 +18,18 @@ silence-s = 2'
 
 kill_server()
 {
-	wait_for 10 on A pgrep -x cord-server >/dev/null || fail "no page server on A"
-	on A pkill -KILL -x cord-server
-	# it is dead before the tracer goes on
-	wait_for 10 no_server || fail "the page server does not die"
+	local pid
+
+	wait_for 10 on A pgrep -x -r R,S,D cord-server >/dev/null || fail "no page server on A"
+	pid=$(on A pgrep -n -x -r R,S,D cord-server)
+	on A kill -KILL "$pid"
+	# it is dead before the tracer goes on; another one may be there at once
+	wait_for 10 is_dead "$pid" || fail "the page server does not die"
 }
 
-no_server()
+is_dead()
 {
-	! on A pgrep -x -r R,S,D cord-server >/dev/null
+	! on A grep -qs '^State:.[RSD]' "/proc/$1/status"
 }
 
 begin()
