@@ -20,10 +20,14 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 	       COR__NAMES__FILE_KIND__EPOLL : -1;
 }
 
+/* A task that runs may have closed and opened it while we read: so look again. */
 static int refuse_item(const struct cor_file_seen *seen, int fd, struct cor_error *err)
 {
-	return cor_file_refuse(err, seen, "an epoll set that still waits for the file which was "
-			       "descriptor %d when it was added: it no longer is", fd);
+	cor_file_refuse(err, seen, "an epoll set that still waits for the file which was "
+			"descriptor %d when it was added: it no longer is", fd);
+	if (err)
+		err->code = -EAGAIN;
+	return -EAGAIN;
 }
 
 /* The file that descriptor fd of the task is now, or NULL. */
