@@ -139,6 +139,9 @@ static void memory_is_taken_as_bytes_come(void **state)
 				   .version = htole16(CONTROL_VERSION) };
 	struct rlimit before, little;
 
+#ifdef __SANITIZE_ADDRESS__
+	skip();         /* it takes memory of its own, and ends where it cannot */
+#endif
 	getrlimit(RLIMIT_DATA, &before);
 	little = before;
 	little.rlim_cur = CONTROL_BODY_MAX / 2;
