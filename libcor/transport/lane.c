@@ -62,7 +62,7 @@ int cor_lane_accept(struct cor_stream **out, int sock, enum cor_connection_kind 
 int cor_lane_accept_tls(struct cor_stream **out, int sock, enum cor_connection_kind kind,
 			const struct cor_tls *keys, struct cor_error *err)
 {
-	struct cor_stream *s;
+	struct cor_stream *s = NULL;
 	int r = wire(&s, sock, kind, err);
 
 	return r < 0 ? r : cor_stream_tls(out, s, keys, true, NULL, err);
