@@ -756,13 +756,14 @@ static int take_over(struct destination *d, struct cor_error *err)
 	session_move(&d->session, SESSION_COMMIT, NULL);
 	FAULT_POINT("commit-heard", d->control);
 	destination_network_take(d);
+	/* before the task: who takes over from us, should we die behind that, has none of them */
+	destination_pumps_start(&d->pumps, cor_rebuild_pid(d->rebuild));
 	r = cor_rebuild_resume(d->rebuild, &d->session.page->let_go, err);
 	if (r < 0)
 		return r;
 	FAULT_POINT("let-go", d->control);
 	d->pid = resumed.pid = cor_rebuild_pid(d->rebuild);
 	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
-	destination_pumps_start(&d->pumps, d->pid);
 	cor_arrival_announce(d->arrival);
 	session_hurry(false);
 	cor_pager_prefetch(d->pager, d->prefetch);
