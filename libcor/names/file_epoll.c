@@ -23,11 +23,8 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 /* A task that runs may have closed and opened it while we read: so look again. */
 static int refuse_item(const struct cor_file_seen *seen, int fd, struct cor_error *err)
 {
-	cor_file_refuse(err, seen, "an epoll set that still waits for the file which was "
-			"descriptor %d when it was added: it no longer is", fd);
-	if (err)
-		err->code = -EAGAIN;
-	return -EAGAIN;
+	return cor_file_postpone(err, seen, "an epoll set that still waits for the file which was "
+				 "descriptor %d when it was added: it no longer is", fd);
 }
 
 /* The file that descriptor fd of the task is now, or NULL. */

@@ -159,9 +159,8 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		return cor_fail_errno(err, "descriptor %d: FIONREAD", seen->fd);
 	/* a task that watches reads them in a moment */
 	if (waiting && c->with_content)
-		return cor_fail(err, -EAGAIN, "descriptor %d is an inotify instance with %d bytes of "
-				"events that were not read yet: these are not carried", seen->fd,
-				waiting);
+		return cor_file_postpone(err, seen, "an inotify instance with %d bytes of events that "
+					 "were not read yet: these are not carried", waiting);
 	rc = cor_slurp(AT_FDCWD, "/proc/self/mountinfo", &mounts, NULL);
 	if (rc < 0)
 		return cor_fail_code(err, rc, "/proc/self/mountinfo");

@@ -56,15 +56,35 @@ int cor_file_require(const struct cor_mechanisms *m, const Cor__Names__OpenFile 
 	return cor_mechanism_require(m, cor_file_mechanism(file), text, err);
 }
 
-int cor_file_refuse(struct cor_error *err, const struct cor_file_seen *seen, const char *fmt, ...)
+static int say_what_it_is(struct cor_error *err, int code, const struct cor_file_seen *seen,
+			  const char *fmt, va_list ap)
 {
 	char text[COR_ERROR_TEXT];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	return cor_fail(err, code, "descriptor %d is %s", seen->fd, text);
+}
+
+int cor_file_refuse(struct cor_error *err, const struct cor_file_seen *seen, const char *fmt, ...)
+{
 	va_list ap;
+	int r;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	r = say_what_it_is(err, -EOPNOTSUPP, seen, fmt, ap);
 	va_end(ap);
-	return cor_fail(err, -EOPNOTSUPP, "descriptor %d is %s", seen->fd, text);
+	return r;
+}
+
+int cor_file_postpone(struct cor_error *err, const struct cor_file_seen *seen, const char *fmt, ...)
+{
+	va_list ap;
+	int r;
+
+	va_start(ap, fmt);
+	r = say_what_it_is(err, -EAGAIN, seen, fmt, ap);
+	va_end(ap);
+	return r;
 }
 
 int cor_file_refuse_shared(struct cor_error *err, const struct cor_file_seen *seen,

@@ -163,6 +163,9 @@ int cor_file_require(const struct cor_mechanisms *m, const Cor__Names__OpenFile 
 /* -EOPNOTSUPP and "descriptor FD is ...". */
 int cor_file_refuse(struct cor_error *err, const struct cor_file_seen *seen, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same of what may be over in a moment: -EAGAIN. */
+int cor_file_postpone(struct cor_error *err, const struct cor_file_seen *seen, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* The file's holder, if it has one, as a refusal: "... which process 12 (sh) holds too". */
 int cor_file_refuse_shared(struct cor_error *err, const struct cor_file_seen *seen,

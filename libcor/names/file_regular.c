@@ -78,8 +78,7 @@ static int check_reading(const struct cor_file_capture *c, const struct cor_file
 	    (strcmp(name, "maps") && strcmp(name, "smaps") && strcmp(name, "numa_maps")) ||
 	    pread(seen->dup, &byte, 1, (off_t)out->offset) <= 0)
 		return 0;
-	return cor_fail(err, -EAGAIN, "descriptor %d is in the middle of reading %s; try again",
-			seen->fd, out->path);
+	return cor_file_postpone(err, seen, "in the middle of reading %s; try again", out->path);
 }
 
 /* The path to open on the destination. The task's own /proc/PID is /proc/self there. */
