@@ -2,7 +2,6 @@
 #include "libcor/paging/reach.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -85,7 +84,7 @@ void cor_reach_attend(struct cor_rdma_qp *qp, const atomic_bool *stop)
 			sched_yield();
 			continue;
 		}
-		if (cor_rdma_wait(qp, offloaded ? STOP_MS : LOOK_MS))
+		if (cor_rdma_wait(qp, -1, offloaded ? STOP_MS : LOOK_MS))
 			until = cor_now_ns() + ATTEND_NS;
 	}
 }
@@ -229,17 +228,6 @@ static int look(struct reach *s)
 	return n > 0;
 }
 
-static void await(struct reach *s, int timeout_ms)
-{
-	struct pollfd p[] = {
-		{ .fd = s->ops->fd(s->qp), .events = POLLIN },
-		{ .fd = s->wake, .events = POLLIN },
-	};
-
-	if (s->ops->arm(s->qp) == 0)
-		poll(p, ARRAY_SIZE(p), timeout_ms);
-}
-
 /* ---- requests ---------------------------------------------------------------------- */
 
 static size_t take_request(struct reach *s, const struct iovec *iov, unsigned n)
@@ -292,7 +280,7 @@ static ssize_t reach_send(struct cor_stream *base, const struct iovec *iov, unsi
 			return -EAGAIN;
 		}
 		if (r == 0)
-			await(s, 1);
+			cor_rdma_wait(s->qp, s->wake, 1);
 	}
 }
 
@@ -366,7 +354,7 @@ static ssize_t reach_receive(struct cor_stream *base, const struct iovec *iov, u
 		if (r > 0)
 			continue;
 		if (!(flags & COR_STREAM_NOWAIT))
-			await(s, -1);
+			cor_rdma_wait(s->qp, s->wake, -1);
 		else if (flags & COR_STREAM_SPIN || s->ops->arm(s->qp) == 0)
 			return -EAGAIN;
 	}
@@ -450,7 +438,7 @@ static int hear_offer(struct reach *s, unsigned timeout_ms, struct cor_error *er
 		else if (cor_now_ns() > until)
 			return cor_fail(err, -ETIMEDOUT, "the peer did not offer its memory");
 		else
-			await(s, 10);
+			cor_rdma_wait(s->qp, s->wake, 10);
 	}
 	return r < 0 ? cor_fail_code(err, r, "the peer's offer of its memory") : 0;
 }

@@ -30,11 +30,14 @@ const struct cor_rdma_ops *cor_rdma_find(const char *transport, const char **pro
 	return NULL;
 }
 
-int cor_rdma_wait(struct cor_rdma_qp *qp, int timeout_ms)
+int cor_rdma_wait(struct cor_rdma_qp *qp, int wake, int timeout_ms)
 {
-	struct pollfd p = { .fd = qp->ops->fd(qp), .events = POLLIN };
+	struct pollfd p[] = {
+		{ .fd = qp->ops->fd(qp), .events = POLLIN },
+		{ .fd = wake, .events = POLLIN },
+	};
 
 	if (qp->ops->arm(qp) < 0)
 		return 1;
-	return poll(&p, 1, timeout_ms) > 0;
+	return poll(p, 2, timeout_ms) > 0;
 }

@@ -203,6 +203,6 @@ static inline void cor_rdma_unref(struct cor_rdma *r)
 		r->ops->close(r);
 }
 
-/* Waits until poll() may find something, or until timeout_ms is over (-1: none): 1, or
- * 0. For threads that do nothing else. */
-int cor_rdma_wait(struct cor_rdma_qp *qp, int timeout_ms);
+/* Waits until poll() may find something, until wake (-1: none) is readable, or until
+ * timeout_ms is over (-1: none): 1, or 0 for that. For threads that do nothing else. */
+int cor_rdma_wait(struct cor_rdma_qp *qp, int wake, int timeout_ms);

@@ -2,7 +2,6 @@
 #include "libcor/transport/stream_rdma.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,18 +124,6 @@ static int look(struct rdma_stream *s)
 	return s->lost ?: n > 0;
 }
 
-/* Sleeps until there may be something, or the stream was shut down. */
-static void await(struct rdma_stream *s, int timeout_ms)
-{
-	struct pollfd p[] = {
-		{ .fd = s->ops->fd(s->qp), .events = POLLIN },
-		{ .fd = s->wake, .events = POLLIN },
-	};
-
-	if (s->ops->arm(s->qp) == 0)
-		poll(p, ARRAY_SIZE(p), timeout_ms);
-}
-
 /* ---- receiving ------------------------------------------------------------------ */
 
 static size_t take_out(struct rdma_stream *s, const struct iovec *iov, unsigned n)
@@ -188,7 +175,7 @@ static ssize_t rdma_receive(struct cor_stream *base, const struct iovec *iov, un
 		if (r > 0)
 			continue;
 		if (!(flags & COR_STREAM_NOWAIT))
-			await(s, -1);
+			cor_rdma_wait(s->qp, s->wake, -1);
 		else if (flags & COR_STREAM_SPIN || s->ops->arm(s->qp) == 0)
 			return -EAGAIN;
 	}
@@ -262,7 +249,7 @@ static ssize_t rdma_send(struct cor_stream *base, const struct iovec *iov, unsig
 		if (r > 0)
 			continue;
 		if (!(flags & COR_STREAM_NOWAIT)) {
-			await(s, -1);
+			cor_rdma_wait(s->qp, s->wake, -1);
 		} else if (s->ops->arm(s->qp) == 0) {
 			uint64_t fill = FULL;
 
@@ -344,7 +331,7 @@ static int agree(struct rdma_stream *s, unsigned timeout_ms, struct cor_error *e
 		if (r == 0 && cor_now_ns() > until)
 			return cor_fail(err, -ETIMEDOUT, "the peer did not say where its lane begins");
 		if (r == 0)
-			await(s, 10);
+			cor_rdma_wait(s->qp, s->wake, 10);
 		r = 0;
 	}
 	if (r < 0)

@@ -96,7 +96,7 @@ int pair_setup(void **state)
 
 		/* accepting may need us */
 		assert_int_equal(p->ops->poll(p->out, &e, 1), 0);
-		cor_rdma_wait(p->out, 10);
+		cor_rdma_wait(p->out, -1, 10);
 	}
 	assert_non_null(pair_served(p));
 	*state = p;
@@ -130,7 +130,7 @@ int pair_poll_until(struct pair *p, struct cor_rdma_qp *qp, struct cor_rdma_even
 		/* its memory is reached through software that runs here */
 		if (other)
 			p->ops->poll(other, e, 0);
-		cor_rdma_wait(qp, 1);
+		cor_rdma_wait(qp, -1, 1);
 	}
 	return 0;
 }
