@@ -131,7 +131,8 @@ lab_host()
 	[ -n "${LAB_CLOCK_SHIFT:-}" ] && [ "$name" != A ] &&
 		clock=(--time --monotonic "$LAB_CLOCK_SHIFT" --boottime "$LAB_CLOCK_SHIFT")
 	# shellcheck disable=SC2086 # a command, or nothing
-	${LAB_VIA[$name]} setpriv --pdeathsig KILL unshare --net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
+	${LAB_VIA[$name]} setpriv --pdeathsig KILL \
+		unshare --net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
 		--propagation private -- \
 		bash -c "$lab_host_main" "host-$name" "$name" "$dir/init" \
 		"${LAB_ROOT:-${LAB_OWN:-}}" "$LAB_DIR" "$COR_BUILD" \
