@@ -66,7 +66,8 @@ enum cor_pump_request {
 				   shall have, a descriptor for each */
 	COR_PUMP_LOAD,          /* PumpLink: the states of its channels */
 	COR_PUMP_START,         /* op: the task's PID, with the socket on which its supervisor reports
-				   if there is a task channel. It runs from now on; no answer */
+				   if there is a task channel. It runs from now on; no answer. Once
+				   more: nothing */
 	COR_PUMP_FREEZE,        /* the task stands still; answer: PumpLink with states */
 	COR_PUMP_THAW,          /* and goes on after all */
 	COR_PUMP_LEAVE,         /* and has moved on; no answer */

@@ -254,6 +254,8 @@ static void start(struct pump *p, pid_t task, struct cor_message *m)
 	struct pump_slot *s = pump_slot_find(p, 0);
 	char id[2 * COR_SESSION_ID + 1];
 
+	if (p->started)
+		return;
 	pump_link_terminal(p);
 	if (s && m->nfds == 1) {
 		cor_pump_end_task_starts(&s->channel.end, m->fds[0], task);

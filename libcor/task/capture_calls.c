@@ -275,7 +275,7 @@ static int run(struct batch *b, struct cor_error *err)
 	if (r < 0)
 		return r;
 	b->r = t->runner;
-	cor_runner_know_sigtrap(b->r, b->c->status.sig_ignored >> (SIGTRAP - 1) & 1);
+	cor_runner_know_caught(b->r, b->c->status.sig_caught);
 	ask_all(b);
 	r = cor_runner_run_many(b->r, b->jobs, t->nthreads, 0, err);
 	return r ? r : take_all(b, err);

@@ -23,23 +23,46 @@
 
 #define PAGE 4096u
 
-extern const char cor_inject_code[], cor_inject_code_syscall[];
+extern const char cor_inject_code[], cor_inject_code_syscall[], cor_inject_code_stop[];
 extern const char cor_inject_code_trap[], cor_inject_code_end[];
+
+/* How a thread that runs a list comes back to where it was if its tracer is killed: what
+ * the runner's code puts into its registers, as it reads it. */
+struct way_back {
+	uint64_t mask;
+	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
+	uint64_t rip, rsp, rflags;
+	uint32_t signal;        /* ends the list */
+	uint32_t unused;
+	uint8_t  leave[32];     /* two instructions: r15, and the jump */
+};
+_Static_assert(offsetof(struct way_back, r15) == 8 && offsetof(struct way_back, rdi) == 120 &&
+	       offsetof(struct way_back, rsp) == 136 && offsetof(struct way_back, rflags) == 144 &&
+	       offsetof(struct way_back, signal) == 152 && offsetof(struct way_back, leave) == 160 &&
+	       sizeof(struct way_back) == 192, "the runner's code knows these offsets");
+
+/* In front of the room: the code, and a way back for each of so many threads. */
+#define HEAD      (4 * PAGE)
+#define WAYS_FROM 512u
+#define WAYS      ((HEAD - WAYS_FROM) / sizeof(struct way_back))
 
 struct cor_runner {
 	pid_t    pid;           /* any thread of the tracee: names it in /proc */
-	char    *local;         /* code page, then the room */
+	char    *local;         /* the head, then the room */
 	uint64_t remote;
-	size_t   len;           /* code page included */
-	bool     trap_known;    /* trap_ignored is up to date */
-	bool     trap_ignored;  /* the tracee ignores SIGTRAP: a trap would reset that */
+	size_t   len;           /* head included */
+	bool     caught_known;
+	uint64_t caught;        /* the signals that the tracee has handlers for */
 };
 
 /* What a thread's state was before we borrowed it. */
 struct borrowed {
 	struct user_regs_struct regs;
 	uint64_t mask;
-	bool     stop_seen;     /* a SIGSTOP arrived meanwhile: to be sent again */
+	int      signal;        /* that ends its list; 0: it is not run */
+	uint64_t blocked;       /* meanwhile */
+	bool     signal_seen;   /* another one came meanwhile: to be sent again, */
+	bool     stop_seen;     /* and so a SIGSTOP */
 };
 
 static int fail_thread(struct cor_error *err, pid_t tid, const char *what)
@@ -52,13 +75,21 @@ static int fail_thread(struct cor_error *err, pid_t tid, const char *what)
 	return cor_fail_errno(err, "thread %d: %s", tid, what);
 }
 
-static int borrow(pid_t tid, struct borrowed *b, uint64_t mask, struct cor_error *err)
+static int borrow(pid_t tid, struct borrowed *b, struct cor_error *err)
 {
-	b->stop_seen = false;
+	b->signal_seen = b->stop_seen = false;
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &b->regs) < 0)
 		return fail_thread(err, tid, "cannot read its registers");
 	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(b->mask), &b->mask) < 0)
 		return fail_thread(err, tid, "cannot read its signal mask");
+	return 0;
+}
+
+/* In this order: who has the registers of the runner finds its way back, mask and all. */
+static int redirect(pid_t tid, struct user_regs_struct *regs, uint64_t mask, struct cor_error *err)
+{
+	if (ptrace(PTRACE_SETREGS, tid, NULL, regs) < 0)
+		return fail_thread(err, tid, "cannot set its registers");
 	if (ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0)
 		return fail_thread(err, tid, "cannot block its signals");
 	return 0;
@@ -66,18 +97,27 @@ static int borrow(pid_t tid, struct borrowed *b, uint64_t mask, struct cor_error
 
 static int give_back(pid_t tid, const struct borrowed *b, struct cor_error *err)
 {
-	if (ptrace(PTRACE_SETREGS, tid, NULL, &b->regs) < 0)
-		return fail_thread(err, tid, "cannot put its registers back");
 	if (ptrace(PTRACE_SETSIGMASK, tid, sizeof(b->mask), &b->mask) < 0)
 		return fail_thread(err, tid, "cannot put its signal mask back");
-	/* SIGSTOP cannot be blocked. Sent again it stays queued until the thread runs. */
+	if (ptrace(PTRACE_SETREGS, tid, NULL, &b->regs) < 0)
+		return fail_thread(err, tid, "cannot put its registers back");
+	/* sent again they stay queued until the thread runs */
+	if (b->signal_seen)
+		syscall(SYS_tkill, tid, b->signal);
 	if (b->stop_seen)
 		syscall(SYS_tkill, tid, SIGSTOP);
 	return 0;
 }
 
-/* Waits for the stop that means "done" (a plain SIGTRAP); lets the thread go on
- * (by request) from any other that can come between. */
+/* In the middle of a call that the kernel restarts on the way out of the stop? */
+static bool restarts(const struct user_regs_struct *regs)
+{
+	return (int64_t)regs->orig_rax >= 0 && (int64_t)regs->rax <= -512 &&
+	       (int64_t)regs->rax >= -516;
+}
+
+/* Waits for the stop that means "done": by SIGTRAP, or the signal that ends a list. Lets the
+ * thread go on (by request) from any other that can come between. */
 static int await_trap(pid_t tid, int request, struct borrowed *b, struct cor_error *err)
 {
 	for (;;) {
@@ -89,7 +129,7 @@ static int await_trap(pid_t tid, int request, struct borrowed *b, struct cor_err
 		}
 		sig = WSTOPSIG(status) & ~0x80;
 		event = status >> 16;
-		if (!event && sig == SIGTRAP)
+		if (!event && (sig == SIGTRAP || sig == b->signal))
 			return 0;
 		if (event == PTRACE_EVENT_EXIT || event == PTRACE_EVENT_EXEC)
 			return cor_fail(err, -ESRCH, "thread %d ended while it ran injected calls", tid);
@@ -116,10 +156,10 @@ static int step(pid_t tid, uint64_t insn, const struct cor_call *call, int64_t *
 		bool *restart, struct cor_error *err)
 {
 	struct user_regs_struct regs;
-	struct borrowed b;
+	struct borrowed b = { .signal = SIGTRAP };
 	int r, back;
 
-	r = borrow(tid, &b, ~0ull, err);
+	r = borrow(tid, &b, err);
 	if (r < 0)
 		return r;
 	regs = b.regs;
@@ -132,8 +172,7 @@ static int step(pid_t tid, uint64_t insn, const struct cor_call *call, int64_t *
 	regs.r10 = call->arg[3];
 	regs.r8 = call->arg[4];
 	regs.r9 = call->arg[5];
-	if (ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0)
-		r = fail_thread(err, tid, "cannot set its registers");
+	r = redirect(tid, &regs, ~0ull, err);
 	if (!r)
 		r = resume_to_trap(tid, PTRACE_SYSCALL, &b, err);      /* entry */
 	if (!r)
@@ -143,8 +182,7 @@ static int step(pid_t tid, uint64_t insn, const struct cor_call *call, int64_t *
 	if (r == -ESRCH)
 		return r;
 	back = give_back(tid, &b, r ? NULL : err);
-	*restart = (int64_t)b.regs.orig_rax >= 0 && (int64_t)b.regs.rax <= -512 &&
-		   (int64_t)b.regs.rax >= -516;
+	*restart = restarts(&b.regs);
 	if (r || back)
 		return r ? r : back;
 	*ret = (int64_t)regs.rax;
@@ -308,7 +346,7 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 		return cor_fail(err, -ENOTSUP,
 				"process %d has no vDSO to borrow a syscall instruction from", tid);
 	r->pid = tid;
-	r->len = PAGE + ((size + PAGE - 1) & ~(size_t)(PAGE - 1));
+	r->len = HEAD + ((size + PAGE - 1) & ~(size_t)(PAGE - 1));
 	/* Shared anonymous memory: no descriptor is ever open in the tracee, and we
 	 * come by ours through /proc/PID/map_files. */
 	call.arg[0] = hint;
@@ -339,7 +377,7 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 
 void *cor_runner_room(struct cor_runner *r)
 {
-	return r->local + PAGE;
+	return r->local + HEAD;
 }
 
 uint64_t cor_runner_remote(const struct cor_runner *r, const void *in_room)
@@ -354,7 +392,7 @@ uint64_t cor_runner_insn(const struct cor_runner *r)
 
 size_t cor_runner_size(const struct cor_runner *r)
 {
-	return r->len - PAGE;
+	return r->len - HEAD;
 }
 
 void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end)
@@ -363,66 +401,93 @@ void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end
 	*end = r->remote + r->len;
 }
 
-void cor_runner_know_sigtrap(struct cor_runner *r, bool ignored)
+void cor_runner_know_caught(struct cor_runner *r, uint64_t signals)
 {
-	r->trap_known = true;
-	r->trap_ignored = ignored;
+	r->caught_known = true;
+	r->caught = signals;
 }
 
 /* ---- running a list ------------------------------------------------------- */
 
-/* Does the process ignore SIGTRAP? Unreadable counts as yes: stepping is safe. */
-static bool ignores_sigtrap(pid_t pid)
+#define BIT(signal) (UINT64_C(1) << ((signal) - 1))
+
+/* The signals that the process has handlers for. Unreadable counts as all. */
+static uint64_t read_caught(pid_t pid)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[32], *p;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	if (cor_slurp(AT_FDCWD, path, &text, NULL) < 0)
-		return true;
-	p = strstr(text, "\nSigIgn:");
-	return !p || (strtoull(p + 8, NULL, 16) >> (SIGTRAP - 1) & 1);
+		return ~UINT64_C(0);
+	p = strstr(text, "\nSigCgt:");
+	return p ? strtoull(p + 8, NULL, 16) : ~UINT64_C(0);
 }
 
-/* A SIGTRAP of the task's own that waits (blocked) would come out first, and
- * swallow ours: such signals do not queue twice. */
-static bool sigtrap_pending(pid_t tid, unsigned flags)
+static uint64_t pending(pid_t tid, unsigned flags)
 {
 	struct __ptrace_peeksiginfo_args a = { .off = 0, .flags = flags, .nr = 8 };
 	siginfo_t info[8];
+	uint64_t set = 0;
 	long n;
 
 	while ((n = ptrace(PTRACE_PEEKSIGINFO, tid, &a, info)) > 0) {
 		for (long i = 0; i < n; i++)
-			if (info[i].si_signo == SIGTRAP)
-				return true;
+			set |= BIT(info[i].si_signo);
 		a.off += (uint64_t)n;
 	}
-	return false;
+	return set;
 }
 
-static bool sets_sigtrap(const struct cor_runner_job *job)
+/* The signal that ends a list in thread tid: one that does nothing to a task without a
+ * tracer. None of its own that waits (blocked): that would come out first, and swallow
+ * ours, since such signals do not queue twice.
+ *
+ * A trap would not do: a tracer that is killed in the midst of it leaves SIGTRAP behind,
+ * which ends the task. So does this where the task has handlers for all the others. */
+static void choose_signal(struct cor_runner *r, pid_t tid, struct borrowed *b)
 {
-	for (unsigned i = 0; i < job->n; i++)
-		if (job->calls[i].nr == SYS_rt_sigaction && job->calls[i].arg[0] == SIGTRAP &&
-		    job->calls[i].arg[1])
-			return true;
-	return false;
+	static const int harmless[] = { SIGURG, SIGWINCH, SIGCHLD };
+	uint64_t waiting = pending(tid, 0) | pending(tid, PTRACE_PEEKSIGINFO_SHARED);
+
+	if (!r->caught_known)
+		cor_runner_know_caught(r, read_caught(r->pid));
+	b->signal = waiting & BIT(SIGTRAP) ? 0 : SIGTRAP;
+	for (unsigned i = ARRAY_SIZE(harmless); i-- > 0;)
+		if (!((waiting | r->caught) & BIT(harmless[i])))
+			b->signal = harmless[i];
+	if (b->signal)
+		b->blocked = ~(BIT(b->signal) | (BIT(SIGTRAP) & ~waiting));
 }
 
-static bool must_step(struct cor_runner *r, const struct cor_runner_job *job)
+static struct way_back *way_back(struct cor_runner *r, unsigned i)
 {
-	/* the list's own trap might already find it ignored */
-	if (sets_sigtrap(job)) {
-		r->trap_known = false;
-		return true;
+	return (struct way_back *)(r->local + WAYS_FROM) + i;
+}
+
+/* What the kernel does behind a stop is ours to do there: a call that it would restart is
+ * made anew, by its instruction. */
+static void note_way_back(struct way_back *w, const struct borrowed *b)
+{
+	static const uint8_t to_r15[2] = { 0x49, 0xbf };        /* mov $imm64, %r15 */
+	static const uint8_t jump[6] = { 0xff, 0x25 };          /* jmp *0(%rip) */
+	const struct user_regs_struct *u = &b->regs;
+
+	*w = (struct way_back){
+		.mask = b->mask, .signal = (uint32_t)b->signal,
+		.r15 = u->r15, .r14 = u->r14, .r13 = u->r13, .r12 = u->r12, .rbp = u->rbp,
+		.rbx = u->rbx, .r11 = u->r11, .r10 = u->r10, .r9 = u->r9, .r8 = u->r8,
+		.rax = u->rax, .rcx = u->rcx, .rdx = u->rdx, .rsi = u->rsi, .rdi = u->rdi,
+		.rip = u->rip, .rsp = u->rsp, .rflags = u->eflags,
+	};
+	if (restarts(u)) {
+		w->rip -= 2;
+		w->rax = (int64_t)u->rax == -516 ? SYS_restart_syscall : u->orig_rax;
 	}
-	if (!r->trap_known) {
-		r->trap_ignored = ignores_sigtrap(r->pid);
-		r->trap_known = true;
-	}
-	return r->trap_ignored || sigtrap_pending(job->tid, 0) ||
-	       sigtrap_pending(job->tid, PTRACE_PEEKSIGINFO_SHARED);
+	memcpy(w->leave, to_r15, 2);
+	memcpy(w->leave + 2, &w->r15, 8);
+	memcpy(w->leave + 10, jump, 6);
+	memcpy(w->leave + 16, &w->rip, 8);
 }
 
 static int run_stepped(struct cor_runner *r, struct cor_runner_job *job, int stop_on_error,
@@ -445,73 +510,110 @@ static int run_stepped(struct cor_runner *r, struct cor_runner_job *job, int sto
 }
 
 static int start(struct cor_runner *r, const struct cor_runner_job *job, int stop_on_error,
-		 struct borrowed *b, struct cor_error *err)
+		 struct way_back *w, struct borrowed *b, struct cor_error *err)
 {
 	struct user_regs_struct regs;
-	int rc = borrow(job->tid, b, ~(1ull << (SIGTRAP - 1)), err);
+	int rc = borrow(job->tid, b, err);
 
 	if (rc < 0)
 		return rc;
+	note_way_back(w, b);
 	regs = b->regs;
 	regs.rip = r->remote;
 	regs.orig_rax = -1;
 	regs.r12 = cor_runner_remote(r, job->calls);
 	regs.r13 = job->n;
 	regs.r14 = stop_on_error ? 1 : 0;
-	if (ptrace(PTRACE_SETREGS, job->tid, NULL, &regs) < 0)
-		rc = fail_thread(err, job->tid, "cannot set its registers");
-	else if (ptrace(PTRACE_CONT, job->tid, NULL, NULL) < 0)
+	regs.r15 = cor_runner_remote(r, w);
+	rc = redirect(job->tid, &regs, b->blocked, err);
+	if (!rc && ptrace(PTRACE_CONT, job->tid, NULL, NULL) < 0)
 		rc = fail_thread(err, job->tid, "cannot be resumed");
 	if (rc < 0)
 		give_back(job->tid, b, NULL);
 	return rc;
 }
 
+static uint64_t place(const struct cor_runner *r, const char *in_code)
+{
+	return r->remote + (uint64_t)(in_code - cor_inject_code);
+}
+
+/* The end of the list: 0, with its registers. A signal that came from elsewhere and is
+ * like the one that ends it may come between. */
+static int await_end(struct cor_runner *r, pid_t tid, struct borrowed *b,
+		     struct user_regs_struct *regs, struct cor_error *err)
+{
+	for (;;) {
+		int rc = await_trap(tid, PTRACE_CONT, b, err);
+
+		if (rc < 0)
+			return rc;
+		if (ptrace(PTRACE_GETREGS, tid, NULL, regs) < 0)
+			return fail_thread(err, tid, "cannot read its registers");
+		if (regs->rip == place(r, cor_inject_code_stop) ||
+		    regs->rip == place(r, cor_inject_code_trap))
+			return 0;
+		if (b->signal == SIGTRAP)
+			return cor_fail(err, -EFAULT, "thread %d trapped at %#llx, outside the injected "
+					"code", tid, regs->rip);
+		b->signal_seen = true;
+		if (ptrace(PTRACE_CONT, tid, NULL, NULL) < 0)
+			return fail_thread(err, tid, "cannot go on");
+	}
+}
+
 static int finish(struct cor_runner *r, struct cor_runner_job *job, struct borrowed *b,
 		  struct cor_error *err)
 {
 	struct user_regs_struct regs = { 0 };
-	int back, rc = await_trap(job->tid, PTRACE_CONT, b, err);
+	int back, rc = await_end(r, job->tid, b, &regs, err);
 
 	if (rc == -ESRCH)
 		return rc;
-	if (!rc && ptrace(PTRACE_GETREGS, job->tid, NULL, &regs) < 0)
-		rc = fail_thread(err, job->tid, "cannot read its registers");
-	if (!rc && regs.rip != r->remote + (uint64_t)(cor_inject_code_trap - cor_inject_code))
-		rc = cor_fail(err, -EFAULT, "thread %d trapped at %#llx, outside the injected code",
-			      job->tid, regs.rip);
 	back = give_back(job->tid, b, rc ? NULL : err);
 	if (!rc)
 		job->done = (unsigned)regs.rbx;
 	return rc ? rc : back;
 }
 
-int cor_runner_run_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
-			int stop_on_error, struct cor_error *err)
+/* No more jobs than there are ways back. */
+static int run_some(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
+		    int stop_on_error, struct cor_error *err)
 {
-	_cleanup_free_ struct borrowed *b = calloc(njobs ? njobs : 1, sizeof(*b));
-	_cleanup_free_ bool *started = calloc(njobs ? njobs : 1, sizeof(*started));
+	struct borrowed b[WAYS];
 	int rc = 0;
 
-	if (!b || !started)
-		return cor_fail(err, -ENOMEM, "no memory to run calls in %u threads", njobs);
-	for (unsigned i = 0; i < njobs && !rc; i++) {
+	for (unsigned i = 0; i < njobs; i++) {
 		jobs[i].done = 0;
-		if (must_step(r, &jobs[i]))
+		b[i].signal = 0;
+		if (rc == 0)
+			choose_signal(r, jobs[i].tid, &b[i]);
+		if (!b[i].signal)
 			continue;
-		rc = start(r, &jobs[i], stop_on_error, &b[i], err);
-		started[i] = rc == 0;
+		rc = start(r, &jobs[i], stop_on_error, way_back(r, i), &b[i], err);
+		if (rc < 0)
+			b[i].signal = 0;
 	}
 	for (unsigned i = 0; i < njobs; i++) {
 		int one = 0;
 
 		/* what was started must be waited for, even after a failure */
-		if (started[i])
+		if (b[i].signal)
 			one = finish(r, &jobs[i], &b[i], rc ? NULL : err);
 		else if (!rc)
 			one = run_stepped(r, &jobs[i], stop_on_error, err);
 		rc = rc ? rc : one;
 	}
+	return rc;
+}
+
+int cor_runner_run_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
+			int stop_on_error, struct cor_error *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < njobs && rc == 0; i += WAYS)
+		rc = run_some(r, jobs + i, COR_MIN(njobs - i, (unsigned)WAYS), stop_on_error, err);
 	return rc;
 }
 

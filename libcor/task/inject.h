@@ -3,9 +3,13 @@
  * A *runner* is a small shared region, mapped here and in the tracee: a few
  * instructions of position-independent code that walk a list of calls, and
  * room for the lists. Running a list costs one resume and one stop, however
- * many calls it holds. Before a runner exists (and where SIGTRAP is ignored,
- * since a trap would reset its disposition) single calls are *stepped* through
+ * many calls it holds. Before a runner exists single calls are *stepped* through
  * a syscall instruction that the tracee has anyway, in its vDSO.
+ *
+ * A tracer may be killed at any moment, and then the kernel lets its tracees run.
+ * One that runs a list, or has come to its end, goes back to where it was by itself,
+ * with its own registers and mask; all that stays is the runner's mapping, and EINTR
+ * from the few calls that no stop restarts (signal(7)). Only a stepped call cannot: the two that map and unmap a runner, some 20 us each.
  *
  * All functions work on threads in a ptrace-stop whose tracer is the caller.
  * They leave general registers and signal mask of the thread as they were.
@@ -41,8 +45,7 @@ uint64_t cor_find_syscall_insn(pid_t pid);
  * exactly at hint, where no VMA may be now (-EEXIST); hint 0: anywhere. Thread
  * tid makes the call. The runner's memory is shared anonymous memory that we
  * open through /proc/PID/map_files (proc(5)): no descriptor is opened in the
- * tracee. Whether SIGTRAP is ignored is read at the first run, and again after a
- * list that changes it (which is stepped). */
+ * tracee. Which signals have handlers is read at the first run. */
 int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
 		   size_t size, struct cor_error *err);
 
@@ -55,8 +58,8 @@ uint64_t cor_runner_insn(const struct cor_runner *r);
 /* Where the runner lies in the tracee, code and room: it must not be unmapped. */
 void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end);
 
-/* Says whether the tracee ignores SIGTRAP, to one who knows: it is then not read. */
-void cor_runner_know_sigtrap(struct cor_runner *r, bool ignored);
+/* Which signals the tracee has handlers for (bit 0: signal 1): it is then not read. */
+void cor_runner_know_caught(struct cor_runner *r, uint64_t signals);
 
 /* Runs n calls that lie in the room, in thread tid; results in calls[i].ret.
  * stop_on_error: the first negative return ends the list. 0, or -errno when the

@@ -114,8 +114,6 @@ int cor_rebuild_clone(struct cor_rebuild *rb, const Cor__Task__Image *image,
  * thread is the leader. */
 int cor_rebuild_actions(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
-int cor_rebuild_trap_action(struct cor_rebuild *rb, const Cor__Task__Image *image,
-			    struct cor_error *err);
 int cor_rebuild_process(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 /* Before the task's credentials are set: prlimit(2) of another user's process needs

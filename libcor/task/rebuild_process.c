@@ -46,8 +46,7 @@ int cor_rebuild_actions(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	for (size_t i = 0; i < image->n_actions && i < 64 && r == 0; i++) {
 		int sig = (int)i + 1;
 
-		/* SIGTRAP ends our lists: its own comes at the very end */
-		if (sig == SIGKILL || sig == SIGSTOP || sig == SIGTRAP)
+		if (sig == SIGKILL || sig == SIGSTOP)
 			continue;
 		/* as the stub has it */
 		if (!image->actions[i]->handler && !image->actions[i]->flags &&
@@ -56,17 +55,6 @@ int cor_rebuild_actions(struct cor_rebuild *rb, const Cor__Task__Image *image,
 		r = add_action(rb, sig, image->actions[i], err);
 	}
 	return r;
-}
-
-int cor_rebuild_trap_action(struct cor_rebuild *rb, const Cor__Task__Image *image,
-			    struct cor_error *err)
-{
-	const Cor__Task__SigAction *a;
-
-	if (image->n_actions < SIGTRAP)
-		return 0;
-	a = image->actions[SIGTRAP - 1];
-	return a->handler || a->flags || a->mask ? add_action(rb, SIGTRAP, a, err) : 0;
 }
 
 static int add_membarrier(struct cor_rebuild *rb, uint32_t registered, struct cor_error *err)

@@ -110,8 +110,6 @@ static int add_last(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	if (r >= 0 && t->pdeathsig)
 		r = cor_batch_add(b, COR_BATCH_OK, SYS_prctl, COR_ARGS(PR_SET_PDEATHSIG, t->pdeathsig),
 				  err, "set thread %d's parent-death signal", t->tid);
-	if (r >= 0 && leader)
-		r = cor_rebuild_trap_action(rb, image, err);
 	return r < 0 ? r : 0;
 }
 

@@ -192,8 +192,8 @@ static void set_signals(void)
 	const uint64_t nothing[4] = { 0 };
 	sigset_t set;
 
-	/* SIGTRAP is how an injected list of calls ends: blocked, it would be
-	 * forced, and its disposition lost */
+	/* a trap in an injected list, if it were blocked, would be forced, and its disposition
+	 * lost */
 	sigfillset(&set);
 	sigdelset(&set, SIGTRAP);
 	sigprocmask(SIG_SETMASK, &set, NULL);

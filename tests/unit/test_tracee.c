@@ -222,6 +222,151 @@ static void injected_calls_are_not_seen(void **state)
 	check_results();
 }
 
+/* ---- a tracer that is killed ------------------------------------------------------ */
+
+/* A thread whose registers, mask or clock would not be right. */
+enum { WRONG_MASK = 1, WRONG_SUM, WRONG_SLEEP };
+
+struct busy {
+	_Atomic uint64_t rounds[3];
+	atomic_int wrong;
+};
+
+static _Noreturn void *checks_mask(void *arg)
+{
+	struct busy *b = arg;
+
+	for (;; atomic_fetch_add(&b->rounds[0], 1)) {
+		uint64_t set = 0;
+
+		syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &set, 8);
+		if (set != 1u << (SIGUSR2 - 1))
+			atomic_store(&b->wrong, WRONG_MASK);
+	}
+}
+
+static _Noreturn void *sums(void *arg)
+{
+	struct busy *b = arg;
+
+	for (;; atomic_fetch_add(&b->rounds[1], 1)) {
+		uint64_t x = 1, y = 3, z = 5, first = 0;
+		double d = 1;
+
+		for (int twice = 0; twice < 2; twice++) {
+			x = 1, y = 3, z = 5, d = 1;
+			for (int i = 0; i < 1000; i++) {
+				x = x * 6364136223846793005u + 1442695040888963407u;
+				y ^= x >> 7;
+				z += y * x;
+				d = d * 1.0001 + (double)(z & 1);
+			}
+			if (twice && first != (x ^ y ^ z ^ (uint64_t)d))
+				atomic_store(&b->wrong, WRONG_SUM);
+			first = x ^ y ^ z ^ (uint64_t)d;
+		}
+	}
+}
+
+static _Noreturn void *sleeps(void *arg)
+{
+	struct busy *b = arg;
+
+	for (;; atomic_fetch_add(&b->rounds[2], 1)) {
+		struct timespec ts = { .tv_nsec = 500000 };
+
+		if (nanosleep(&ts, NULL) < 0)
+			atomic_store(&b->wrong, WRONG_SLEEP);
+	}
+}
+
+static int body_busy(struct victim *self, void *arg)
+{
+	void *(*const what[])(void *) = { checks_mask, sums, sleeps };
+	sigset_t set;
+	pthread_t t;
+	char c;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		pthread_create(&t, NULL, what[i], self->shared);
+	victim_ready(self);
+	while (read(self->to, &c, 1) < 0)
+		;
+	return 0;
+}
+
+/* Stops all threads and makes them run calls, for ever. */
+static void trace_for_ever(int ready)
+{
+	struct cor_runner_job job[32] = { { 0 } };
+	struct cor_runner *r = NULL;
+	struct cor_tracee *t = NULL;
+	struct cor_call *c;
+
+	if (cor_tracee_seize(&t, v.pid, NULL) || cor_tracee_stop(t, 2000, NULL) ||
+	    cor_runner_map(&r, v.pid, cor_find_syscall_insn(v.pid), 0, 8192, NULL))
+		_exit(1);
+	c = cor_runner_room(r);
+	for (unsigned i = 0; i < t->nthreads; i++)
+		job[i] = (struct cor_runner_job){ t->threads[i].tid, &c[i * 3], 3, 0 };
+	(void)!write(ready, "", 1);
+	for (;;) {
+		memset(c, 0, 4096);
+		for (unsigned i = 0; i < 3 * t->nthreads; i++)
+			c[i].nr = SYS_gettid;
+		if (cor_runner_run_many(r, job, t->nthreads, 0, NULL))
+			_exit(1);
+	}
+}
+
+static void kill_a_tracer(unsigned us)
+{
+	int ready[2], status;
+	char c;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0)
+		trace_for_ever(ready[1]);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	usleep(us);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+}
+
+static void await_round(struct busy *b, unsigned i)
+{
+	uint64_t from = atomic_load(&b->rounds[i]);
+
+	while (atomic_load(&b->rounds[i]) < from + 2) {
+		assert_int_equal(waitpid(v.pid, NULL, WNOHANG), 0);
+		sched_yield();
+	}
+}
+
+static void a_task_goes_on_when_its_tracer_is_killed(void **state)
+{
+	struct busy *b;
+
+	victim_start(&v, body_busy, NULL);
+	b = v.shared;
+	srandom(7);
+	for (int i = 0; i < 100; i++) {
+		kill_a_tracer((unsigned)random() % 1000);
+		for (unsigned k = 0; k < 3; k++)
+			await_round(b, k);
+		assert_int_equal(atomic_load(&b->wrong), 0);
+	}
+	assert_int_equal(victim_finish(&v), 0);
+}
+
 /* ---- signals that race ------------------------------------------------------------ */
 
 static volatile sig_atomic_t hits;
@@ -593,6 +738,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(hundred_stops_are_not_seen),
 		T(injected_calls_are_not_seen),
+		T(a_task_goes_on_when_its_tracer_is_killed),
 		T(signals_during_stops_are_delivered_once),
 		T(a_stopped_task_stays_stopped),
 		T(calls_in_a_stopped_task_leave_it_stopped),
