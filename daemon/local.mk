@@ -24,6 +24,7 @@ cord_session_sources = \
 	daemon/session_destination_transport.c \
 	daemon/session_source.c daemon/session_source.h \
 	daemon/session_source_home.c daemon/session_home.h \
+	daemon/session_destination_build.c \
 	daemon/session_destination_home.c \
 	daemon/session_source_keeper.c \
 	daemon/session_source_obituary.c \

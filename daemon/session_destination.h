@@ -1,6 +1,7 @@
 /* The destination's side of a migration, as its files share it:
  * session_destination_keeper.c starts it all, session_destination.c goes on until the
- * task runs, session_destination_paging.c from there; session_destination_task.c is what
+ * task runs (session_destination_build.c makes what it consists of),
+ * session_destination_paging.c from there; session_destination_task.c is what
  * outlives both, session_destination_retake.c goes on after a death. */
 #pragma once
 
@@ -41,6 +42,7 @@ struct arrival {
 	_Atomic bool check;
 	_Atomic bool prefetch;          /* changes */
 	_Atomic bool task_ended;        /* set at the drain */
+	struct destination_pumps_shared pumps;
 };
 
 struct destination {
@@ -165,6 +167,15 @@ int destination_as_user(const struct destination *d, struct cor_as_user_saved *s
  * may not. */
 int destination_permit(struct destination *d, const Cor__Task__Image *image,
 		       struct cor_error *err);
+
+/* session_destination_build.c. A fresh supervisor and stub for d->image. */
+int destination_build_begin(struct destination *d, struct cor_error *err);
+/* Descriptors and memory, as much as can be before the freeze: d->ahead. That it cannot (the
+ * task holds an address or a lock that both hosts see, or shared memory) is no failure:
+ * then all of it is done in the freeze. */
+int destination_build_ahead(struct destination *d, struct cor_error *err);
+/* What has changed since, or all of it. */
+int destination_build_in_freeze(struct destination *d, struct cor_error *err);
 
 /* session_destination_network.c: chooses where the addresses will be, and checks. */
 int destination_network_begin(struct destination *d, struct cor_error *err);

@@ -44,6 +44,7 @@ static struct arrival *new_arrival(void)
 	if (s == MAP_FAILED)
 		return NULL;
 	s->page = s->listen = s->journal = s->ctl = s->pidfd = -1;
+	destination_pumps_share_init(&s->pumps);
 	return s;
 }
 
@@ -75,19 +76,30 @@ static bool is_uffd(int dir, const char *fd)
 	return strstr(what, "[userfaultfd]") != NULL;
 }
 
+static bool is_kept(const struct arrival *s, int fd)
+{
+	const int keep[] = { s->page, s->listen, s->journal, s->ctl, s->pidfd, s->pumps.watch };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
+		if (fd == keep[i])
+			return true;
+	for (unsigned i = 0; i < DESTINATION_PUMPS_SHARED; i++)
+		if (fd == s->pumps.socks[i])
+			return true;
+	return false;
+}
+
 /* All that the worker had, but for what the next one goes on with. */
 static void close_others(const struct arrival *s)
 {
-	const int keep[] = { s->page, s->listen, s->journal, s->ctl, s->pidfd };
 	_cleanup_closedir_ DIR *d = opendir("/proc/self/fd");
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
 		int fd = atoi(e->d_name);
-		bool kept = e->d_name[0] == '.' || fd <= STDERR_FILENO || fd == dirfd(d);
+		bool kept = e->d_name[0] == '.' || fd <= STDERR_FILENO || fd == dirfd(d) ||
+			    is_kept(s, fd);
 
-		for (unsigned i = 0; i < ARRAY_SIZE(keep); i++)
-			kept |= fd == keep[i];
 		if (!kept && !is_uffd(dirfd(d), e->d_name))
 			close(fd);
 	}

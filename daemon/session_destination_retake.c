@@ -40,11 +40,13 @@ static int take_session(struct destination *d, struct cor_error *err)
 	return 0;
 }
 
-/* Between the first thread's first instruction and that step nothing can fail. */
+/* Between the first thread's first instruction and that step nothing can fail. Whether its
+ * pumps were started nobody knows; to those that were it says nothing. */
 static void catch_up(struct destination *d)
 {
 	if (d->session.state == SESSION_COMMIT)
 		session_move(&d->session, SESSION_PAGING, NULL);
+	destination_pumps_start_shared(&d->shared->pumps, d->pid);
 	destination_task_found(d);
 	session_report(&d->session);
 }

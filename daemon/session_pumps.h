@@ -81,6 +81,20 @@ int  destination_pumps_load(struct destination_pumps *p, const Cor__Names__FileT
 			    struct cor_error *err);
 /* That they have taken it is waited for at the end of the rebuild, beside which they do. */
 int  destination_pumps_loaded(struct destination_pumps *p, struct cor_error *err);
+/* What a worker that goes on for another needs, to start them if the other did not come to
+ * it: descriptors, -1: none. */
+#define DESTINATION_PUMPS_SHARED 8
+struct destination_pumps_shared {
+	_Atomic int socks[DESTINATION_PUMPS_SHARED];
+	_Atomic int watch;
+	_Atomic unsigned watcher;
+};
+void destination_pumps_share_init(struct destination_pumps_shared *s);
+/* Ahead of COMMIT. false: they are too many. */
+bool destination_pumps_share(const struct destination_pumps *p,
+			     struct destination_pumps_shared *s);
 /* The task runs here from now on. */
 void destination_pumps_start(struct destination_pumps *p, pid_t pid);
+/* The same by another worker, whether they were started or not. */
+void destination_pumps_start_shared(struct destination_pumps_shared *s, pid_t pid);
 void destination_pumps_end(struct destination_pumps *p);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "daemon/session_pumps_private.h"
 #include "libcor/base/cleanup.h"
@@ -197,6 +198,42 @@ int destination_pumps_loaded(struct destination_pumps *p, struct cor_error *err)
 	for (unsigned i = 0; r == 0 && i < p->n; i++)
 		r = cor_pump_await(p->socks[i], COR_PUMP_LOAD, NULL, NULL, NULL, err);
 	return r;
+}
+
+void destination_pumps_share_init(struct destination_pumps_shared *s)
+{
+	for (unsigned i = 0; i < DESTINATION_PUMPS_SHARED; i++)
+		s->socks[i] = -1;
+	s->watch = -1;
+}
+
+bool destination_pumps_share(const struct destination_pumps *p,
+			     struct destination_pumps_shared *s)
+{
+	if (p->n > DESTINATION_PUMPS_SHARED)
+		return false;
+	for (unsigned i = 0; i < p->n; i++)
+		s->socks[i] = p->socks[i];
+	s->watcher = p->watcher;
+	s->watch = p->watch[0];
+	return true;
+}
+
+void destination_pumps_start_shared(struct destination_pumps_shared *s, pid_t pid)
+{
+	int watch = s->watch;
+
+	for (unsigned i = 0; i < DESTINATION_PUMPS_SHARED; i++) {
+		int sock = s->socks[i];
+
+		if (sock < 0)
+			continue;
+		cor_pump_tell(sock, COR_PUMP_START, pid, NULL, 0, i == s->watcher ? watch : -1);
+		s->socks[i] = -1;
+		close(sock);
+	}
+	s->watch = -1;
+	cor_closep(&watch);
 }
 
 void destination_pumps_start(struct destination_pumps *p, pid_t pid)
