@@ -5,6 +5,7 @@
 strike_init()
 {
 	STRIKE_SPEC=$(mktemp "${TMPDIR:-/tmp}/cor-strike.XXXXXX")
+	chmod 644 "$STRIKE_SPEC"        # the page server is nobody, and reads it too
 	export COR_FAULT=@$STRIKE_SPEC
 }
 
@@ -13,7 +14,7 @@ hold_at()
 {
 	HELD_DIR=$LAB_DIR/held
 	rm -rf "$HELD_DIR"
-	mkdir "$HELD_DIR"
+	mkdir -m 1777 "$HELD_DIR"
 	echo "$1:hold=$HELD_DIR" >"$STRIKE_SPEC"
 }
 
@@ -49,9 +50,18 @@ off_the_network()
 	on A ip link set eth0 down
 }
 
+# And B answers: who asks a neighbour that was asked for in vain hears of no route, for a while.
 on_the_network()
 {
 	on A ip link set eth0 up
+	wait_for 10 answers || fail "host B does not answer, though it is on the network"
+}
+
+# It refuses: nobody listens there.
+answers()
+{
+	# shellcheck disable=SC2016
+	on A timeout 1 bash -c ': >"/dev/tcp/$0/9"' "${LAB_ADDR[B]}" 2>&1 | grep -q refused
 }
 
 # goes_on SECONDS: the task does some rounds, on the host WHERE as the witness saw it last.
