@@ -245,9 +245,7 @@ static int set_registers(struct cor_capture *c, const struct cor_tracee_thread *
 	struct cor_restart restart = { .kind = COR__TASK__RESTART_KIND__RESTART_NONE };
 	int handler, r = 0;
 
-	if (t->rseq_abort_ip) {
-		regs.rip = t->rseq_abort_ip;
-	} else if (cor_restart_needed(&regs)) {
+	if (cor_restart_needed(&regs)) {
 		handler = cor_tracee_pending_handler(t, c->status.sig_caught, c->action_flags);
 		r = cor_restart_image(c->pid, &regs, t->slept_ns, (enum cor_handler)handler, &restart,
 				      err);

@@ -26,7 +26,7 @@ struct cor_tracee_thread {
 	uint64_t rseq;          /* its registered rseq area, 0: none (rseq(2)) */
 	uint32_t rseq_len;
 	uint32_t rseq_sig;
-	uint64_t rseq_abort_ip; /* where it must go on, being in a critical section; 0: it is in none */
+	uint64_t rseq_abort_ip; /* where it goes on, having been in a critical section; 0: it was in none */
 	uint64_t slept_ns;      /* how long it had been blocked when it was stopped; 0: unknown */
 	struct cor_proc_sched before;   /* of stop: as it was just before; ran_at_ns 0: unknown */
 	bool     group_stop;    /* it was in a group-stop */

@@ -73,23 +73,37 @@ static bool peek(pid_t tid, uint64_t addr, void *buf, size_t len)
 }
 
 /* The kernel forgets the critical section at the first injected call: the
- * thread's real rip is not in it then. So the abort is ours to do. */
-static void read_rseq(struct cor_tracee_thread *th)
+ * thread's real rip is not in it then. So the abort is ours to do, and at once: whoever
+ * lets the thread go on, even by dying, lets it go on there. */
+static int abort_section(struct cor_tracee_thread *th)
+{
+	struct user_regs_struct regs = th->regs;
+
+	regs.rip = th->rseq_abort_ip;
+	if (ptrace(PTRACE_SETREGS, th->tid, NULL, &regs) < 0)
+		return -errno;
+	th->regs = regs;
+	return 0;
+}
+
+static int read_rseq(struct cor_tracee_thread *th)
 {
 	struct rseq_config c = { 0 };
 	struct critical_section cs;
 
 	th->rseq = th->rseq_cs = th->rseq_abort_ip = 0;
 	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, th->tid, sizeof(c), &c) < 0 || !c.area)
-		return;
+		return 0;
 	th->rseq = c.area;
 	th->rseq_len = c.size;
 	th->rseq_sig = c.signature;
 	if (!peek(th->tid, c.area + RSEQ_CS_OFFSET, &th->rseq_cs, sizeof(th->rseq_cs)) ||
 	    !th->rseq_cs || !peek(th->tid, th->rseq_cs, &cs, sizeof(cs)))
-		return;
-	if (th->regs.rip - cs.start_ip < cs.post_commit_offset)
-		th->rseq_abort_ip = cs.abort_ip;
+		return 0;
+	if (th->regs.rip - cs.start_ip >= cs.post_commit_offset)
+		return 0;
+	th->rseq_abort_ip = cs.abort_ip;
+	return abort_section(th);
 }
 
 int cor_thread_read_state(const struct cor_tracee *t, struct cor_tracee_thread *th,
@@ -99,7 +113,8 @@ int cor_thread_read_state(const struct cor_tracee *t, struct cor_tracee_thread *
 		return cor_fail_errno(err, "cannot read the registers of thread %d", th->tid);
 	if (ptrace(PTRACE_GETSIGMASK, th->tid, sizeof(th->sigmask), &th->sigmask) < 0)
 		return cor_fail_errno(err, "cannot read the signal mask of thread %d", th->tid);
-	read_rseq(th);
+	if (read_rseq(th) < 0)
+		return cor_fail_errno(err, "cannot set the registers of thread %d", th->tid);
 	work_out_sleep(t, th);
 	return 0;
 }
@@ -152,10 +167,7 @@ void cor_thread_put_right(const struct cor_tracee_thread *th)
 	struct user_regs_struct regs = th->regs;
 	bool changed = false;
 
-	if (th->rseq_abort_ip) {
-		regs.rip = th->rseq_abort_ip;
-		changed = true;
-	} else if ((int64_t)regs.rax == -EINTR && cor_restart_needed(&regs)) {
+	if ((int64_t)regs.rax == -EINTR && cor_restart_needed(&regs)) {
 		int handler = cor_tracee_pending_handler(th, caught_signals(th->tid), NULL);
 
 		changed = cor_restart_source(&regs, th->slept_ns, (enum cor_handler)handler);

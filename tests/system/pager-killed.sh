@@ -5,11 +5,12 @@
 # timeout: 120
 if [ "${1:-}" = --cases ]; then
 	printf '%s\n' prepared-sent image-heard rebuilt ready-sent commit-heard let-go \
-		resumed-sent paging children often drained finished told
+		resumed-sent paging children often drained finished told pump
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
 . "$(dirname "$0")/../cut.sh"
+. "$(dirname "$0")/../pump.sh"
 need_fault_points
 
 # begin PROGRAM [ARG...]: moves it to B, without waiting.
@@ -27,6 +28,26 @@ kill_pager()
 	wait_for 10 on B pgrep -x cord-pager >/dev/null || fail "no pager on B"
 	on B pkill -KILL -x cord-pager
 }
+
+# Between the task's first instruction there and the start of its pumps.
+if [ "$1" = pump ]; then
+	lab_hold let-go
+	lab_up
+	pipeline A
+	on A cor migrate "$TASK_PID" "${LAB_ADDR[B]}:$LAB_PORT" --json \
+		</dev/null >"$LAB_DIR/migrate.json" 2>"$LAB_DIR/migrate.err" &
+	mover=$!
+	await_held let-go
+	on B kill -KILL "$HELD"
+	wait $mover || fail "cor migrate: exit status $?: $(<"$LAB_DIR/migrate.err")"
+	TASK_HOST=B
+	TASK_PID=$(result .destination_pid)
+	grep -q 'another one goes on' "$LAB_DIR/B/cord.err" || fail "nobody was killed"
+	rounds 10
+	pipeline_end
+	lab_end
+	exit 0
+fi
 
 arrived=B how='' status=0
 case $1 in
