@@ -43,9 +43,10 @@ static bool start(struct part *p)
 void cor_parallel(unsigned n, unsigned grain, void (*fn)(void *arg, unsigned from, unsigned to),
 		  void *arg)
 {
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned most = (unsigned)COR_MIN(processors, (long)THREADS_MAX);
 	unsigned useful = grain ? n / grain : n, parts = 1;
+	/* which reads a file: not for one part */
+	long processors = useful > 1 ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
+	unsigned most = (unsigned)COR_MIN(processors, (long)THREADS_MAX);
 	struct part part[THREADS_MAX];
 
 	if (processors > 0 && useful > 0)

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <sys/user.h>
 
@@ -53,8 +54,9 @@ struct cor_rebuild {
 	unsigned ndetours;
 	char *status;           /* the stub's /proc/PID/status as it was before; NULL: not read */
 	size_t xstate_len;      /* of this kernel's extended state; 0: not known yet */
-	int32_t oom_score_adj;  /* what has been set, if */
+	int32_t oom_score_adj;  /* what the stub has, if outside_set */
 	uint32_t coredump_filter;
+	struct rlimit limits[RLIM_NLIMITS];
 	bool outside_set;
 	unsigned nthreads;      /* the leader included, which is the first */
 	struct cor_rebuild_thread *threads;

@@ -142,13 +142,16 @@ static void set_affinity(pid_t tid, const Cor__Task__Thread *t)
 {
 	unsigned char now[1024] = { 0 };
 	long len = syscall(SYS_sched_getaffinity, tid, sizeof(now), now);
-	bool any = false;
+	bool any = false, fewer = false;
 
 	for (long i = 0; i < len; i++) {
-		now[i] &= (size_t)i < t->affinity.len ? t->affinity.data[i] : 0;
-		any |= now[i] != 0;
+		unsigned char both = now[i] & ((size_t)i < t->affinity.len ? t->affinity.data[i] : 0);
+
+		fewer |= both != now[i];
+		any |= both != 0;
+		now[i] = both;
 	}
-	if (any)
+	if (any && fewer)
 		syscall(SYS_sched_setaffinity, tid, len, now);
 }
 
@@ -157,7 +160,9 @@ void cor_rebuild_limits(struct cor_rebuild *rb, const Cor__Task__Image *image)
 	const Cor__Task__Identity *id = image->identity;
 
 	for (size_t i = 0; i < id->n_limits && i < RLIM_NLIMITS; i++)
-		set_limit(rb->pid, (int)i, id->limits[i]);
+		if (!rb->outside_set || rb->limits[i].rlim_cur != id->limits[i]->cur ||
+		    rb->limits[i].rlim_max != id->limits[i]->max)
+			set_limit(rb->pid, (int)i, id->limits[i]);
 }
 
 /* Again only if they are others. */
@@ -174,6 +179,10 @@ static void set_numbers(struct cor_rebuild *rb, const Cor__Task__Identity *id)
 
 void cor_rebuild_outside_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton)
 {
+	/* the limits as it was born with them: the task's own could be in our way */
+	for (int i = 0; i < RLIM_NLIMITS; i++)
+		if (prlimit(rb->pid, (__rlimit_resource_t)i, NULL, &rb->limits[i]) < 0)
+			return;
 	set_numbers(rb, skeleton->identity);
 }
 

@@ -250,9 +250,11 @@ int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	if (r == 0)
 		r = run_threads(rb, image, err);
 	if (r == 0)
-		r = cor_rebuild_outside(rb, image, err);
-	if (r == 0)
 		r = set_registers(rb, image, err);
+	/* behind the last call that is waited for: with the task's priority it would come
+	 * when that says so, and not when we do */
+	if (r == 0)
+		r = cor_rebuild_outside(rb, image, err);
 	if (r == 0) {
 		rb->stopped = image->stopped;
 		rb->stage = COR_REBUILD_READY;

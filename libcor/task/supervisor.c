@@ -387,6 +387,8 @@ static void __attribute__((noreturn)) run(const struct cor_supervisor_plan *plan
 	close(channel);
 	if (watch_children(&s) < 0)
 		kill_and_exit(&s);
+	/* what we hear is never worth the processor of who says it, in a freeze least of all */
+	sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
 	say(s.ctl, COR_SUPERVISOR_HELLO, NULL);
 	reap(&s);
 	loop(&s);
