@@ -282,6 +282,7 @@ static void share(struct destination *d)
 	s->journal = cor_journal_fd(d->journal);
 	s->hooks = d->hooks;
 	s->check = d->check;
+	s->pack = cor_mechanism_on(&d->mechanisms, COR_MECHANISM_COMPRESS);
 	s->prefetch = d->prefetch;
 }
 
@@ -342,6 +343,7 @@ static int prepare(struct destination *d, struct cor_error *err)
 		return r;
 	cor_pager_spin(d->pager, d->args->config->paging.spin_us);
 	cor_pager_check(d->pager, d->check);
+	cor_pager_pack(d->pager, cor_mechanism_on(&d->mechanisms, COR_MECHANISM_COMPRESS));
 	r = cor_journal_new(&d->journal, err);
 	if (r < 0)
 		return r;

@@ -39,7 +39,7 @@ struct arrival {
 	_Atomic int ctl, pidfd;         /* to the supervisor, of the stub or task */
 	_Atomic pid_t pid, supervisor;  /* of the task */
 	_Atomic uint64_t hooks;
-	_Atomic bool check;
+	_Atomic bool check, pack;
 	_Atomic bool prefetch;          /* changes */
 	_Atomic bool task_ended;        /* set at the drain */
 	struct destination_pumps_shared pumps;

@@ -61,6 +61,7 @@ static int take_pager(struct destination *d, struct cor_error *err)
 		return r;
 	cor_pager_spin(d->pager, d->args->config->paging.spin_us);
 	cor_pager_check(d->pager, d->check);
+	cor_pager_pack(d->pager, d->shared->pack);
 	cor_pager_keep(d->pager, d->journal);
 	r = cor_pager_retake(d->pager, err);
 	if (r == 0)

@@ -15,7 +15,7 @@ noinst_LTLIBRARIES += libcor/libcor-internal.la
 libcor_libcor_internal_la_SOURCES = $(libcor_sources)
 nodist_libcor_libcor_internal_la_SOURCES = $(libcor_generated)
 libcor_libcor_internal_la_LIBADD = \
-	$(URING_LIBS) $(PROTOBUF_C_LIBS) $(XXHASH_LIBS) $(CAPNG_LIBS) $(FUSE3_LIBS) $(GNUTLS_LIBS) -lpthread
+	$(URING_LIBS) $(PROTOBUF_C_LIBS) $(XXHASH_LIBS) $(LZ4_LIBS) $(CAPNG_LIBS) $(FUSE3_LIBS) $(GNUTLS_LIBS) -lpthread
 
 lib_LTLIBRARIES += libcor/libcor.la
 libcor_libcor_la_SOURCES =

@@ -6,7 +6,7 @@ SETUP_JOBS=$(nproc)
 
 SETUP_BUILD_PACKAGES=(gcc libc6-dev make autoconf automake libtool pkg-config
 	protobuf-c-compiler libprotobuf-c-dev liburing-dev libjansson-dev libcap-ng-dev libseccomp-dev
-	libxxhash-dev libfuse3-dev libinih-dev uthash-dev libgnutls28-dev libcmocka-dev
+	libxxhash-dev liblz4-dev libfuse3-dev libinih-dev uthash-dev libgnutls28-dev libcmocka-dev
 	libfabric-dev libibverbs-dev librdmacm-dev)
 SETUP_LAB_PACKAGES=(iproute2 util-linux procps jq gnutls-bin)
 SETUP_TASK_PACKAGES=(redis-server redis-tools memcached python3 sqlite3 nodejs tcc tmux)

@@ -38,6 +38,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 					"the name of the host, which stays that of the home" },
 	[COR_MECHANISM_FORWARD]     = { "forward", 1, false,
 					"TCP sockets whose address stays: from there (needs pump)" },
+	[COR_MECHANISM_COMPRESS]    = { "compress", 1, false,
+					"pages, where the link is slower than LZ4" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

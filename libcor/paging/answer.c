@@ -10,7 +10,9 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 #include "libcor/paging/check.h"
+#include "libcor/paging/pack.h"
 #include "libcor/paging/pagemap.h"
 
 #define PAGE ((size_t)1 << COR_PAGE_SHIFT)
@@ -32,6 +34,7 @@ struct cor_answer {
 	struct cor_page_reply head[CHUNK];      /* one reply for each stretch of like pages */
 	unsigned nheads;
 	struct iovec iov[2 * CHUNK];
+	struct cor_packer *packer;              /* NULL: not asked for yet */
 };
 
 int cor_answer_new(struct cor_answer **out, struct cor_source *source, struct cor_stream *lane,
@@ -59,6 +62,7 @@ void cor_answer_free(struct cor_answer *a)
 	if (!a)
 		return;
 	munmap(a->data, CHUNK * PAGE);
+	cor_packer_free(a->packer);
 	free(a);
 }
 
@@ -143,30 +147,70 @@ static void add_check(struct cor_page_reply *head, const void *data, size_t len)
 	head->check = cor_page_check(head, data, len);
 }
 
+/* Is this chunk to be packed? */
+static bool begin_packing(struct cor_answer *a, const struct cor_page_request *q)
+{
+	if (!(q->flags & COR_PAGE_MAY_PACK))
+		return false;
+	if (!a->packer)
+		a->packer = cor_packer_new(CHUNK * PAGE);
+	return a->packer && cor_packer_begin(a->packer, cor_now_ns());
+}
+
+static int send_measured(struct cor_answer *a, const struct cor_page_request *q, unsigned niov)
+{
+	size_t bytes = 0;
+	int r;
+
+	for (unsigned i = 0; i < niov; i++)
+		bytes += a->iov[i].iov_len;
+	r = send_all(a, a->iov, niov);
+	if (a->packer && (q->flags & COR_PAGE_MAY_PACK))
+		cor_packer_sent(a->packer, bytes, cor_now_ns());
+	return r;
+}
+
+/* The payload of a reply with data; packed, if that pays. */
+static struct iovec payload(struct cor_answer *a, struct cor_page_reply *h, const void *data, bool pack)
+{
+	size_t len = h->npages * PAGE, n;
+	const void *packed;
+
+	count(&a->counters->pages_sent, h->npages);
+	n = pack ? cor_pack(a->packer, data, len, &packed) : 0;
+	if (!n)
+		return (struct iovec){ (void *)data, len };
+	h->status = COR_PAGE_PACKED;
+	h->packed = (uint32_t)n;
+	count(&a->counters->pages_packed, h->npages);
+	return (struct iovec){ (void *)packed, n };
+}
+
 /* Sends what read_chunk() has described. */
 static int send_chunk(struct cor_answer *a, const struct cor_page_request *q, bool last)
 {
+	bool pack = begin_packing(a, q);
 	const uint8_t *data = a->data;
 	unsigned niov = 0;
 
 	for (unsigned i = 0; i < a->nheads; i++) {
 		struct cor_page_reply *h = &a->head[i];
-		size_t len = h->npages * PAGE;
+		struct iovec body = { 0 };
 
 		if (last && i == a->nheads - 1)
 			h->flags |= COR_PAGE_LAST;
-		a->iov[niov++] = (struct iovec){ h, sizeof(*h) };
-		if (q->flags & COR_PAGE_CHECKED)
-			add_check(h, data, h->status == COR_PAGE_DATA ? len : 0);
-		if (h->status == COR_PAGE_DATA) {
-			a->iov[niov++] = (struct iovec){ (void *)data, len };
-			count(&a->counters->pages_sent, h->npages);
-		} else if (h->status == COR_PAGE_ZERO) {
+		if (h->status == COR_PAGE_DATA)
+			body = payload(a, h, data, pack);
+		else if (h->status == COR_PAGE_ZERO)
 			count(&a->counters->pages_zero, h->npages);
-		}
-		data += len;
+		if (q->flags & COR_PAGE_CHECKED)
+			add_check(h, body.iov_base, body.iov_len);
+		a->iov[niov++] = (struct iovec){ h, sizeof(*h) };
+		if (body.iov_len)
+			a->iov[niov++] = body;
+		data += h->npages * PAGE;
 	}
-	return send_all(a, a->iov, niov);
+	return send_measured(a, q, niov);
 }
 
 static int answer_read(struct cor_answer *a, const struct cor_page_request *q)
@@ -234,7 +278,7 @@ static int answer_presence(struct cor_answer *a, const struct cor_page_request *
 
 int cor_answer_request(struct cor_answer *a, const struct cor_page_request *q)
 {
-	if (q->offset % PAGE || (q->flags & ~COR_PAGE_CHECKED) ||
+	if (q->offset % PAGE || (q->flags & ~(COR_PAGE_CHECKED | COR_PAGE_MAY_PACK)) ||
 	    q->offset + (uint64_t)q->npages * PAGE < q->offset)
 		return -EPROTO;
 	if (q->op == COR_PAGE_PRESENCE)

@@ -12,7 +12,7 @@
 
 /* Shared by the lanes of a server. */
 struct cor_answer_counters {
-	_Atomic uint64_t pages_sent, pages_zero, bytes_sent;
+	_Atomic uint64_t pages_sent, pages_zero, pages_packed, bytes_sent;      /* packed: of sent */
 };
 
 struct cor_answer;

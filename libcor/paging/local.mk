@@ -14,6 +14,7 @@ libcor_sources += libcor/paging/space.c libcor/paging/space.h
 libcor_sources += libcor/paging/uffd.c libcor/paging/uffd.h
 libcor_sources += libcor/paging/check.c libcor/paging/check.h
 libcor_sources += libcor/paging/collapse.c libcor/paging/collapse.h
+libcor_sources += libcor/paging/pack.c libcor/paging/pack.h
 libcor_sources += libcor/paging/answer.c libcor/paging/answer.h
 libcor_sources += libcor/paging/server.c
 libcor_sources += libcor/paging/fetch.c libcor/paging/fetch.h

@@ -40,3 +40,38 @@ void pager_bulk_worked(struct cor_pager *p, uint64_t since)
 	p->bulk_worked_at = cor_now_ns();
 	p->bulk_free_at = p->bulk_worked_at + (p->bulk_worked_at - since) * (SHARE - 1);
 }
+
+/* ---- hunger ------------------------------------------------------------------------------ */
+
+/* Looked at so often; the parts of time, in eighths, from which on the pager is hungry, and up
+ * to which it is content again. */
+#define HUNGER_NS (50 * 1000000ull)
+#define HUNGRY    6u
+#define CONTENT   1u
+
+void pager_waited(struct cor_pager *p, uint64_t since)
+{
+	for (unsigned i = 0; i < PAGER_LANES; i++) {
+		struct pager_lane *l = p->lanes[i];
+
+		if (l && l->open && l->kind == COR_CONN_BULK && pager_lane_unanswered(l)) {
+			p->waited_ns += cor_now_ns() - since;
+			return;
+		}
+	}
+}
+
+bool pager_hungry(struct cor_pager *p)
+{
+	uint64_t now = cor_now_ns(), passed = now - p->hungry_since;
+
+	if (passed < HUNGER_NS)
+		return p->hungry;
+	if (p->waited_ns * 8 > passed * HUNGRY)
+		p->hungry = true;
+	else if (p->waited_ns * 8 < passed * CONTENT)
+		p->hungry = false;
+	p->hungry_since = now;
+	p->waited_ns = 0;
+	return p->hungry;
+}

@@ -108,6 +108,11 @@ void cor_pager_check(struct cor_pager *p, bool on)
 	p->check = on;
 }
 
+void cor_pager_pack(struct cor_pager *p, bool on)
+{
+	p->may_pack = on;
+}
+
 /* Room for one presence more. */
 static int reserve_presence(struct cor_pager *p)
 {

@@ -66,6 +66,7 @@ struct cor_paging_stats {
 	uint64_t faults;             /* fault messages read */
 	uint64_t bytes_wire;         /* received, headers included */
 	uint64_t pages_corrupt;      /* came spoiled, and were asked for again */
+	uint64_t pages_packed;       /* came compressed */
 	uint64_t drain_ns;           /* from start to DRAINED; so far while PAGING */
 	bool     presence_known;     /* the whole presence map has arrived */
 	struct cor_hist fault_ns;    /* fault read -> page installed */
@@ -81,6 +82,10 @@ void cor_pager_spin(struct cor_pager *p, unsigned us);
 /* Before start: are replies to be checked (wire.h)? What comes spoiled is not
  * installed but asked for again. The default is not. */
 void cor_pager_check(struct cor_pager *p, bool on);
+
+/* Before start: the source can compress pages (pack.h), and is asked to where the pager
+ * waits for it. The default is that it cannot. */
+void cor_pager_pack(struct cor_pager *p, bool on);
 
 /* Before start. Regions must not overlap. Registers nothing: see cor_pager_start. */
 int cor_pager_add_region(struct cor_pager *p, const struct cor_region *r, struct cor_error *err);

@@ -12,6 +12,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/check.h"
+#include "libcor/paging/pack.h"
 
 #define SEND_BATCH 32u
 
@@ -50,6 +51,8 @@ void pager_lane_free(struct pager_lane *l)
 	if (!l)
 		return;
 	munmap(l->buf, (size_t)l->buf_pages << COR_PAGE_SHIFT);
+	if (l->plain)
+		munmap(l->plain, (size_t)l->buf_pages << COR_PAGE_SHIFT);
 	cor_stream_close(l->stream);
 	free(l);
 }
@@ -178,6 +181,9 @@ void pager_lane_push(struct cor_pager *p, struct pager_lane *l)
 	if (p->check)
 		rq->wire.flags |= COR_PAGE_CHECKED;
 	rq->sent_at = cor_now_ns();
+	if (p->may_pack && l->kind == COR_CONN_BULK && !rq->slot && rq->wire.op == COR_PAGE_READ &&
+	    pager_hungry(p))
+		rq->wire.flags |= COR_PAGE_MAY_PACK;
 	l->tail++;
 }
 
@@ -351,6 +357,19 @@ static int take_spoiled(struct cor_pager *p, struct pager_lane *l)
 	return 0;
 }
 
+/* From here on it is like any other data. */
+static bool unpack(struct cor_pager *p, struct pager_lane *l)
+{
+	if (!l->plain)
+		l->plain = locked_pages(l->buf_pages);
+	if (!l->plain || !cor_unpack(l->buf, l->need, l->plain, (size_t)l->reply.npages << COR_PAGE_SHIFT))
+		return false;
+	PAGER_COUNT(p, pages_packed, l->reply.npages);
+	l->reply.status = COR_PAGE_DATA;
+	l->data = l->plain;
+	return true;
+}
+
 bool pager_lane_work(struct cor_pager *p, struct pager_lane *l)
 {
 	int r;
@@ -367,6 +386,11 @@ bool pager_lane_work(struct cor_pager *p, struct pager_lane *l)
 			return true;
 		}
 		l->spoiled = 0;
+		l->data = l->buf;
+		if (l->reply.status == COR_PAGE_PACKED && !unpack(p, l)) {
+			pager_lane_lost(p, l);
+			return true;
+		}
 		l->phase = LANE_REPLY;
 		l->placed = 0;
 		if (pager_lane_oldest(l)->slot)

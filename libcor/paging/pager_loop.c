@@ -278,8 +278,12 @@ void *pager_thread(void *arg)
 		if (turn(p) || p->leave)
 			continue;
 		ns = patience(p);
-		if (ns)
+		if (ns) {
+			uint64_t since = cor_now_ns();
+
 			wait_ring(p, ns);
+			pager_waited(p, since);
+		}
 		if (cor_now_ns() - probed > PROBE_NS) {
 			pager_probe_mms(p);
 			pager_probe_lanes(p);

@@ -12,7 +12,7 @@
  *	pager_journal.c  what another pager needs to go on from where this one dies
  *	install.c        putting runs of pages in place
  *	prefetch.c       what to ask for next in bulk
- *	pace.c           when: out of the way of faults
+ *	pace.c           when: out of the way of faults; and whether it waits for the source
  */
 #pragma once
 
@@ -148,6 +148,8 @@ struct pager_lane {
 	uint64_t placed;        /* pages of this reply that are dealt with */
 	unsigned char *buf;
 	unsigned buf_pages;
+	unsigned char *data;    /* the reply's pages: in buf, or in plain */
+	unsigned char *plain;   /* of packed ones, as large as buf; NULL: none has come yet */
 };
 
 /* Pages that cor_pager_install() got before there was a userfaultfd. */
@@ -205,6 +207,9 @@ struct cor_pager {
 	uint64_t spin_ns;                /* how long for a reply, at the most */
 	uint64_t spin_until;
 	bool check;                      /* replies are to be checked */
+	bool may_pack;                   /* the source can pack pages */
+	bool hungry;                     /* pace.c: more time goes in waiting than in work */
+	uint64_t waited_ns, hungry_since; /* since then, for bulk pages */
 	uint64_t rtt_ns;                 /* the best of late of a demand request */
 	unsigned unspun;                 /* faults without spinning */
 	uint64_t surprised_at;           /* pace.c: the last fault that nobody could expect */
@@ -356,6 +361,10 @@ bool pager_calm(const struct cor_pager *p);
 uint64_t pager_bulk_wait(const struct cor_pager *p);
 /* Some was done. */
 void pager_bulk_worked(struct cor_pager *p, uint64_t since);
+/* The ring was waited for since then. */
+void pager_waited(struct cor_pager *p, uint64_t since);
+/* Does more time go in waiting for bulk pages than in anything else? */
+bool pager_hungry(struct cor_pager *p);
 
 /* prefetch.c */
 /* Sends for what the thread that faulted at addr will want next. */

@@ -19,7 +19,17 @@ static bool valid_read(const struct pager_lane *l, const struct pager_request *r
 		return false;
 	if (last != (l->answered + re->npages == rq->wire.npages))
 		return re->status == COR_PAGE_ERROR && last;
-	return re->status != COR_PAGE_DATA || re->npages <= l->buf_pages;
+	return (re->status != COR_PAGE_DATA && re->status != COR_PAGE_PACKED) ||
+	       re->npages <= l->buf_pages;
+}
+
+static bool valid_packed(const struct pager_lane *l, const struct pager_request *rq)
+{
+	const struct cor_page_reply *re = &l->reply;
+
+	return rq->wire.op == COR_PAGE_READ && (rq->wire.flags & COR_PAGE_MAY_PACK) &&
+	       valid_read(l, rq) && re->packed &&
+	       re->packed < (uint64_t)re->npages << COR_PAGE_SHIFT;
 }
 
 bool pager_reply_valid(struct pager_lane *l)
@@ -39,6 +49,9 @@ bool pager_reply_valid(struct pager_lane *l)
 	case COR_PAGE_GONE:
 	case COR_PAGE_ERROR:
 		return rq->wire.op != COR_PAGE_READ || valid_read(l, rq);
+	case COR_PAGE_PACKED:
+		l->need = re->packed;
+		return valid_packed(l, rq);
 	case COR_PAGE_RUNS:
 		l->need = (size_t)re->npages * sizeof(struct cor_page_run);
 		return rq->wire.op == COR_PAGE_PRESENCE &&
@@ -67,7 +80,7 @@ static void answer_fault(struct cor_pager *p, struct pager_lane *l, struct pager
 		return;
 	}
 	pager_fault_answer(p, s, (struct pager_answer) {
-		l->reply.status, l->reply.status == COR_PAGE_DATA ? l->buf : NULL });
+		l->reply.status, l->reply.status == COR_PAGE_DATA ? l->data : NULL });
 }
 
 /* --- a run, in bulk -------------------------------------------------------- */
@@ -99,7 +112,7 @@ static void install_in_others(struct cor_pager *p, const struct pager_request *r
 static bool place_data(struct cor_pager *p, struct pager_lane *l, const struct pager_request *rq)
 {
 	uint64_t first = l->answered + l->placed, n = l->reply.npages - l->placed;
-	unsigned char *data = l->buf + (l->placed << COR_PAGE_SHIFT);
+	unsigned char *data = l->data + (l->placed << COR_PAGE_SHIFT);
 	uint64_t done = 0, fresh = 0;
 	enum install_result r;
 

@@ -6,6 +6,7 @@
  * COR_PAGE_LAST. A reply is a 32-byte header, then its payload:
  *
  *	DATA   npages * 4096 bytes
+ *	PACKED packed bytes, which LZ4 (a block) makes npages * 4096 of
  *	ZERO   nothing: these pages read as zero (never touched, or all zero)
  *	GONE   nothing: the source has no such memory (npages pages of it)
  *	ERROR  nothing: reading failed; error holds the positive errno
@@ -45,11 +46,14 @@ enum cor_page_status {
 	COR_PAGE_GONE  = 3,
 	COR_PAGE_ERROR = 4,
 	COR_PAGE_RUNS  = 5,
+	COR_PAGE_PACKED = 6,    /* only where the request permits it */
 };
 
 enum cor_page_flags {
 	COR_PAGE_LAST    = 1,   /* reply: the request is answered completely */
 	COR_PAGE_CHECKED = 2,   /* request: please fill check; each reply: check is valid */
+	COR_PAGE_MAY_PACK = 4,  /* READ: data may come packed. Both hosts have the mechanism
+				   compress then */
 };
 
 struct cor_page_request {
@@ -68,7 +72,7 @@ struct cor_page_reply {
 	uint32_t npages;
 	uint64_t offset;
 	uint32_t error;         /* ERROR: a positive errno, else 0 */
-	uint32_t reserved;
+	uint32_t packed;        /* PACKED: bytes that follow, less than the pages are; else 0 */
 	uint64_t check;         /* CHECKED: of header and payload (check.h), else 0 */
 } __attribute__((packed));
 static_assert(sizeof(struct cor_page_reply) == 32, "reply header is 32 bytes");

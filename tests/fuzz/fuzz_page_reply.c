@@ -3,9 +3,11 @@
  * and says what becomes of each page that is installed.
  *
  * The input: fates of installations (8 bytes), number of faults, then records:
- * how, status, flags, pages (2), error (4); with how & 4 a whole header instead. */
+ * how, status, flags, pages (2), error (4); with how & 4 a whole header instead. With the
+ * highest bit of the fates the source may pack pages. */
 #include <errno.h>
 
+#include "libcor/base/io.h"
 #include "libcor/paging/check.h"
 #include "libcor/paging/pager_private.h"
 #include "libcor/paging/uffd.h"
@@ -41,7 +43,7 @@ enum cor_uffd_result __wrap_cor_uffd_copy(int fd, uint64_t dst, const void *src,
 enum cor_uffd_result __wrap_cor_uffd_copy(int fd, uint64_t dst, const void *src, uint64_t len,
 					  uint64_t *done)
 {
-	for (uint64_t at = 0; at < len; at += PAGE - 1)
+	for (uint64_t at = 0; at < len && !(fates >> 63); at += PAGE - 1)
 		FUZZ_CHECK(((const volatile uint8_t *)src)[at] == 'd');
 	return fate(dst, len, done);
 }
@@ -218,6 +220,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	unsigned nfaults;
 
 	fates = fuzz_u64(&in);
+	cor_pager_pack(p, fates >> 63);
+	p->hungry = true;
+	p->hungry_since = cor_now_ns();
 	ninstalls = 0;
 	nfaults = fuzz_u8(&in);
 	cor_pager_check(p, nfaults & 0x80);

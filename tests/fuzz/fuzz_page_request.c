@@ -28,7 +28,7 @@ static void on_reply(const struct cor_page_reply *h)
 
 	FUZZ_CHECK(!out.last);
 	out.last = h->flags & COR_PAGE_LAST;
-	FUZZ_CHECK(h->object == q->object && h->reserved == 0);
+	FUZZ_CHECK(h->object == q->object && !h->packed == (h->status != COR_PAGE_PACKED));
 	FUZZ_CHECK(!(h->flags & COR_PAGE_CHECKED) == !(q->flags & COR_PAGE_CHECKED));
 	FUZZ_CHECK((h->status == COR_PAGE_ERROR) == (h->error != 0));
 	if (q->op == COR_PAGE_PRESENCE) {
@@ -37,12 +37,15 @@ static void on_reply(const struct cor_page_reply *h)
 		out.payload = h->npages * sizeof(struct cor_page_run);
 		return;
 	}
-	FUZZ_CHECK(h->status >= COR_PAGE_DATA && h->status <= COR_PAGE_ERROR);
+	FUZZ_CHECK((h->status >= COR_PAGE_DATA && h->status <= COR_PAGE_ERROR) ||
+		   (h->status == COR_PAGE_PACKED && (q->flags & COR_PAGE_MAY_PACK)));
 	FUZZ_CHECK(h->npages > 0 && h->offset == out.due);
 	out.due += h->npages * PAGE;
 	FUZZ_CHECK(out.due <= end && out.last == (out.due == end));
 	if (h->status == COR_PAGE_DATA)
 		out.payload = h->npages * PAGE;
+	else if (h->status == COR_PAGE_PACKED)
+		out.payload = h->packed;
 }
 
 static void on_bytes(const uint8_t *p, size_t n)
@@ -88,7 +91,7 @@ static struct cor_stream lane = { .ops = &ops, .in_fd = -1, .out_fd = -1 };
 
 static bool proper(const struct cor_page_request *q)
 {
-	if (q->offset % PAGE || (q->flags & ~COR_PAGE_CHECKED) ||
+	if (q->offset % PAGE || (q->flags & ~(COR_PAGE_CHECKED | COR_PAGE_MAY_PACK)) ||
 	    q->npages > (UINT64_MAX - q->offset) / PAGE)
 		return false;
 	return q->op == COR_PAGE_PRESENCE ||
