@@ -141,7 +141,7 @@ static int fake_destination(const struct worker_destination_args *a)
 
 static int run_cord(const struct cord_fixture *f)
 {
-	static const struct worker_ops fakes = { fake_source, fake_destination };
+	static const struct worker_ops fakes = { .source = fake_source, .destination = fake_destination };
 	struct cor_error err = COR_ERROR_INIT;
 	struct cord_config config;
 	int log = open(f->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
