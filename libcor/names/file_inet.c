@@ -62,6 +62,8 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		rc = cor_socket_address(seen, false, &out->address, err);
 	if (rc == 0)
 		rc = cor_socket_address(seen, true, &out->peer_address, err);
+	if (rc == 0 && out->type == SOCK_DGRAM)
+		return cor_udp_refuse_special(seen, out, err);
 	if (rc < 0 || !out->listening)
 		return rc;
 	return capture_listener(c, &c->seen[c->index], out, err);
