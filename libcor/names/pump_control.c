@@ -70,7 +70,7 @@ static int add_pending(const struct cor_pump_tcp *t, Cor__Names__PumpState *stat
 	Cor__Names__Message m = COR__NAMES__MESSAGE__INIT, *messages = &m;
 
 	m.data = (ProtobufCBinaryData){ t->npending, t->pending };
-	return cor_pump_state_prepend(state, &messages, t->npending > 0, false);
+	return cor_pump_state_prepend(state, &messages, t->npending > 0, COR_PUMP_BYTES);
 }
 
 /* A message of what there is; its channels are of about, whose state is ours to free. */
