@@ -268,6 +268,9 @@ static void start(struct pump *p, pid_t task, struct cor_message *m)
 	snprintf(p->path, sizeof(p->path), "%s/%d.%.16s", p->plan->dir, (int)task, id);
 	if (pump_control_listen(p) < 0)
 		p->path[0] = 0;
+	/* who asks for the task from now on is told; and soon that we are connected */
+	pump_show(p, cor_now_ns());
+	p->show_ns = 0;
 }
 
 /* What the task has given away already is ours to pass on. */
