@@ -12,7 +12,7 @@ visit_start()
 
 	lab_up A B C
 	lab_float A
-	if [ "$1" = client ]; then
+	if [ "$1" = client ] || [ "$1" = anew ]; then
 		visit_peer "$1" "$address"
 		wait_for 10 visit_listens "$1"
 		start A $VISIT serve "$1" "$address" 7000

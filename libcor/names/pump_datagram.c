@@ -25,7 +25,7 @@ static int take_addr(const uint8_t from[28], uint8_t len, struct cor_inet_addr *
 
 void cor_datagram_pack(const struct cor_datagram *d, struct cor_pump_datagram *out)
 {
-	*out = (struct cor_pump_datagram){ .refused = d->refused };
+	*out = (struct cor_pump_datagram){ .refused = d->refused, .peer = (uint8_t)d->peer };
 	out->ours_len = put_addr(out->ours, &d->ours);
 	out->theirs_len = put_addr(out->theirs, &d->theirs);
 }
@@ -38,12 +38,14 @@ int cor_datagram_unpack(const void *payload, size_t len, struct cor_datagram *ou
 	if (len != sizeof(raw))
 		return -EPROTO;
 	memcpy(&raw, payload, sizeof(raw));
-	if (raw.refused > 1 || raw.reserved || take_addr(raw.theirs, raw.theirs_len, &d.theirs) < 0 ||
+	if (raw.refused > 1 || raw.peer > COR_PUMP_PEER_NONE ||
+	    take_addr(raw.theirs, raw.theirs_len, &d.theirs) < 0 ||
 	    (raw.ours_len && take_addr(raw.ours, raw.ours_len, &d.ours) < 0))
 		return -EPROTO;
 	if (d.ours.family && d.ours.family != d.theirs.family)
 		return -EPROTO;
 	d.refused = raw.refused;
+	d.peer = (enum cor_pump_peer)raw.peer;
 	*out = d;
 	return 0;
 }

@@ -17,6 +17,7 @@ struct cor_datagram {
 	struct cor_inet_addr ours;      /* of the task's side; family 0: as its socket is bound */
 	struct cor_inet_addr theirs;
 	bool     refused;               /* none: one to theirs has come to nobody */
+	enum cor_pump_peer peer;
 	const uint8_t *data;
 	size_t   len;
 };

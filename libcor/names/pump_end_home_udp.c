@@ -222,6 +222,26 @@ static int send_datagram(const struct cor_pump_end *e, const struct cor_datagram
 	return sendmsg(e->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+/* As the task has done it with its own. Without a peer a socket that has never been bound
+ * loses its port: it is bound again, and where it has not lost it that does nothing. */
+static void follow(struct cor_pump_end *e, const struct cor_datagram *d)
+{
+	struct cor_pump_udp *u = e->udp;
+	struct sockaddr_storage ss = { .ss_family = AF_UNSPEC };
+	socklen_t len = sizeof(ss);
+
+	if (d->peer == COR_PUMP_PEER_AS_BEFORE)
+		return;
+	u->theirs = d->peer == COR_PUMP_PEER_NEW ? d->theirs : (struct cor_inet_addr){ 0 };
+	if (d->peer == COR_PUMP_PEER_NEW && u->domain == AF_INET6)
+		cor_inet_addr_wrapped(&d->theirs, d->theirs.port, &ss, &len);
+	else if (d->peer == COR_PUMP_PEER_NEW)
+		cor_inet_addr_sockaddr(&d->theirs, d->theirs.port, &ss, &len);
+	(void)!connect(e->fd, (struct sockaddr *)&ss, len);
+	if (d->peer == COR_PUMP_PEER_NONE)
+		(void)!bind(e->fd, (struct sockaddr *)&u->address, u->address_len);
+}
+
 /* What cannot be sent is lost; but an error may be that of an earlier datagram. */
 static ssize_t write_end(struct cor_pump_end *e, struct cor_pump_queue *q)
 {
@@ -233,6 +253,7 @@ static ssize_t write_end(struct cor_pump_end *e, struct cor_pump_queue *q)
 	if (n < 0 || !d.theirs.family || d.refused)
 		return n;
 	begin(e);
+	follow(e, &d);
 	r = send_datagram(e, &d);
 	if (r == -ECONNREFUSED && e->udp->theirs.family)
 		e->udp->refused = e->readable = true;

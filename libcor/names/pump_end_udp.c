@@ -9,7 +9,9 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/names/file_ops.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/inet_diag.h"
 #include "libcor/names/pump_datagram.h"
 #include "libcor/names/pump_tun.h"
 #include "libcor/names/udp_packet.h"
@@ -131,6 +133,66 @@ static bool is_kernels_choice(const struct cor_pump_udp *u, const struct cor_ine
 	return !u->any;
 }
 
+struct search {
+	uint64_t inode;
+	bool found;
+	struct cor_inet_addr theirs;
+};
+
+static bool see(void *arg, const struct cor_inet_socket *socket)
+{
+	struct search *s = arg;
+
+	s->found = socket->ino == s->inode;
+	s->theirs = socket->theirs;
+	return s->found;
+}
+
+static bool same(const struct cor_inet_addr *a, const struct cor_inet_addr *b)
+{
+	return a->port == b->port && cor_inet_addr_same(a, b);
+}
+
+/* A connected socket has sent something elsewhere: has the task connected it anew? Home would
+ * not hear the answer. */
+static enum cor_pump_peer look_for_peer(struct cor_pump_end *e, const struct cor_inet_addr *to)
+{
+	struct cor_pump_udp *u = e->udp;
+	struct search s = { .inode = e->inode };
+	int r;
+
+	if (!u->theirs.family || same(&u->theirs, to) || cor_pump_net_enter(u->net) < 0)
+		return COR_PUMP_PEER_AS_BEFORE;
+	r = cor_inet_diag_udp(see, &s);
+	cor_pump_net_leave(u->net);
+	if (r < 0 || !s.found || (s.theirs.port && !same(&s.theirs, to)))
+		return COR_PUMP_PEER_AS_BEFORE;
+	u->theirs = s.theirs.port ? *to : (struct cor_inet_addr){ 0 };
+	return s.theirs.port ? COR_PUMP_PEER_NEW : COR_PUMP_PEER_NONE;
+}
+
+/* Who has the socket next is to know, too. */
+static int describe(const struct cor_pump_end *e, Cor__Names__PumpChannel *ch)
+{
+	const struct cor_pump_udp *u = e->udp;
+	struct sockaddr_storage ss;
+	struct cor_inet_addr was;
+	socklen_t len;
+
+	if (!ch->peer_address.len || cor_inet_addr_of(&ch->peer_address, &was) < 0 ||
+	    (u->theirs.family && same(&u->theirs, &was)))
+		return 0;
+	free(take_ptr(ch->peer_address.data));
+	ch->peer_address.len = 0;
+	if (!u->theirs.family)
+		return 0;
+	if (u->domain == AF_INET6)
+		cor_inet_addr_wrapped(&u->theirs, u->theirs.port, &ss, &len);
+	else
+		cor_inet_addr_sockaddr(&u->theirs, u->theirs.port, &ss, &len);
+	return cor_file_bytes(&ch->peer_address, &ss, len);
+}
+
 static ssize_t read_end(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
 {
 	struct cor_pump_udp *u = e->udp;
@@ -146,7 +208,8 @@ static ssize_t read_end(struct cor_pump_end *e, struct cor_pump_queue *q, size_t
 	       errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN && !e->ended ? -EAGAIN : -EPROTO;
-	d = (struct cor_datagram){ .theirs = p.to, .data = p.data, .len = p.len };
+	d = (struct cor_datagram){ .theirs = p.to, .data = p.data, .len = p.len,
+				   .peer = look_for_peer(e, &p.to) };
 	if (!is_kernels_choice(u, &p.from))
 		d.ours = p.from;
 	return cor_datagram_queue(q, &d);
@@ -200,6 +263,7 @@ static bool gone(const struct cor_pump_end *e, uint32_t events)
 const struct cor_pump_end_ops cor_pump_end_udp = {
 	.kind  = COR__NAMES__PUMP_KIND__PUMP_UDP,
 	.make  = make,
+	.describe = describe,
 	.read  = read_end,
 	.write = write_end,
 	.shut  = shut,

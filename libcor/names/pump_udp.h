@@ -23,7 +23,9 @@ struct cor_pump_udp {
 	bool     v6only;
 	bool     any;                   /* it has bound no address, only a port */
 	struct cor_inet_addr ours;      /* the task's side, as home has it */
-	struct cor_inet_addr theirs;    /* of one that is connected; else of family 0 */
+	struct cor_inet_addr theirs;    /* of one that is connected at home; else of family 0 */
+	struct sockaddr_storage address;        /* ours, as it was bound */
+	socklen_t address_len;
 	struct cor_inet_addr sources[COR_UDP_SOURCES];  /* of one that has bound none: what the
 					   kernel at home might take; port 0 */
 	unsigned nsources;
@@ -31,8 +33,6 @@ struct cor_pump_udp {
 
 	/* away */
 	struct cor_pump_net *net;       /* its own */
-	struct sockaddr_storage address;        /* ours, as it was bound */
-	socklen_t address_len;
 
 	/* home */
 	bool     asks;                  /* its options are ours now */

@@ -45,7 +45,7 @@ static void payload(const uint8_t *data, size_t size)
 		FUZZ_CHECK(cor_datagram_unpack(&raw, sizeof(raw), &again) == 0);
 		FUZZ_CHECK(memcmp(&d.theirs, &again.theirs, sizeof(d.theirs)) == 0);
 		FUZZ_CHECK(memcmp(&d.ours, &again.ours, sizeof(d.ours)) == 0);
-		FUZZ_CHECK(d.refused == again.refused);
+		FUZZ_CHECK(d.refused == again.refused && d.peer == again.peer);
 	} else {
 		FUZZ_CHECK(d.len == 77);
 	}

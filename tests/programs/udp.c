@@ -105,7 +105,7 @@ static bool readable(int fd)
 	return r == 1;
 }
 
-/* ---- questions ------------------------------------------------------------------------- */
+/* ---- questions ------------------------------------------------------------------------------- */
 
 static size_t size_of(uint64_t round)
 {
@@ -185,7 +185,7 @@ static void many_visit(void)
 	}
 }
 
-/* ---- answers ------------------------------------------------------------------------------ */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static bool same_name(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
@@ -266,7 +266,7 @@ static void edge_serve(void)
 	}
 }
 
-/* ---- a socket that is told where datagrams were sent to ------------------------------------- */
+/* ---- a socket that is told where datagrams were sent to -------------------------------------- */
 
 /* The address in what is told beside a datagram; NULL: it is not. */
 static void *told_address(struct msghdr *m)
@@ -340,7 +340,7 @@ static void told_serve(void)
 	}
 }
 
-/* ---- unread ones ------------------------------------------------------------------------------ */
+/* ---- unread ones ----------------------------------------------------------------------------- */
 
 /* As many as wait in a socket anywhere; the next only when all were read. */
 static void unread_visit(void)
@@ -394,7 +394,7 @@ static void unread_serve(void)
 	}
 }
 
-/* ---- the task is the one that asks ---------------------------------------------------------------- */
+/* ---- the task is the one that asks ----------------------------------------------------------- */
 
 static struct sockaddr_storage the_visitor(void)
 {
@@ -432,7 +432,48 @@ static void client_serve(void)
 
 static void client_visit(void) { port_serve(); }
 
-/* ---- the whole ------------------------------------------------------------------------------------ */
+/* It goes from one server to another and back, on the same socket. */
+static void anew_serve(void)
+{
+	struct sockaddr_storage to = the_visitor();
+	/* at the same place in either family's address */
+	in_port_t *port = &((struct sockaddr_in *)&to)->sin_port;
+	char data[LARGEST];
+	int fd = fresh();
+
+	for (uint64_t round = 0; !check_stopping() && !check_failed(); round++) {
+		size_t len;
+
+		if (round % 8 == 0) {
+			*port = htons((uint16_t)(ntohs(*port) + (round % 16 ? 1 : round ? -1 : 0)));
+			need(!connect(fd, (struct sockaddr *)&to, g_length));
+		}
+		len = question(data, fd, round);
+		if (!put(fd, data, len) || !answered(fd, data, len, round))
+			break;
+		check_beat();
+		check_sleep_ms(1);
+	}
+}
+
+static void anew_visit(void)
+{
+	struct sockaddr_storage any = port_alone();
+	in_port_t *port = &((struct sockaddr_in *)&any)->sin_port;
+	struct pollfd p[2] = { { .fd = bound_to(&any), .events = POLLIN }, { .events = POLLIN } };
+
+	*port = htons((uint16_t)(ntohs(*port) + 1));
+	p[1].fd = bound_to(&any);
+	while (!check_stopping() && !check_failed()) {
+		poll(p, 2, 1000);
+		for (unsigned i = 0; i < 2; i++)
+			if (p[i].revents & POLLIN)
+				answer(p[i].fd);
+		check_beat();
+	}
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static const struct kind kinds[] = {
 	{ "echo", echo_serve, echo_visit },
@@ -442,6 +483,7 @@ static const struct kind kinds[] = {
 	{ "told", told_serve, echo_visit },
 	{ "unread", unread_serve, unread_visit },
 	{ "client", client_serve, client_visit },
+	{ "anew", anew_serve, anew_visit },
 };
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -18,6 +18,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/names/file_ops.h"
 #include "libcor/names/multicast.h"
 #include "libcor/names/pump_channel.h"
 #include "libcor/names/pump_datagram.h"
@@ -464,6 +465,54 @@ static void refused(void **state)
 	}
 }
 
+static enum cor_pump_peer peer_told(struct away *a)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	struct cor_datagram d = { 0 };
+
+	assert_true(cor_pump_end_udp.read(&a->e, &a->out, 65536) > 0);
+	assert_true(cor_datagram_first(&a->out, &d, &bytes) > 0);
+	cor_pump_queue_drop(&a->out, a->out.end);
+	return d.peer;
+}
+
+/* Home's socket is to be connected as the task's is. */
+static void connected_anew(void **state)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+	struct address ours, first, second;
+	Cor__Names__PumpChannel ch;
+	struct away a;
+
+	address(&ours, "192.0.2.1", 7000);
+	address(&first, "198.51.100.7", 53);
+	address(&second, "198.51.100.8", 53);
+	ch = channel(&ours);
+	ch.peer_address = first.bytes;
+	make(&a, &ch);
+	memset(&ch.peer_address, 0, sizeof(ch.peer_address));
+	assert_int_equal(cor_file_bytes(&ch.peer_address, &first.ss, first.len), 0);
+	assert_return_code(connect(a.task, (struct sockaddr *)&first.ss, first.len), errno);
+	assert_int_equal(send(a.task, "x", 1, 0), 1);
+	assert_int_equal(peer_told(&a), COR_PUMP_PEER_AS_BEFORE);
+	/* this one is not connected to whom it sends something */
+	send_to(a.task, &second, "x");
+	assert_int_equal(peer_told(&a), COR_PUMP_PEER_AS_BEFORE);
+	assert_return_code(connect(a.task, (struct sockaddr *)&second.ss, second.len), errno);
+	assert_int_equal(send(a.task, "x", 1, 0), 1);
+	assert_int_equal(peer_told(&a), COR_PUMP_PEER_NEW);
+	assert_int_equal(send(a.task, "x", 1, 0), 1);
+	assert_int_equal(peer_told(&a), COR_PUMP_PEER_AS_BEFORE);
+	assert_int_equal(cor_pump_end_udp.describe(&a.e, &ch), 0);
+	assert_memory_equal(ch.peer_address.data, &second.ss, second.len);
+	assert_return_code(connect(a.task, &none, sizeof(none)), errno);
+	send_to(a.task, &first, "x");
+	assert_int_equal(peer_told(&a), COR_PUMP_PEER_NONE);
+	assert_int_equal(cor_pump_end_udp.describe(&a.e, &ch), 0);
+	assert_int_equal(ch.peer_address.len, 0);
+	unmake(&a);
+}
+
 /* A datagram that the kernel cuts up into several (udp(7)). */
 static void segments(void **state)
 {
@@ -644,6 +693,43 @@ static void home_is_refused(void **state)
 	close(task);
 }
 
+static void home_follows_the_task(void **state)
+{
+	struct address ours, first, second;
+	int one = bound(&first, "127.0.0.1"), other = bound(&second, "127.0.0.1");
+	int task = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	Cor__Names__PumpChannel ch;
+	struct cor_datagram d;
+	struct cor_pump_end e;
+
+	/* its port is the kernel's choice */
+	assert_return_code(connect(task, (struct sockaddr *)&first.ss, first.len), errno);
+	memset(&ours, 0, sizeof(ours));
+	ours.len = sizeof(ours.ss);
+	assert_return_code(getsockname(task, (struct sockaddr *)&ours.ss, &ours.len), errno);
+	ours.bytes = (ProtobufCBinaryData){ ours.len, (uint8_t *)&ours.ss };
+	ch = channel(&ours);
+	ch.peer_address = first.bytes;
+	at_home(&e, &ch, task);
+	d = datagram(NULL, &second, "hello");
+	d.peer = COR_PUMP_PEER_NEW;
+	write_home(&e, &d);
+	assert_got(other, &ours, "hello");
+	send_to(other, &ours, "heard");
+	assert_read(&e, &d, "heard");
+	assert_addr(&d.theirs, &second);
+	d = datagram(NULL, &first, "and you?");
+	d.peer = COR_PUMP_PEER_NONE;
+	write_home(&e, &d);
+	assert_got(one, &ours, "and you?");
+	send_to(one, &ours, "me too");
+	assert_read(&e, &d, "me too");
+	cor_pump_end_free(&e);
+	close(task);
+	close(one);
+	close(other);
+}
+
 /* A channel that came from another host and makes no sense. */
 static void wrong_channels(void **state)
 {
@@ -706,11 +792,13 @@ int main(void)
 		cmocka_unit_test_setup(large_ones, set_up),
 		cmocka_unit_test_setup(bound_to_a_port, set_up),
 		cmocka_unit_test_setup(refused, set_up),
+		cmocka_unit_test_setup(connected_anew, set_up),
 		cmocka_unit_test_setup(segments, set_up),
 		cmocka_unit_test_setup(closed, set_up),
 		cmocka_unit_test_setup(home_takes_what_waited, set_up),
 		cmocka_unit_test_setup(home_with_a_port_alone, set_up),
 		cmocka_unit_test_setup(home_is_refused, set_up),
+		cmocka_unit_test_setup(home_follows_the_task, set_up),
 		cmocka_unit_test_setup(wrong_channels, set_up),
 		cmocka_unit_test(groups_are_found),
 	};
