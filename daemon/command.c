@@ -28,6 +28,14 @@ static json_t *event(const char *name, const struct entry *e)
 	return o;
 }
 
+static json_t *remaining(const struct client *k, pid_t pid)
+{
+	const struct clients_env *env = client_env(k);
+	json_auto_t *sessions = registry_json(env->registry, "");
+
+	return needs_remaining(pid, sessions, env->config);
+}
+
 /* A session that goes on: the task runs there, the caller need not wait more. */
 static void say_result(struct client *k, bool ok, int code, const char *error)
 {
@@ -37,6 +45,10 @@ static void say_result(struct client *k, bool ok, int code, const char *error)
 	json_object_set_new(o, "exit", json_integer(code));
 	if (error)
 		json_object_set_new(o, "error", json_string(error));
+	if (k->settles && ok)
+		json_object_set_new(o, "remains", remaining(k, (pid_t)json_integer_value(
+							json_object_get(o, "destination_pid"))));
+	k->settles = false;
 	k->wait = WAIT_NONE;
 	k->entry = NULL;
 	client_say(k, o, false);
@@ -296,15 +308,14 @@ static void run_settle(struct client *k, const struct request *q)
 
 	if (!task)
 		return;
+	what.pid = (pid_t)json_integer_value(json_object_get(task, "pid"));
 	if (!has_movable(json_object_get(task, "needs"))) {
-		client_say(k, json_pack("{s:s, s:b, s:i, s:O, s:O, s:i, s:O}", "event", "result", "ok", 1,
-					"exit", 0, "pid", json_object_get(task, "pid"),
-					"destination_pid", json_object_get(task, "pid"),
-					"files_copied", 0, "remains", json_object_get(task, "needs")),
-			   false);
+		client_say(k, json_pack("{s:s, s:b, s:i, s:i, s:i, s:i, s:o}", "event", "result",
+					"ok", 1, "exit", 0, "pid", (int)what.pid,
+					"destination_pid", (int)what.pid, "files_copied", 0,
+					"remains", remaining(k, what.pid)), false);
 		return;
 	}
-	what.pid = (pid_t)json_integer_value(json_object_get(task, "pid"));
 	if (!may_move(k, what.pid))
 		return;
 	what.hooks = programs_hooks(env->programs, what.pid);
@@ -319,6 +330,7 @@ static void run_settle(struct client *k, const struct request *q)
 		return;
 	}
 	k->wait = WAIT_ENDED;
+	k->settles = true;
 	client_say(k, event("progress", k->entry), true);
 }
 

@@ -28,6 +28,7 @@ struct client {
 	size_t            in_len, out_len;
 	enum client_wait  wait;
 	struct entry     *entry;        /* waited for */
+	bool              settles;      /* and what remains is to be told */
 };
 
 const struct clients_env *client_env(const struct client *k);

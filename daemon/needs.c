@@ -119,8 +119,9 @@ static bool is_here(const json_t *need, const struct cord_config *config)
 	return host && strcmp(host, config->name) == 0;
 }
 
-/* What leads to other processes, which the task's pumps have written down. */
-static void add_pumps(json_t *needs, pid_t pid, const struct cord_config *config)
+/* What leads to other processes, which the task's pumps have written down. here: those of
+ * this host, too. */
+static void add_pumps(json_t *needs, pid_t pid, const struct cord_config *config, bool here)
 {
 	char path[sizeof(config->control) + 8], begins[32];
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -142,7 +143,7 @@ static void add_pumps(json_t *needs, pid_t pid, const struct cord_config *config
 		    errno == ESRCH)
 			unlinkat(dirfd(dir), d->d_name, 0);
 		else if (need && json_array_size(json_object_get(need, "leads_to")) &&
-			 !is_here(need, config)) {
+			 (here || !is_here(need, config))) {
 			json_object_del(need, "pid");
 			json_object_set_new(need, "what", json_string("processes"));
 			json_array_append(needs, need);
@@ -166,8 +167,19 @@ void needs_add(json_t *tasks, const json_t *sessions, const struct cord_config *
 		needs = json_array();
 		add_memory(needs, pid, sessions);
 		add_files(needs, pid, trees);
-		add_pumps(needs, pid, config);
+		add_pumps(needs, pid, config, false);
 		json_object_set_new(task, "needs", needs);
 	}
 	json_decref(trees);
+}
+
+json_t *needs_remaining(pid_t pid, const json_t *sessions, const struct cord_config *config)
+{
+	json_t *trees = read_all(config->state_dir, "away"), *remains = json_array();
+
+	add_memory(remains, pid, sessions);
+	add_files(remains, pid, trees);
+	add_pumps(remains, pid, config, true);
+	json_decref(trees);
+	return remains;
 }

@@ -14,5 +14,9 @@
  * task has come home, are no need. */
 void needs_add(json_t *tasks, const json_t *sessions, const struct cord_config *config);
 
+/* What the task pid, which runs here, needs still: the same, and with it what leads to
+ * processes of this host itself through its pumps. */
+json_t *needs_remaining(pid_t pid, const json_t *sessions, const struct cord_config *config);
+
 /* The file servers of this host, an array: {"tree":HEX, "pid":N of the task that left, ...} */
 json_t *needs_served(const char *state_dir);

@@ -18,6 +18,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/file_forward.h"
 #include "libcor/names/home_mount.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
@@ -567,6 +568,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 static cor_mechanism_set destination_mechanisms_off(const struct cord_config *c)
 {
 	return c->mechanisms_off | (cor_home_possible() ? 0 : 1u << COR_MECHANISM_HOME) |
+	       (cor_forward_possible() ? 0 : 1u << COR_MECHANISM_FORWARD) |
 	       (cor_uts_possible() ? 0 : 1u << COR_MECHANISM_HOST_NAME);
 }
 

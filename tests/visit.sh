@@ -3,6 +3,7 @@
 
 PEER=
 PEER_OUT=
+VISIT=tcp       # the program: tcp, udp
 
 # visit_start KIND [ADDRESS]: the task on A, its peer on C.
 visit_start()
@@ -11,21 +12,21 @@ visit_start()
 
 	lab_up A B C
 	lab_float A
-	if [ "$1" = client ]; then
+	if [ "$1" = client ] || [ "$1" = anew ]; then
 		visit_peer "$1" "$address"
 		wait_for 10 visit_listens "$1"
-		start A tcp serve "$1" "$address" 7000
+		start A $VISIT serve "$1" "$address" 7000
 	else
-		spawn A tcp tcp -p "$LAB_DIR/A/tcp.beat" serve "$1" "$address" 7000
-		TASK=tcp
+		spawn A $VISIT $VISIT -p "$LAB_DIR/A/$VISIT.beat" serve "$1" "$address" 7000
+		TASK=$VISIT
 		TASK_HOST=A
 		TASK_PID=$SPAWNED
-		TASK_OUT=$LAB_DIR/A/tcp
+		TASK_OUT=$LAB_DIR/A/$VISIT
 		wait_for 10 visit_is_served
 		visit_peer "$1" "$address"
 	fi
-	wait_for 20 test -s "$TASK_OUT.beat" || fail "tcp serve $1 did not begin"
-	wait_for 20 test -s "$PEER_OUT.beat" || { cat "$PEER_OUT".* "$TASK_OUT".* >&2; on C ss -tn >&2; fail "tcp visit $1 did not begin"; }
+	wait_for 20 test -s "$TASK_OUT.beat" || fail "$VISIT serve $1 did not begin"
+	wait_for 20 test -s "$PEER_OUT.beat" || { cat "$PEER_OUT".* "$TASK_OUT".* >&2; on C ss -tun >&2; fail "$VISIT visit $1 did not begin"; }
 }
 
 visit_is_served()
@@ -35,13 +36,13 @@ visit_is_served()
 
 visit_listens()
 {
-	on C ss -Hltn "sport = :7000" | grep -q .
+	on C ss -Hltun "sport = :7000" | grep -q .
 }
 
 visit_peer()
 {
 	PEER_OUT=$LAB_DIR/C/peer
-	spawn C peer tcp -p "$PEER_OUT.beat" visit "$1" "$2" 7000
+	spawn C peer $VISIT -p "$PEER_OUT.beat" visit "$1" "$2" 7000
 	PEER=$SPAWNED
 }
 
@@ -63,8 +64,8 @@ visit_finish()
 	on "$TASK_HOST" kill -TERM "$TASK_PID"
 	on C kill -TERM "$PEER"
 	if ! wait_for 20 gone "$TASK_HOST" "$TASK_PID" || ! wait_for 20 gone C "$PEER"; then
-		on "$TASK_HOST" ss -tnoi >&2
-		on C ss -tnoi >&2
+		on "$TASK_HOST" ss -tunoi >&2
+		on C ss -tunoi >&2
 		fail "one of them does not end"
 	fi
 	cat "$TASK_OUT.err" "$PEER_OUT.err" >&2

@@ -1,38 +1,43 @@
 /* cor settle: brings what a task still needs of other hosts to where it is. */
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "tools/one.h"
 #include "tools/output.h"
 
-/* What leads to processes there stays as it is. */
-static void print_remains(const json_t *r)
+/* What leads to processes elsewhere stays as it is: what, where, and how much has gone that
+ * way. */
+static void print_remains(const json_t *remains)
 {
 	const json_t *n;
 	size_t i;
 
-	if (!json_array_size(json_object_get(r, "remains"))) {
-		printf("%lld needs nothing of another host\n", (long long)output_number(r, "pid"));
-		return;
+	json_array_foreach(remains, i, n) {
+		printf("  ");
+		output_need(n);
+		putchar('\n');
 	}
-	printf("%lld needs nothing that could be brought here, but leads to other processes:",
-	       (long long)output_number(r, "pid"));
-	json_array_foreach(json_object_get(r, "remains"), i, n)
-		printf(" of %s", output_text(n, "host"));
-	putchar('\n');
 }
 
 static void print_done(const json_t *r)
 {
+	const json_t *remains = json_object_get(r, "remains");
+	bool more = json_array_size(remains) > 0;
 	char bytes[32];
 
-	if (!json_object_get(r, "freeze_us")) {
-		print_remains(r);
-		return;
-	}
-	printf("%s runs on here as %lld and needs no memory and no files of another host: %lld files copied (%s)\n",
-	       output_text(r, "comm"), (long long)output_number(r, "destination_pid"),
-	       (long long)output_number(r, "files_copied"),
-	       output_bytes(bytes, sizeof(bytes), (double)output_number(r, "bytes_copied")));
+	if (json_object_get(r, "freeze_us"))
+		printf("%s runs on here as %lld and needs no memory and no files of another host: "
+		       "%lld files copied (%s)%s\n", output_text(r, "comm"),
+		       (long long)output_number(r, "destination_pid"),
+		       (long long)output_number(r, "files_copied"),
+		       output_bytes(bytes, sizeof(bytes), (double)output_number(r, "bytes_copied")),
+		       more ? "; what remains:" : "");
+	else if (more)
+		printf("%lld needs nothing that could be brought here, but leads to other processes:\n",
+		       (long long)output_number(r, "pid"));
+	else
+		printf("%lld needs nothing of another host\n", (long long)output_number(r, "pid"));
+	print_remains(remains);
 }
 
 static int settle(const struct one *o)

@@ -6,17 +6,6 @@
 #include "tools/one.h"
 #include "tools/output.h"
 
-/* " (12.5 MiB, not connected)" */
-static void print_flow(const json_t *n)
-{
-	char moved[32];
-
-	printf(" (%s%s)", output_bytes(moved, sizeof(moved),
-				       (double)(output_number(n, "bytes_received") +
-						output_number(n, "bytes_sent"))),
-	       json_is_true(json_object_get(n, "connected")) ? "" : ", not connected");
-}
-
 /* "memory of A; files of A at / (12.5 MiB); processes of A: parent, pipe:[1234] (3 MiB)", or
  * nothing at all. */
 static void print_needs(const json_t *needs)
@@ -25,17 +14,8 @@ static void print_needs(const json_t *needs)
 	size_t i;
 
 	json_array_foreach(needs, i, n) {
-		bool memory = !strcmp(output_text(n, "what"), "memory");
-		const json_t *name;
-		size_t k;
-
-		printf("%s %s of %s", i ? ";" : "", output_text(n, "what"), output_text(n, "host"));
-		if (!strcmp(output_text(n, "what"), "files"))
-			printf(" at %s", output_text(n, "at"));
-		json_array_foreach(json_object_get(n, "leads_to"), k, name)
-			printf("%s %s", k ? "," : ":", json_string_value(name));
-		if (!memory)
-			print_flow(n);
+		printf("%s ", i ? ";" : "");
+		output_need(n);
 	}
 	putchar('\n');
 }

@@ -99,3 +99,21 @@ const char *output_text(const json_t *o, const char *key)
 
 	return text && *text ? text : "-";
 }
+
+void output_need(const json_t *n)
+{
+	double moved = (double)(output_number(n, "bytes_received") + output_number(n, "bytes_sent"));
+	const char *what = output_text(n, "what");
+	const json_t *name;
+	char bytes[32];
+	size_t i;
+
+	printf("%s of %s", what, output_text(n, "host"));
+	if (!strcmp(what, "files"))
+		printf(" at %s", output_text(n, "at"));
+	json_array_foreach(json_object_get(n, "leads_to"), i, name)
+		printf("%s %s", i ? "," : ":", json_string_value(name));
+	if (strcmp(what, "memory") != 0)
+		printf(" (%s%s)", output_bytes(bytes, sizeof(bytes), moved),
+		       json_is_true(json_object_get(n, "connected")) ? "" : ", not connected");
+}

@@ -27,3 +27,7 @@ const char *output_reason(const json_t *result);
 int64_t output_number(const json_t *o, const char *key);
 /* A text member; "-" where there is none. */
 const char *output_text(const json_t *o, const char *key);
+
+/* One of what a task needs of a host, without an end of the line: "files of A at / (12.5 MiB)",
+ * "processes of A: parent, pipe:[1234] (3 MiB, not connected)". */
+void output_need(const json_t *need);

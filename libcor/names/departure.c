@@ -111,6 +111,11 @@ bool cor_departure_stopped(const struct cor_departure *d)
 	return d && d->stopped;
 }
 
+bool cor_departure_moves_some(const struct cor_departure *d)
+{
+	return d && d->naddresses;
+}
+
 bool cor_departure_moves(const struct cor_departure *d, const struct cor_inet_addr *host)
 {
 	for (unsigned i = 0; d && i < d->naddresses; i++)

@@ -67,6 +67,9 @@ void cor_departure_release(struct cor_departure *d);
 
 bool cor_departure_stopped(const struct cor_departure *d);
 
+/* Does any address move along? */
+bool cor_departure_moves_some(const struct cor_departure *d);
+
 /* Does that host address move along? */
 bool cor_departure_moves(const struct cor_departure *d, const struct cor_inet_addr *host);
 

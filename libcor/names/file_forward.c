@@ -1,4 +1,4 @@
-/* See file_forward.h. What stays:
+/* See file_forward.h; of UDP file_forward_udp.c has the rest. What stays of TCP:
  *
  *  - connections that have an address which does not move along, but for those that the
  *    task has with itself;
@@ -7,6 +7,7 @@
  *    listens where the task goes. */
 #include "libcor/names/file_forward.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -22,12 +23,13 @@
 #include "libcor/names/departure.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/inet_diag.h"
-#include "libcor/names/pump_net.h"
+#include "libcor/names/pump_tun.h"
 
 bool cor_forward_is_inet(const Cor__Names__PumpChannel *ch)
 {
 	return ch->kind == COR__NAMES__PUMP_KIND__PUMP_TCP ||
-	       ch->kind == COR__NAMES__PUMP_KIND__PUMP_LISTENER;
+	       ch->kind == COR__NAMES__PUMP_KIND__PUMP_LISTENER ||
+	       ch->kind == COR__NAMES__PUMP_KIND__PUMP_UDP;
 }
 
 bool cor_forward_is_away(int fd)
@@ -41,14 +43,14 @@ bool cor_forward_is_away(int fd)
 
 /* ---- which --------------------------------------------------------------------------------- */
 
-static bool is_on(const struct cor_file_capture *c)
+bool cor_forward_is_on(const struct cor_file_capture *c, enum cor_mechanism of)
 {
 	return c->pumps && cor_mechanism_on(c->mechanisms, COR_MECHANISM_PUMP) &&
 	       cor_mechanism_on(c->mechanisms, COR_MECHANISM_FORWARD) &&
-	       cor_mechanism_on(c->mechanisms, COR_MECHANISM_TCP);
+	       cor_mechanism_on(c->mechanisms, of);
 }
 
-static bool name_of(int fd, bool peer, struct cor_inet_addr *out)
+bool cor_forward_name(int fd, bool peer, struct cor_inet_addr *out)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
@@ -80,11 +82,17 @@ struct search {
 	bool found;
 };
 
-static bool is_the_tasks(const struct search *s, const struct cor_inet_socket *socket)
+bool cor_forward_is_own(const struct cor_file_capture *c, const struct cor_file_seen *seen,
+			const struct cor_inet_socket *socket)
 {
 	const unsigned *indices;
 
-	return socket->ino && cor_file_with_inode(s->c, s->seen->st.st_dev, socket->ino, &indices);
+	return socket->ino && cor_file_with_inode(c, seen->st.st_dev, socket->ino, &indices);
+}
+
+static bool is_the_tasks(const struct search *s, const struct cor_inet_socket *socket)
+{
+	return cor_forward_is_own(s->c, s->seen, socket);
 }
 
 static bool is_other_end(void *arg, const struct cor_inet_socket *socket)
@@ -108,17 +116,24 @@ static bool stays_with_listener(void *arg, const struct cor_inet_socket *socket)
 
 #define CONNECTED (1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT)
 
-static bool listener_stays(struct search *s)
+int cor_forward_before(const struct cor_file_capture *c, const struct cor_file_seen *seen)
 {
-	const struct cor_file_capture *c = s->c;
-
-	/* as it was decided before */
 	for (size_t i = 0; c->before && i < c->before->n_files; i++) {
 		const Cor__Names__OpenFile *f = c->before->files[i];
 
-		if (f->ino == s->seen->st.st_ino && f->dev == s->seen->st.st_dev)
+		if (f->ino == seen->st.st_ino && f->dev == seen->st.st_dev)
 			return f->kind == COR__NAMES__FILE_KIND__PUMPED;
 	}
+	return -ENOENT;
+}
+
+static bool listener_stays(struct search *s)
+{
+	const struct cor_file_capture *c = s->c;
+	int before = cor_forward_before(c, s->seen);
+
+	if (before >= 0)
+		return before;
 	if (cor_inet_addr_is_loopback(&s->ours))
 		return false;
 	if (!cor_inet_addr_is_any(&s->ours))
@@ -128,7 +143,7 @@ static bool listener_stays(struct search *s)
 
 static bool connection_stays(struct search *s)
 {
-	if (!name_of(s->seen->dup, true, &s->theirs) ||
+	if (!cor_forward_name(s->seen->dup, true, &s->theirs) ||
 	    cor_departure_moves(s->c->departure, &s->ours))
 		return false;
 	if (!cor_inet_addr_is_loopback(&s->ours) || !cor_inet_addr_is_loopback(&s->theirs))
@@ -142,9 +157,13 @@ bool cor_forward_stays(const struct cor_file_capture *c, const struct cor_file_s
 	struct cor_socket kind;
 	uint8_t state;
 
-	if (!is_on(c) || cor_socket_query(seen->dup, &kind) < 0 || kind.type != SOCK_STREAM ||
-	    (kind.domain != AF_INET && kind.domain != AF_INET6) || kind.protocol != IPPROTO_TCP ||
-	    !name_of(seen->dup, false, &s.ours))
+	if (cor_socket_query(seen->dup, &kind) < 0 ||
+	    (kind.domain != AF_INET && kind.domain != AF_INET6))
+		return false;
+	if (kind.type == SOCK_DGRAM && kind.protocol == IPPROTO_UDP)
+		return cor_forward_udp_stays(c, seen);
+	if (!cor_forward_is_on(c, COR_MECHANISM_TCP) || kind.type != SOCK_STREAM ||
+	    kind.protocol != IPPROTO_TCP || !cor_forward_name(seen->dup, false, &s.ours))
 		return false;
 	state = state_of(seen->dup);
 	if (!c->same_netns)
@@ -176,6 +195,8 @@ int cor_forward_describe(const struct cor_file_seen *seen, Cor__Names__PumpChann
 
 	if (r == 0)
 		r = get_name(seen->dup, false, &ch->address);
+	if (r == 0 && kind.type == SOCK_DGRAM)
+		return cor_forward_udp_describe(seen, ch);
 	if (r == 0 && !kind.listening)
 		r = get_name(seen->dup, true, &ch->peer_address);
 	if (r < 0)
@@ -228,7 +249,7 @@ static void leave_out(int fd, Cor__Names__OpenFile *out)
 	out->n_options = n;
 }
 
-static bool is_link_local(const ProtobufCBinaryData *address)
+bool cor_forward_is_of_a_link(const ProtobufCBinaryData *address)
 {
 	struct sockaddr_in6 sin6;
 
@@ -241,7 +262,7 @@ static bool is_link_local(const ProtobufCBinaryData *address)
 int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *seen, bool known,
 			Cor__Names__OpenFile *out, struct cor_error *err)
 {
-	uint8_t state = state_of(seen->dup);
+	uint8_t state;
 	int r;
 
 	if (!known && cor_forward_is_away(seen->dup))
@@ -257,8 +278,12 @@ int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *
 	if (r < 0)
 		return r;
 	leave_out(seen->dup, out);
-	if (is_link_local(&out->address) || is_link_local(&out->peer_address))
-		return cor_file_refuse(err, seen, "a TCP socket of an IPv6 link: that is not forwarded");
+	if (cor_forward_is_of_a_link(&out->address) || cor_forward_is_of_a_link(&out->peer_address))
+		return cor_file_refuse(err, seen, "a %s socket of an IPv6 link: that is not forwarded",
+				       out->type == SOCK_DGRAM ? "UDP" : "TCP");
+	if (out->type == SOCK_DGRAM)
+		return cor_forward_udp_capture(seen, out, err);
+	state = state_of(seen->dup);
 	out->shut_write = state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
 			  state == TCP_LAST_ACK;
 	return out->listening ? 0 : cor_tcp_refuse_special(seen, out, err);
@@ -272,6 +297,8 @@ int cor_forward_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *o
 	int unread = 0;
 	ssize_t n;
 
+	if (out->type == SOCK_DGRAM)
+		return cor_forward_udp_unread(seen, out, err);
 	if (out->listening || ioctl(seen->dup, SIOCINQ, &unread) < 0 || unread <= 0)
 		return 0;
 	data = malloc((size_t)unread);
@@ -285,13 +312,22 @@ int cor_forward_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *o
 	return m ? cor_file_bytes(&m->data, data, (size_t)n) : -ENOMEM;
 }
 
-int cor_forward_check(int number, struct cor_error *err)
+int cor_forward_check(const Cor__Names__OpenFile *file, int number, struct cor_error *err)
 {
 	struct cor_pump_net *net;
-	int r = cor_pump_net_new(&net, err);
+	int tun, r = file->type == SOCK_DGRAM ? cor_pump_tun_new(NULL, 0, &net, &tun, err) :
+					       cor_pump_net_new(&net, err);
 
 	if (r < 0)
 		return cor_fail_prefix(err, r, "descriptor %d", number);
+	if (file->type == SOCK_DGRAM)
+		close(tun);
 	cor_pump_net_free(net);
 	return 0;
+}
+
+bool cor_forward_possible(void)
+{
+	return capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN) &&
+	       capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 }

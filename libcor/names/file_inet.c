@@ -1,6 +1,7 @@
 /* TCP sockets that listen or were never connected (the others: file_tcp.c), and UDP
- * sockets. Datagrams that wait in a UDP socket stay behind, as UDP may lose them: they
- * could not be made again with their senders' addresses. */
+ * sockets that move, with their address or without one (the others: file_forward_udp.c).
+ * Datagrams that wait in these stay behind, as UDP may lose them: they could not be made
+ * again with their senders' addresses. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -53,6 +54,36 @@ static int capture_listener(struct cor_file_capture *c, struct cor_file_seen *se
 			seen->fd, name, info.tcpi_unacked);
 }
 
+/* A connected one whose address stays: nobody else could answer for it. One that is not
+ * connected is bound on the destination, if its address can be had there. */
+static int refuse_stationary(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			     const Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	char ours[COR_SOCKET_NAME], theirs[COR_SOCKET_NAME], what[2 * COR_SOCKET_NAME + 160];
+	bool pump = cor_mechanism_on(c->mechanisms, COR_MECHANISM_PUMP);
+	struct cor_inet_addr addr;
+
+	if (!c->departure || !out->peer_address.len || cor_inet_addr_of(&out->address, &addr) < 0 ||
+	    cor_inet_addr_is_loopback(&addr) || cor_departure_moves(c->departure, &addr))
+		return 0;
+	cor_socket_print_bytes(&out->address, ours);
+	cor_socket_print_bytes(&out->peer_address, theirs);
+	snprintf(what, sizeof(what), "descriptor %d is a UDP socket from %s to %s, whose address "
+		 "stays on this host unless it is named (cor migrate --address): it", seen->fd, ours,
+		 theirs);
+	return cor_mechanism_require(c->mechanisms, pump ? COR_MECHANISM_FORWARD : COR_MECHANISM_PUMP,
+				     what, err);
+}
+
+static int capture_udp(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		       Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	int rc = cor_mechanism_on(c->mechanisms, COR_MECHANISM_UDP) ?
+		 refuse_stationary(c, seen, out, err) : 0;
+
+	return rc < 0 ? rc : cor_udp_refuse_special(seen, out, err);
+}
+
 static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		   Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -62,6 +93,8 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		rc = cor_socket_address(seen, false, &out->address, err);
 	if (rc == 0)
 		rc = cor_socket_address(seen, true, &out->peer_address, err);
+	if (rc == 0 && out->type == SOCK_DGRAM)
+		return capture_udp(c, seen, out, err);
 	if (rc < 0 || !out->listening)
 		return rc;
 	return capture_listener(c, &c->seen[c->index], out, err);

@@ -354,9 +354,18 @@ static bool is_inet(const struct cor_file_seen *seen)
 static Cor__Names__PumpChannel *add_inet(Cor__Names__PumpLink *link,
 					 const struct cor_file_seen *seen)
 {
+	char name[COR_SOCKET_NAME], what[COR_SOCKET_NAME + 32];
 	Cor__Names__PumpChannel *ch = new_channel(link, seen->link);
+	bool udp;
 
-	return ch && cor_forward_describe(seen, ch) == 0 ? ch : NULL;
+	if (!ch || cor_forward_describe(seen, ch) < 0)
+		return NULL;
+	cor_socket_print_bytes(&ch->address, name);
+	udp = ch->kind == COR__NAMES__PUMP_KIND__PUMP_UDP;
+	snprintf(what, sizeof(what), "%s %s", udp ? "UDP" : "TCP", name);
+	free(ch->what);
+	ch->what = strdup(what);
+	return ch->what ? ch : NULL;
 }
 
 /* What of the socket itself the task sees. */
@@ -438,9 +447,10 @@ static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen
 			  Cor__Names__PumpChannel *ch, Cor__Names__OpenFile *out,
 			  struct cor_error *err)
 {
+	enum cor_pump_event event = ch->kind == COR__NAMES__PUMP_KIND__PUMP_UDP ? COR_PUMP_DATAGRAM :
+				    ch->packets || ch->kind == COR__NAMES__PUMP_KIND__PUMP_PACKETS ?
+				    COR_PUMP_MESSAGE : COR_PUMP_BYTES;
 	int r;
-
-	bool packets = ch->packets || ch->kind == COR__NAMES__PUMP_KIND__PUMP_PACKETS;
 
 	if (!c->with_content || !ch->state || !ch->task_reads ||
 	    ch->kind == COR__NAMES__PUMP_KIND__PUMP_TERMINAL)
@@ -453,7 +463,7 @@ static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen
 	    is_socket(ch) ? cor_socket_unread_capture(seen, out, err) :
 	    cor_file_pipe_unread(seen, out, err);
 	if (r == 0)
-		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, packets);
+		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, event);
 	for (size_t i = 0; i < out->n_unread; i++)
 		cor__names__message__free_unpacked(out->unread[i], NULL);
 	free(out->unread);
@@ -506,10 +516,12 @@ static bool is_pumped_inet(const Cor__Names__OpenFile *file)
 	       (file->domain == AF_INET || file->domain == AF_INET6);
 }
 
+/* The first of its type. */
 static bool is_first_inet(const Cor__Names__FileTable *table, unsigned index)
 {
 	for (unsigned i = 0; i < index; i++)
-		if (is_pumped_inet(table->files[i]))
+		if (is_pumped_inet(table->files[i]) &&
+		    table->files[i]->type == table->files[index]->type)
 			return false;
 	return is_pumped_inet(table->files[index]);
 }
@@ -521,7 +533,7 @@ static int check(const struct cor_file_place *place, unsigned index, struct cor_
 
 	if (cor_pump_channel_index(place->table, file) < 0)
 		return cor_fail(err, -EPROTO, "descriptor %d: its channel is wrong", number);
-	return is_first_inet(place->table, index) ? cor_forward_check(number, err) : 0;
+	return is_first_inet(place->table, index) ? cor_forward_check(file, number, err) : 0;
 }
 
 /* Is there an earlier file of that channel? It has the open file description that was
@@ -564,6 +576,23 @@ static int open_end(const Cor__Names__OpenFile *file, int end, bool first)
 	return fd < 0 ? -errno : fd;
 }
 
+/* A UDP socket is connected to whom the task has connected it, wherever that was. */
+static int connect_udp(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
+{
+	char name[COR_SOCKET_NAME];
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r;
+
+	if (file->type != SOCK_DGRAM || !file->peer_address.len)
+		return 0;
+	r = cor_socket_sockaddr(&file->peer_address, &ss, &len);
+	if (r == 0 && connect(fd, (struct sockaddr *)&ss, len) < 0)
+		r = -errno;
+	cor_socket_print_bytes(&file->peer_address, name);
+	return r < 0 ? cor_fail_code(err, r, "descriptor %d: connecting to %s (UDP)", number, name) : 0;
+}
+
 static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
 {
 	bool inet = file->domain == AF_INET || file->domain == AF_INET6;
@@ -576,6 +605,8 @@ static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, s
 
 	if (rc == 0)
 		rc = cor_socket_options_set(file, fd, false, number, err);
+	if (rc == 0 && inet)
+		rc = connect_udp(file, fd, number, err);
 	if (rc == 0 && file->shut_read && shutdown(fd, SHUT_RD) < 0)
 		rc = cor_fail_errno(err, "descriptor %d: shutdown", number);
 	if (rc == 0 && file->shut_write && shutdown(fd, SHUT_WR) < 0)

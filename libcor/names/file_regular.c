@@ -66,17 +66,22 @@ static bool is_own_number(const struct cor_file_capture *c, const struct cor_fil
 }
 
 /* The kernel writes a list of mappings anew each time, and no two hosts the same: who has
- * read the first half of it here cannot have the other there. It takes a moment. */
+ * read the first half of it here cannot have the other there. It takes a moment. Looked at
+ * on an open file description of our own: what the kernel has written for the task's is
+ * lost when anybody reads elsewhere in it. */
 static int check_reading(const struct cor_file_capture *c, const struct cor_file_seen *seen,
 			 const Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	const char *name = strrchr(out->path, '/') + 1;
+	_cleanup_close_ int fd = -1;
 	char byte;
 
 	/* the first capture is of a running task: what counts is how it is stopped */
 	if (!c->before || out->offset == 0 ||
-	    (strcmp(name, "maps") && strcmp(name, "smaps") && strcmp(name, "numa_maps")) ||
-	    pread(seen->dup, &byte, 1, (off_t)out->offset) <= 0)
+	    (strcmp(name, "maps") && strcmp(name, "smaps") && strcmp(name, "numa_maps")))
+		return 0;
+	fd = cor_file_reopen(seen->dup, O_RDONLY);
+	if (fd < 0 || pread(fd, &byte, 1, (off_t)out->offset) <= 0)
 		return 0;
 	return cor_file_postpone(err, seen, "in the middle of reading %s; try again", out->path);
 }

@@ -66,6 +66,11 @@ int cor_socket_make(const Cor__Names__OpenFile *file);
 int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 			   struct cor_error *err);
 
+/* Refuses what a UDP socket may have that is not carried: members of multicast groups, ...
+ * out: its address is set. (udp_special.c) */
+int cor_udp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
+			   struct cor_error *err);
+
 /* --- socket_options.c ------------------------------------------------------ */
 
 #define COR_SOCKET_OPTIONS    128       /* how many are known, at most */

@@ -300,7 +300,8 @@ static bool can_pass(const Cor__Names__FileTable *before)
 		const Cor__Names__OpenFile *f = before->files[i];
 		bool pumped = f->kind == COR__NAMES__FILE_KIND__PUMPED;
 
-		socket |= pumped && S_ISSOCK(f->mode);
+		/* TCP and UDP carry no descriptors */
+		socket |= pumped && f->domain == AF_UNIX;
 		alone |= !pumped && (S_ISFIFO(f->mode) || S_ISSOCK(f->mode));
 	}
 	return socket && alone;

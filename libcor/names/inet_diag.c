@@ -70,7 +70,8 @@ static int handle(const uint8_t *buf, ssize_t len, cor_inet_visit visit, void *a
 	return 0;
 }
 
-static int dump(uint8_t family, uint32_t states, cor_inet_visit visit, void *arg)
+static int dump(uint8_t family, uint8_t protocol, uint32_t states, cor_inet_visit visit,
+		void *arg)
 {
 	_cleanup_close_ int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	struct {
@@ -79,7 +80,7 @@ static int dump(uint8_t family, uint32_t states, cor_inet_visit visit, void *arg
 	} request = {
 		.h = { .nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.r = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP,
+		.r = { .sdiag_family = family, .sdiag_protocol = protocol,
 		       .idiag_states = states, .idiag_ext = 1 << (INET_DIAG_INFO - 1) },
 	};
 	_Alignas(struct nlmsghdr) uint8_t buf[32768];
@@ -102,9 +103,16 @@ static int dump(uint8_t family, uint32_t states, cor_inet_visit visit, void *arg
 
 int cor_inet_diag(uint32_t states, cor_inet_visit visit, void *arg, struct cor_error *err)
 {
-	int r = dump(AF_INET, states, visit, arg);
+	int r = dump(AF_INET, IPPROTO_TCP, states, visit, arg);
 
 	if (r == 0)
-		r = dump(AF_INET6, states, visit, arg);
+		r = dump(AF_INET6, IPPROTO_TCP, states, visit, arg);
 	return r < 0 ? cor_fail_code(err, r, "asking for this host's TCP connections") : 0;
+}
+
+int cor_inet_diag_udp(cor_inet_visit visit, void *arg)
+{
+	int r = dump(AF_INET, IPPROTO_UDP, ~0u, visit, arg);
+
+	return r < 0 ? r : dump(AF_INET6, IPPROTO_UDP, ~0u, visit, arg);
 }

@@ -1,4 +1,4 @@
-/* TCP sockets of our own network namespace as sock_diag(7) tells them, those too
+/* TCP and UDP sockets of our own network namespace as sock_diag(7) tells them, those too
  * that no process has open. */
 #pragma once
 
@@ -23,3 +23,6 @@ typedef bool (*cor_inet_visit)(void *arg, const struct cor_inet_socket *s);
 
 /* Those in the given states: 1 << TCP_SYN_RECV and others. */
 int cor_inet_diag(uint32_t states, cor_inet_visit visit, void *arg, struct cor_error *err);
+
+/* The UDP sockets. -errno: -ENOENT where the kernel cannot tell. */
+int cor_inet_diag_udp(cor_inet_visit visit, void *arg);

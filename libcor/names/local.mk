@@ -53,7 +53,12 @@ libcor_sources += \
 	libcor/names/pump_net.c libcor/names/pump_net.h libcor/names/pump_tcp.h \
 	libcor/names/pump_end_tcp.c libcor/names/pump_end_listener.c \
 	libcor/names/pump_forward.c libcor/names/pump_forward.h \
-	libcor/names/file_forward.c libcor/names/file_forward.h \
+	libcor/names/udp_packet.c libcor/names/udp_packet.h \
+	libcor/names/pump_tun.c libcor/names/pump_tun.h \
+	libcor/names/pump_datagram.c libcor/names/pump_datagram.h libcor/names/pump_udp.h \
+	libcor/names/pump_end_udp.c libcor/names/pump_end_home_udp.c \
+	libcor/names/file_forward.c libcor/names/file_forward_udp.c libcor/names/file_forward.h \
+	libcor/names/udp_special.c libcor/names/multicast.c libcor/names/multicast.h \
 	libcor/names/pump_tty.c libcor/names/pump_tty.h \
 	libcor/names/pump_end_terminal.c libcor/names/pump_end_pty.c \
 	libcor/names/pump_process.c libcor/names/pump_conn.c libcor/names/pump_connect.c \

@@ -36,8 +36,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 	[COR_MECHANISM_TERMINALS]   = { "terminals", 1, false, "the controlling terminal" },
 	[COR_MECHANISM_HOST_NAME]   = { "host-name", 1, false,
 					"the name of the host, which stays that of the home" },
-	[COR_MECHANISM_FORWARD]     = { "forward", 1, false,
-					"TCP sockets whose address stays: from there (needs pump)" },
+	[COR_MECHANISM_FORWARD]     = { "forward", 2, false,
+					"TCP and UDP sockets whose address stays: from there (needs pump)" },
 	[COR_MECHANISM_COMPRESS]    = { "compress", 1, false,
 					"pages, where the link is slower than LZ4" },
 };

@@ -89,7 +89,8 @@ size_t cor_pump_channel_give(struct cor_pump_channel *c, uint8_t *buf);
 int cor_pump_channel_save(const struct cor_pump_channel *c, Cor__Names__PumpState **out);
 /* The same in a channel that has just been made. -EPROTO, -ENOMEM. */
 int cor_pump_channel_load(struct cor_pump_channel *c, const Cor__Names__PumpState *state);
-/* What the task has not read of its own end comes before what waits for it. packets: each
- * of messages is one. */
+/* What the task has not read of its own end comes before what waits for it. event: what
+ * stands behind each of messages (0: nothing does, they are a stream), with its address
+ * as the payload if that is COR_PUMP_DATAGRAM. */
 int cor_pump_state_prepend(Cor__Names__PumpState *state, Cor__Names__Message *const *messages,
-			   size_t n, bool packets);
+			   size_t n, enum cor_pump_event event);

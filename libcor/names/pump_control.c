@@ -70,7 +70,7 @@ static int add_pending(const struct cor_pump_tcp *t, Cor__Names__PumpState *stat
 	Cor__Names__Message m = COR__NAMES__MESSAGE__INIT, *messages = &m;
 
 	m.data = (ProtobufCBinaryData){ t->npending, t->pending };
-	return cor_pump_state_prepend(state, &messages, t->npending > 0, false);
+	return cor_pump_state_prepend(state, &messages, t->npending > 0, COR_PUMP_BYTES);
 }
 
 /* A message of what there is; its channels are of about, whose state is ours to free. */
@@ -270,6 +270,9 @@ static void start(struct pump *p, pid_t task, struct cor_message *m)
 	snprintf(p->path, sizeof(p->path), "%s/%d.%.16s", p->plan->dir, (int)task, id);
 	if (pump_control_listen(p) < 0)
 		p->path[0] = 0;
+	/* who asks for the task from now on is told; and soon that we are connected */
+	pump_show(p, cor_now_ns());
+	p->show_ns = 0;
 }
 
 /* What the task has given away already is ours to pass on. */

@@ -4,10 +4,12 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/names/pump_tcp.h"
 #include "libcor/names/pump_tty.h"
+#include "libcor/names/pump_udp.h"
 
 static const struct cor_pump_end_ops *const kinds[] = {
 	&cor_pump_end_pipe, &cor_pump_end_terminal, &cor_pump_end_pty, &cor_pump_end_stream,
 	&cor_pump_end_packets, &cor_pump_end_tcp, &cor_pump_end_listener, &cor_pump_end_home_listener,
+	&cor_pump_end_udp, &cor_pump_end_home_udp,
 };
 
 const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind, bool away)
@@ -36,4 +38,6 @@ void cor_pump_end_free(struct cor_pump_end *e)
 	e->tty = NULL;
 	cor_pump_tcp_free(e->tcp);
 	e->tcp = NULL;
+	cor_pump_udp_free(e->udp);
+	e->udp = NULL;
 }

@@ -21,6 +21,7 @@ struct cor_pump_end_ops;
 struct cor_pump_tty;            /* pump_tty.h */
 struct cor_pump_tcp;            /* pump_tcp.h */
 struct cor_pump_net;            /* pump_net.h */
+struct cor_pump_udp;            /* pump_udp.h */
 
 struct cor_pump_end {
 	const struct cor_pump_end_ops *ops;
@@ -46,10 +47,14 @@ struct cor_pump_end {
 	struct cor_pump_tcp *tcp;
 	const struct cor_pump_net *net; /* away: where they are made; set before make */
 
+	/* UDP sockets */
+	struct cor_pump_udp *udp;
+
 	/* the task */
 	pid_t pid;              /* it, or its stand-in */
 	int  pidfd;             /* the same; -1 */
-	bool ended;             /* it has told its end, or has been told; of datagrams: the peer is gone */
+	bool ended;             /* it has told its end, or has been told; of datagrams: the peer is
+				   gone; of UDP: the task has closed it */
 	bool stopped;           /* the stand-in stands still, and that is known */
 	bool flushed;           /* whatever else goes the way of a wait status has arrived */
 	bool quiet;             /* so has what goes to the terminal */

@@ -211,23 +211,14 @@ static ssize_t write_stream(struct cor_pump_end *e, struct cor_pump_queue *q)
 /* The bytes up to a MESSAGE, in one piece; -ENODATA: it is not all there. */
 static ssize_t gather(struct cor_pump_queue *q, uint8_t **out)
 {
-	const struct cor_pump_item *first = cor_pump_queue_at(q, q->start), *i = first;
-	size_t len = 0, at = 0;
+	const struct cor_pump_item *event;
+	ssize_t len = cor_pump_queue_message(q, out, &event);
 
-	for (; i && !i->event; i = i->next)
-		len += i->len - (i->at < q->start ? q->start - i->at : 0);
-	if (!i || i->event != COR_PUMP_MESSAGE)
-		return cor_pump_queue_length(q) > COR_PUMP_MESSAGE_MAX ? -EPIPE : -ENODATA;
-	*out = malloc(len + 1);
-	if (!*out)
-		return -EAGAIN;
-	for (i = first; !i->event; i = i->next) {
-		size_t skip = i->at < q->start ? q->start - i->at : 0;
-
-		memcpy(*out + at, i->data + skip, i->len - skip);
-		at += i->len - skip;
-	}
-	return (ssize_t)len;
+	if (len == -ENODATA && cor_pump_queue_length(q) > COR_PUMP_MESSAGE_MAX)
+		return -EPIPE;
+	if (len < 0)
+		return len == -ENOMEM ? -EAGAIN : len;
+	return event->event == COR_PUMP_MESSAGE ? len : -EPIPE;
 }
 
 static ssize_t write_message(struct cor_pump_end *e, struct cor_pump_queue *q)

@@ -48,7 +48,7 @@ static int all_local(int rtnl, unsigned char family)
 	return cor_rtnl_talk(rtnl, &r, NULL, NULL);
 }
 
-static int set_up(void)
+static int set_up_all_local(void *arg)
 {
 	_cleanup_close_ int rtnl = cor_rtnl_open();
 	int r = rtnl < 0 ? rtnl : loopback_up(rtnl);
@@ -68,26 +68,33 @@ static int open_namespace(void)
 	return fd < 0 ? -errno : fd;
 }
 
-int cor_pump_net_new(struct cor_pump_net **out, struct cor_error *err)
+int cor_pump_net_make(struct cor_pump_net **out, int (*set_up)(void *arg), void *arg)
 {
 	struct cor_pump_net *n = malloc(sizeof(*n));
 	int r;
 
 	if (!n)
-		return cor_fail(err, -ENOMEM, "out of memory");
+		return -ENOMEM;
 	*n = (struct cor_pump_net){ .host = open_namespace(), .own = -1 };
 	r = n->host < 0 ? n->host : unshare(CLONE_NEWNET) < 0 ? -errno : 0;
 	if (r == 0) {
 		n->own = open_namespace();
-		r = n->own < 0 ? n->own : set_up();
+		r = n->own < 0 ? n->own : set_up(arg);
 		cor_pump_net_leave(n);
 	}
-	if (r < 0) {
+	if (r < 0)
 		cor_pump_net_free(n);
-		return cor_fail_code(err, r, "a network namespace for connections that stay at home");
-	}
-	*out = n;
-	return 0;
+	else
+		*out = n;
+	return r;
+}
+
+int cor_pump_net_new(struct cor_pump_net **out, struct cor_error *err)
+{
+	int r = cor_pump_net_make(out, set_up_all_local, NULL);
+
+	return r < 0 ? cor_fail_code(err, r, "a network namespace for connections that stay at home") :
+	       0;
 }
 
 void cor_pump_net_free(struct cor_pump_net *n)
@@ -118,13 +125,13 @@ static int set(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-static int new_socket(const struct cor_pump_net *n, int domain, int flags)
+static int new_socket(const struct cor_pump_net *n, int domain, int type, int protocol)
 {
 	int r = cor_pump_net_enter(n), fd;
 
 	if (r < 0)
 		return r;
-	fd = socket(domain, SOCK_STREAM | SOCK_CLOEXEC | flags, IPPROTO_TCP);
+	fd = socket(domain, type | SOCK_CLOEXEC, protocol);
 	r = fd < 0 ? -errno : fd;
 	cor_pump_net_leave(n);
 	return r;
@@ -149,7 +156,7 @@ static int bind_among_others(int fd, const ProtobufCBinaryData *address)
 int cor_pump_net_connect(const struct cor_pump_net *n, int domain,
 			 const ProtobufCBinaryData *ours, const ProtobufCBinaryData *theirs)
 {
-	_cleanup_close_ int fd = new_socket(n, domain, SOCK_NONBLOCK);
+	_cleanup_close_ int fd = new_socket(n, domain, SOCK_STREAM | SOCK_NONBLOCK, IPPROTO_TCP);
 	struct sockaddr_storage ss;
 	socklen_t len;
 	int r = fd < 0 ? fd : bind_among_others(fd, theirs);
@@ -166,7 +173,7 @@ int cor_pump_net_connect(const struct cor_pump_net *n, int domain,
 int cor_pump_net_listen(const struct cor_pump_net *n, int domain, bool v6only,
 			const ProtobufCBinaryData *ours, int backlog)
 {
-	_cleanup_close_ int fd = new_socket(n, domain, 0);
+	_cleanup_close_ int fd = new_socket(n, domain, SOCK_STREAM, IPPROTO_TCP);
 	struct sockaddr_storage ss;
 	socklen_t len;
 	int r = fd < 0 ? fd : cor_socket_sockaddr(ours, &ss, &len);
@@ -201,4 +208,23 @@ int cor_pump_net_pair(const struct cor_pump_net *n, int domain, const ProtobufCB
 	*task = made;
 	*fd = take_fd(&peer);
 	return 0;
+}
+
+int cor_pump_net_udp(const struct cor_pump_net *n, int domain, bool v6only,
+		     const ProtobufCBinaryData *ours)
+{
+	_cleanup_close_ int fd = new_socket(n, domain, SOCK_DGRAM, IPPROTO_UDP);
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r = fd < 0 ? fd : cor_socket_sockaddr(ours, &ss, &len);
+
+	if (r == 0 && domain == AF_INET6)
+		r = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only);
+	if (r == 0)
+		r = set(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	if (r == 0 && bind(fd, (struct sockaddr *)&ss, len) < 0)
+		r = -errno;
+	if (r == 0)
+		r = set(fd, IPPROTO_IP, IP_FREEBIND, 0);
+	return r < 0 ? r : take_fd(&fd);
 }

@@ -18,6 +18,9 @@ struct cor_pump_net;
 int cor_pump_net_new(struct cor_pump_net **out, struct cor_error *err);
 void cor_pump_net_free(struct cor_pump_net *n);
 
+/* The same of another kind: set_up is called in it. -errno. */
+int cor_pump_net_make(struct cor_pump_net **out, int (*set_up)(void *arg), void *arg);
+
 /* The calling thread is in it until _leave(). -errno. */
 int cor_pump_net_enter(const struct cor_pump_net *n);
 void cor_pump_net_leave(const struct cor_pump_net *n);
@@ -34,3 +37,8 @@ int cor_pump_net_connect(const struct cor_pump_net *n, int domain,
 /* A listening socket, which has SO_REUSEADDR. -errno. */
 int cor_pump_net_listen(const struct cor_pump_net *n, int domain, bool v6only,
 			const ProtobufCBinaryData *ours, int backlog);
+
+/* A UDP socket at ours. It shares its port with nobody: -EADDRINUSE says that somebody
+ * has it. -errno. */
+int cor_pump_net_udp(const struct cor_pump_net *n, int domain, bool v6only,
+		     const ProtobufCBinaryData *ours);

@@ -138,6 +138,37 @@ const struct cor_pump_item *cor_pump_queue_at(struct cor_pump_queue *q, uint64_t
 	return i;
 }
 
+/* What of an item of bytes has been dropped. */
+static size_t dropped(const struct cor_pump_queue *q, const struct cor_pump_item *i)
+{
+	return i->at < q->start ? q->start - i->at : 0;
+}
+
+ssize_t cor_pump_queue_message(struct cor_pump_queue *q, uint8_t **out,
+			       const struct cor_pump_item **event)
+{
+	const struct cor_pump_item *first = cor_pump_queue_at(q, q->start), *i = first;
+	size_t len = 0, at = 0;
+	uint8_t *bytes;
+
+	for (; i && !i->event; i = i->next)
+		len += i->len - dropped(q, i);
+	if (!i)
+		return -ENODATA;
+	bytes = malloc(len + 1);
+	if (!bytes)
+		return -ENOMEM;
+	*event = i;
+	for (i = first; !i->event; i = i->next) {
+		size_t skip = dropped(q, i);
+
+		memcpy(bytes + at, i->data + skip, i->len - skip);
+		at += i->len - skip;
+	}
+	*out = bytes;
+	return (ssize_t)len;
+}
+
 void cor_pump_queue_drop(struct cor_pump_queue *q, uint64_t to)
 {
 	while (q->items && cor_pump_item_end(q->items) <= to)

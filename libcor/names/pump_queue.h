@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Numbers on the wire: only additions. */
 enum cor_pump_event {
@@ -20,6 +21,8 @@ enum cor_pump_event {
 	COR_PUMP_TYPED   = 6,   /* of a terminal: input that was echoed and edited already */
 	COR_PUMP_TERMINAL = 7,  /* of the task's channel: struct cor_pump_tty_event (pump_tty.h) */
 	COR_PUMP_CAME = 8,      /* of a listener's channel: struct cor_pump_came (pump_wire.h) */
+	COR_PUMP_DATAGRAM = 9,  /* the bytes since the last one are a datagram of a UDP socket:
+				   struct cor_pump_datagram (pump_wire.h) */
 	COR_PUMP_EVENTS
 };
 
@@ -73,6 +76,11 @@ int cor_pump_queue_event_first(struct cor_pump_queue *q, enum cor_pump_event eve
 
 /* The item that holds position at, start <= at < end; else NULL. */
 const struct cor_pump_item *cor_pump_queue_at(struct cor_pump_queue *q, uint64_t at);
+
+/* The bytes in front of the first event of q, in one piece (malloc), and that event. Their
+ * number; -ENODATA: it has not come yet; -ENOMEM. */
+ssize_t cor_pump_queue_message(struct cor_pump_queue *q, uint8_t **out,
+			       const struct cor_pump_item **event);
 
 /* Forgets everything before position to; start is there then. start <= to <= end. */
 void cor_pump_queue_drop(struct cor_pump_queue *q, uint64_t to);

@@ -104,9 +104,9 @@ int cor_pump_channel_load(struct cor_pump_channel *c, const Cor__Names__PumpStat
 }
 
 /* The positions of n messages, as they were counted when they came. */
-static uint64_t positions(Cor__Names__Message *const *messages, size_t n, bool packets)
+static uint64_t positions(Cor__Names__Message *const *messages, size_t n, enum cor_pump_event event)
 {
-	uint64_t sum = packets ? n : 0;
+	uint64_t sum = event ? n : 0;
 
 	for (size_t i = 0; i < n; i++)
 		sum += messages[i]->data.len;
@@ -129,8 +129,9 @@ static Cor__Names__PumpItem *new_item(uint32_t event, const ProtobufCBinaryData 
 }
 
 int cor_pump_state_prepend(Cor__Names__PumpState *s, Cor__Names__Message *const *messages,
-			   size_t n, bool packets)
+			   size_t n, enum cor_pump_event event)
 {
+	bool addressed = event == COR_PUMP_DATAGRAM;
 	Cor__Names__PumpItem **items;
 	size_t k = 0;
 
@@ -142,14 +143,14 @@ int cor_pump_state_prepend(Cor__Names__PumpState *s, Cor__Names__Message *const 
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		items[k++] = new_item(COR_PUMP_BYTES, &messages[i]->data);
-		if (packets)
-			items[k++] = new_item(COR_PUMP_MESSAGE, NULL);
+		if (event)
+			items[k++] = new_item(event, addressed ? &messages[i]->address : NULL);
 	}
 	for (size_t i = 0; i < s->n_in; i++)
 		items[k++] = s->in[i];
 	free(s->in);
 	s->in = items;
-	s->in_at -= positions(messages, n, packets);
+	s->in_at -= positions(messages, n, event);
 	/* an END that has passed is to come again, behind these */
 	if (s->writing_over) {
 		s->writing_over = false;

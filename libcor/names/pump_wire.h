@@ -63,6 +63,25 @@ struct cor_pump_came {
 static_assert(sizeof(struct cor_pump_came) == 60, "a client's addresses are 60 bytes");
 static_assert(offsetof(struct cor_pump_came, theirs) == 32, "its own at 32");
 
+/* What the task has done since home last heard of it. */
+enum cor_pump_peer {
+	COR_PUMP_PEER_AS_BEFORE = 0,
+	COR_PUMP_PEER_NEW       = 1,    /* it has connected its socket to theirs */
+	COR_PUMP_PEER_NONE      = 2,    /* it has dissolved the connection */
+};
+
+/* The payload of COR_PUMP_DATAGRAM: who else the datagram has to do with. Addresses as
+ * above, those of IPv4 never within IPv6. */
+struct cor_pump_datagram {
+	uint8_t  refused;       /* no datagram: one that was sent to theirs has come to nobody */
+	uint8_t  peer;          /* enum cor_pump_peer */
+	uint8_t  ours_len, theirs_len;
+	uint8_t  ours[28];      /* of the task's side, where that has bound none, and if it matters */
+	uint8_t  theirs[28];
+} __attribute__((packed));
+static_assert(sizeof(struct cor_pump_datagram) == 60, "a datagram's addresses are 60 bytes");
+static_assert(offsetof(struct cor_pump_datagram, theirs) == 32, "the other's at 32");
+
 #define COR_PUMP_DATA_MAX 65536u        /* payload of DATA */
 
 /* Takes a header apart that came from outside: type, length and what must be zero.

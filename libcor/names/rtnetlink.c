@@ -32,6 +32,20 @@ bool cor_rtnl_add(struct cor_rtnl_request *r, uint16_t type, const void *data, s
 	return true;
 }
 
+struct rtattr *cor_rtnl_nest(struct cor_rtnl_request *r, uint16_t type)
+{
+	size_t at = NLMSG_ALIGN(r->h.nlmsg_len);
+
+	return cor_rtnl_add(r, type | NLA_F_NESTED, "", 0) ?
+	       (struct rtattr *)((uint8_t *)r + at) : NULL;
+}
+
+void cor_rtnl_unnest(struct cor_rtnl_request *r, struct rtattr *nest)
+{
+	if (nest)
+		nest->rta_len = (unsigned short)((uint8_t *)r + r->h.nlmsg_len - (uint8_t *)nest);
+}
+
 int cor_rtnl_open(void)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);

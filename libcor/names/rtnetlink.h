@@ -1,6 +1,8 @@
-/* NETLINK_ROUTE requests (rtnetlink(7)), as far as addresses that move need them. */
+/* NETLINK_ROUTE requests (rtnetlink(7)), as far as addresses that move, and namespaces of
+ * the pump, need them. */
 #pragma once
 
+#include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,6 +15,7 @@ struct cor_rtnl_request {
 		struct ifaddrmsg addr;
 		struct ifinfomsg link;
 		struct rtmsg     route;
+		struct fib_rule_hdr rule;
 		uint8_t          room[512];
 	};
 };
@@ -22,6 +25,11 @@ void cor_rtnl_begin(struct cor_rtnl_request *r, uint16_t type, uint16_t flags, s
 
 /* False: no room. */
 bool cor_rtnl_add(struct cor_rtnl_request *r, uint16_t type, const void *data, size_t len);
+
+/* What is added between the two is within an attribute of that type. NULL: no room;
+ * then what is added behind has none either. */
+struct rtattr *cor_rtnl_nest(struct cor_rtnl_request *r, uint16_t type);
+void cor_rtnl_unnest(struct cor_rtnl_request *r, struct rtattr *nest);
 
 /* A socket for the calls below, or -errno. */
 int cor_rtnl_open(void);

@@ -139,7 +139,7 @@ static bool applies(const Cor__Names__OpenFile *file, const struct option *o)
 		return false;
 	/* one that stays: of the sizes it is file_forward.c that knows */
 	if (file->kind == COR__NAMES__FILE_KIND__PUMPED && file->domain != AF_UNIX &&
-	    !file->listening && is_of_connection(o) &&
+	    file->type == SOCK_STREAM && !file->listening && is_of_connection(o) &&
 	    (o->level != SOL_SOCKET || (o->name != SO_SNDBUF && o->name != SO_RCVBUF)))
 		return false;
 	switch (o->level) {

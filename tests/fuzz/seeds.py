@@ -209,6 +209,36 @@ def control_frames():
     seed("control", "three", frame(8, bodies[8]) + frame(12) + frame(13, bodies[13]))
 
 
+def udp():
+    def name(text, port):
+        if ":" in text:
+            return struct.pack("<H", 10) + struct.pack(">HI", port, 0) + \
+                socket.inet_pton(socket.AF_INET6, text) + bytes(4)
+        return struct.pack("<H", 2) + struct.pack(">H", port) + socket.inet_aton(text) + bytes(8)
+
+    def payload(ours, theirs, refused=0):
+        return b"\1" + struct.pack("BBBB28s28s", refused, 0, len(ours), len(theirs), ours, theirs)
+
+    body = struct.pack(">HHHH", 7000, 53, 13, 0) + b"hello"
+    v4 = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0x4000, 64, 17, 0) + \
+        socket.inet_aton("192.0.2.1") + socket.inet_aton("198.51.100.7")
+    options = struct.pack(">BBHHHBBH", 0x46, 0, 24 + len(body), 1, 0, 64, 17, 0) + \
+        socket.inet_aton("192.0.2.1") + socket.inet_aton("198.51.100.7") + b"\1\1\1\0"
+    v6 = struct.pack(">IHBB", 6 << 28, len(body), 17, 64) + \
+        socket.inet_pton(socket.AF_INET6, "2001:db8::1") + \
+        socket.inet_pton(socket.AF_INET6, "2001:db8:1::2")
+    seed("udp", "v4", b"\0" + v4 + body)
+    seed("udp", "options", b"\0" + options + body)
+    seed("udp", "v6", b"\0" + v6 + body)
+    seed("udp", "theirs", payload(b"", name("198.51.100.7", 53)))
+    seed("udp", "both", payload(name("2001:db8::1", 7000), name("2001:db8:1::2", 53)))
+    seed("udp", "refused", payload(b"", name("198.51.100.7", 53), 1))
+    seed("udp", "igmp", b"\2Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"
+         b"1\tlo        :     1      V3\n\t\t\t\t010000E0     1 0:00000000\t\t0\n")
+    seed("udp", "igmp6", b"\0024    eth0            ff0200000000000000000000000000fb"
+         b"     1 00000004 0\n")
+
+
 def pump_frames():
     def frame(kind, arg, at, payload=b""):
         return b"\0" + struct.pack("<BBHIQ", kind, arg, 0, len(payload), at) + payload
@@ -395,6 +425,7 @@ lanes()
 pager_replies()
 control_frames()
 pump_frames()
+udp()
 images()
 daemon_texts()
 tasks()

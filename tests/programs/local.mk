@@ -6,7 +6,8 @@ lab_programs = \
 	tests/programs/signals tests/programs/timers tests/programs/clock \
 	tests/programs/files tests/programs/identity tests/programs/churn \
 	tests/programs/pattern tests/programs/plain tests/programs/refuse tests/programs/stream \
-	tests/programs/outside tests/programs/clients tests/programs/tcp tests/programs/hugetlb
+	tests/programs/outside tests/programs/clients tests/programs/tcp tests/programs/udp \
+	tests/programs/hugetlb
 check_PROGRAMS += $(lab_programs)
 
 lab-programs: $(lab_programs)
@@ -15,6 +16,8 @@ lab-programs: $(lab_programs)
 lab_cflags = -std=gnu17 -O2 -g $(WARN_FLAGS)
 lab_common = tests/programs/check.c tests/programs/check.h
 
+tests_programs_udp_SOURCES = tests/programs/udp.c $(lab_common)
+tests_programs_udp_CFLAGS = $(lab_cflags)
 tests_programs_hugetlb_SOURCES = tests/programs/hugetlb.c $(lab_common)
 tests_programs_hugetlb_CFLAGS = $(lab_cflags)
 tests_programs_threads_SOURCES = tests/programs/threads.c $(lab_common)

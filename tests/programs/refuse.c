@@ -5,6 +5,7 @@
 #include "check.h"
 #include "peer.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/aio_abi.h>
@@ -16,6 +17,7 @@
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -541,6 +543,33 @@ static void shared_peer_setup(void)
 	names_peer();
 }
 
+/* A UDP socket that listens to a group. */
+static struct sockaddr_in g_group;
+
+static void group_setup(void)
+{
+	struct ip_mreqn m = { .imr_ifindex = (int)if_nametoindex("lo") };
+
+	need((g_fd = socket(AF_INET, SOCK_DGRAM, 0)) >= 0);
+	g_group = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(7001) };
+	need(!bind(g_fd, (struct sockaddr *)&g_group, sizeof(g_group)));
+	need(inet_pton(AF_INET, "224.5.6.7", &g_group.sin_addr) == 1);
+	m.imr_multiaddr = g_group.sin_addr;
+	need(!setsockopt(g_fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof(m)));
+	need(!setsockopt(g_fd, IPPROTO_IP, IP_MULTICAST_IF, &m, sizeof(m)));
+	names_fd(g_fd);
+	names("224.5.6.7");
+}
+
+static void group_verify(void)
+{
+	char c = 0;
+
+	check(sendto(g_fd, "g", 1, 0, (struct sockaddr *)&g_group, sizeof(g_group)) == 1,
+	      "sendto: %s", strerror(errno));
+	check(recv(g_fd, &c, 1, 0) == 1 && c == 'g', "the group is gone");
+}
+
 /* A device's memory. */
 static void device_setup(void)
 {
@@ -566,6 +595,7 @@ static const struct check_kind KINDS[] = {
 	{ "tcp", tcp_setup, echo_works, NULL },
 	{ "mptcp", mptcp_setup, own_works, NULL },
 	{ "zerocopy", zerocopy_setup, own_works, NULL },
+	{ "group", group_setup, group_verify, NULL },
 	{ "urgent", urgent_setup, urgent_verify, NULL },
 	{ "md5", md5_setup, own_works, NULL },
 	{ "unix", unix_setup, echo_works, NULL },

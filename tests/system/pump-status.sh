@@ -19,8 +19,10 @@ on B cor status | grep -q 'processes of A: .*pipe:.* ([0-9.]* [KMG]*i*B)' ||
 	fail "cor status prints: $(on B cor status)"
 on B cor status | head -n 2
 on B cor settle "$TASK_PID" | tee "$LAB_DIR/settled"
-grep -q "needs nothing that could be brought here, but leads to other processes: of A" \
+grep -q "needs nothing that could be brought here, but leads to other processes:" \
 	"$LAB_DIR/settled" || fail "cor settle does not say what remains"
+grep -q '^  processes of A: .*pipe:.* ([0-9.]* [KMG]*i*B)$' "$LAB_DIR/settled" ||
+	fail "cor settle does not say what the pumps carry"
 rounds 3
 flow A
 free_of_ties()
@@ -29,6 +31,14 @@ free_of_ties()
 		'.tasks[] | select(.pid == $pid) | .needs == []' >/dev/null
 }
 wait_for 10 free_of_ties || fail "the status is: $(on A cor status --json)"
+# its pumps are there still, on one host
+pumped_here()
+{
+	on A cor settle --json "$TASK_PID" >"$LAB_DIR/settled" &&
+		jq -e '.remains | length == 1 and (.[0] | .host == "A" and .connected and
+			(.leads_to | length) == 3 and .bytes_sent > 1000)' "$LAB_DIR/settled" >/dev/null
+}
+wait_for 5 pumped_here || fail "cor settle at home says $(cat "$LAB_DIR/settled")"
 rounds 3
 pipeline_end
 lab_end

@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "libcor/base/error.h"
 #include "files_fixture.h"
 
 static void write_file(const char *name, const char *text)
@@ -326,6 +328,42 @@ static void test_replaced_file_is_refused(void **state)
 	assert_mentions(refusal_of(open_and_replace), "no longer leads to");
 }
 
+/* ---- a list that the kernel writes as it is read ------------------------------------- */
+
+static char first_line[256];
+
+static void read_a_part(void)
+{
+	HOLDS(open("/proc/self/maps", O_RDONLY) == 0);
+	HOLDS(pread(0, first_line, sizeof(first_line) - 1, 0) > 20);
+	HOLDS(read(0, first_line, 10) == 10);
+}
+
+/* What the kernel had written then, whatever is mapped by now. */
+static void read_the_rest(void)
+{
+	char rest[100];
+
+	HOLDS(mmap((void *)0x10000, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+		   -1, 0) != MAP_FAILED);
+	HOLDS(read(0, rest, sizeof(rest)) == (ssize_t)sizeof(rest));
+	HOLDS(memcmp(rest, first_line + 10, sizeof(rest)) == 0);
+}
+
+static void test_reading_of_maps_is_not_disturbed(void **state)
+{
+	struct subject s = subject_start(read_a_part, read_the_rest);
+	const struct cor_files_options o = { .with_content = true, .before = capture(&s) };
+	struct cor_error err = COR_ERROR_INIT;
+	struct cor_files_object *extra;
+	Cor__Names__FileTable *table;
+	unsigned nextra;
+
+	assert_int_equal(cor_files_capture_with(s.pid, &o, &extra, &nextra, &table, &err), -EAGAIN);
+	assert_mentions(err.text, "in the middle of reading /proc/self/maps");
+	subject_finish(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -343,6 +381,7 @@ int main(void)
 		FILES_TEST(test_locks_are_taken_again),
 		FILES_TEST(test_lock_held_by_another_is_refused),
 		FILES_TEST(test_replaced_file_is_refused),
+		FILES_TEST(test_reading_of_maps_is_not_disturbed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -399,7 +399,7 @@ static void move_on(struct pair *p, uint64_t random)
 	assert_int_equal(cor_pump_channel_save(&p->away, &s), 0);
 	peek(p, &unread);
 	if (unread.data.len)
-		assert_int_equal(cor_pump_state_prepend(s, &list, 1, false), 0);
+		assert_int_equal(cor_pump_state_prepend(s, &list, 1, COR_PUMP_BYTES), 0);
 	cor_pump_channel_clear(&p->away);
 	close(p->task);
 	begin_away(p, &ch);
