@@ -12,6 +12,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/check.h"
+#include "libcor/paging/reach.h"
 
 #define SEND_BATCH 32u
 
@@ -40,6 +41,7 @@ static struct pager_lane *lane_new(struct cor_stream *stream, enum cor_connectio
 		return NULL;
 	}
 	l->stream = stream;
+	l->one_sided = cor_stream_is_reach(stream);
 	l->kind = kind;
 	l->open = l->readable = true;
 	return l;
@@ -134,7 +136,7 @@ void pager_lane_lost(struct cor_pager *p, struct pager_lane *l)
 	pager_notify(p);
 }
 
-/* A lane of the kind, of the highest rank there is. */
+/* A lane of the kind, of the highest rank there is, that answers whatever is asked. */
 static struct pager_lane *best_lane(struct cor_pager *p, enum cor_connection_kind kind)
 {
 	struct pager_lane *best = NULL;
@@ -142,7 +144,7 @@ static struct pager_lane *best_lane(struct cor_pager *p, enum cor_connection_kin
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];
 
-		if (l && l->open && l->kind == kind &&
+		if (l && l->open && l->kind == kind && !l->one_sided &&
 		    (!best || l->stream->rank > best->stream->rank))
 			best = l;
 	}
@@ -152,6 +154,17 @@ static struct pager_lane *best_lane(struct cor_pager *p, enum cor_connection_kin
 struct pager_lane *pager_demand_lane(struct cor_pager *p)
 {
 	return best_lane(p, COR_CONN_DEMAND) ?: best_lane(p, COR_CONN_BULK);
+}
+
+struct pager_lane *pager_reach_lane(struct cor_pager *p, uint16_t object, uint64_t offset)
+{
+	for (unsigned i = 0; i < PAGER_LANES; i++) {
+		struct pager_lane *l = p->lanes[i];
+
+		if (l && l->open && l->one_sided && cor_reach_has(l->stream, object, offset))
+			return l;
+	}
+	return NULL;
 }
 
 unsigned pager_bulk_rank(struct cor_pager *p)
