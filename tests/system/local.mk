@@ -5,5 +5,5 @@ EXTRA_DIST += tests/lab.sh tests/tasks.sh tests/cut.sh tests/run.sh tests/server
 	tests/tmux.sh tests/programs/terminal.py \
 	tests/programs/download.py tests/programs/items.py tests/programs/hashes.py tests/programs/compute.js \
 	tests/vm/agent tests/vm/guest tests/vm/init tests/vm/kernel.sh tests/vm/pair \
-	tests/vm/run.sh tests/vm/suite.sh tests/vm/there \
+	tests/vm/kernels.sh tests/vm/run.sh tests/vm/suite.sh tests/vm/there \
 	$(wildcard $(srcdir)/tests/system/*.sh)

@@ -16,7 +16,7 @@ esac
 need_transport "$COR_TEST_TRANSPORT"
 mib=48
 
-# leave [OPTION...]: the task goes to B, its pages only as they are touched.
+# leave_lazily [OPTION...]: the task goes to B, its pages only as they are touched.
 leave_lazily()
 {
 	start A pattern $mib
