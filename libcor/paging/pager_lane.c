@@ -194,6 +194,18 @@ void pager_lane_push(struct cor_pager *p, struct pager_lane *l)
 	l->tail++;
 }
 
+/* The ring may not tell of what has come while the stream was used. To ask the stream is to
+ * prepare for sleep, which costs several calls: faults are not held up by that. */
+static void look_again(struct pager_lane *l)
+{
+	if (!l->stream->ops->pending)
+		return;
+	if (l->kind == COR_CONN_DEMAND)
+		l->unwatched = true;    /* it is looked at in this turn, or in the next */
+	else
+		l->readable |= cor_stream_pending(l->stream);
+}
+
 void pager_lane_flush(struct cor_pager *p, struct pager_lane *l)
 {
 	struct cor_page_request out[SEND_BATCH];
@@ -218,8 +230,7 @@ void pager_lane_flush(struct cor_pager *p, struct pager_lane *l)
 		l->partial += (unsigned)r;
 		l->sent += l->partial / sizeof(*out);
 		l->partial %= sizeof(*out);
-		/* to send may be to look at what has come: the ring does not tell of that */
-		l->readable |= cor_stream_pending(l->stream);
+		look_again(l);
 	}
 }
 
@@ -342,8 +353,10 @@ static void reply_done(struct cor_pager *p, struct pager_lane *l)
 	l->head++;
 	pager_request_end(p, rq);
 	/* nothing more is due: the lane's end, if it comes, makes the ring say so */
-	if (!pager_lane_unanswered(l) && !l->carry)
-		l->readable = cor_stream_pending(l->stream);
+	if (!pager_lane_unanswered(l) && !l->carry) {
+		l->readable = false;
+		look_again(l);
+	}
 }
 
 /* Nothing of a spoiled reply is used: what it was for is asked for again. -EBADMSG: the
