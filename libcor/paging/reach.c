@@ -384,7 +384,8 @@ bool cor_reach_has(struct cor_stream *base, uint16_t object, uint64_t offset)
 		return false;
 	}
 	c->used_ns = cor_now_ns();
-	return reach_chunk_find(c, offset);
+	/* the answer may still be coming, a range at a time */
+	return !c->wanted && reach_chunk_find(c, offset);
 }
 
 static int make_buffer(struct reach *s, struct cor_error *err)
