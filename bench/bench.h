@@ -31,6 +31,7 @@ int cmd_tls(int argc, char **argv);
 int cmd_after(int argc, char **argv);
 int cmd_redis(int argc, char **argv);
 int cmd_import(int argc, char **argv);
+int cmd_pin(int argc, char **argv);
 int cmd_files(int argc, char **argv);
 
 /* --- samples of several runs ------------------------------------------------ */

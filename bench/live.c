@@ -157,7 +157,7 @@ void live_start_over(struct live *l, const struct cor_ctx *ctx, const struct gho
 	struct cor_stream *lanes[NLANES], *reach = NULL;
 	struct cor_error e = COR_ERROR_INIT;
 
-	l->owner = one_sided ? remote_owner_start(over, g, &reach) : 0;
+	l->owner = one_sided ? remote_owner_start(over, g, REMOTE_BOUND, &reach, NULL) : 0;
 	start_server_over(l, g, over, lanes);
 	start_pager(l, ctx, t, lanes, false);
 	if (reach && cor_pager_add_lane(l->pager, reach, COR_CONN_DEMAND, &e))

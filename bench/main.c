@@ -21,6 +21,7 @@ static const struct {
 	{ "after",  cmd_after,  "speed of a task that was moved beside one that never was" },
 	{ "redis",  cmd_redis,  "throughput of a redis-server that moves under load" },
 	{ "import", cmd_import, "time to the first byte of cor_import" },
+	{ "pin",    cmd_pin,    "one-sided reads: how soon, and how much is registered for them" },
 	{ "files",  cmd_files,  "files that stay at home: reads and names from afar" },
 };
 

@@ -11,7 +11,6 @@
 
 #include "bench/remote.h"
 #include "libcor/base/io.h"
-#include "libcor/paging/reach.h"
 
 #define PAGE       4096u
 #define RAW_PAGES  4096u        /* read from */
@@ -143,29 +142,50 @@ static void own_pages(const struct ghost *g)
 		*(uint64_t *)(g->base + i * PAGE) = page_word(i);
 }
 
-static void own(const struct remote *r, const struct ghost *g, int sock)
+/* Registering all of it at once, for comparison. */
+static uint64_t whole_ns(struct cor_rdma *device, const struct ghost *g)
 {
-	struct cor_reach_range range = { .offset = (uintptr_t)g->base, .len = g->size };
-	struct cor_error e = COR_ERROR_INIT;
-	atomic_bool stop = false;
+	uint64_t start = cor_now_ns(), took;
 	struct cor_rdma_memory m;
+
+	if (device->ops->enroll(device, g->base, g->size, COR_RDMA_REMOTE_READ, &m, NULL))
+		return 0;
+	took = cor_now_ns() - start;
+	device->ops->forget(device, &m);
+	return took;
+}
+
+static void own(const struct remote *r, const struct ghost *g, uint64_t bound, int sock)
+{
+	struct cor_reach_options options = { .bound = bound };
+	struct cor_error e = COR_ERROR_INIT;
+	struct cor_reach_owner *owner;
+	struct cor_reach_own memory;
 	struct cor_rdma *device;
-	struct cor_rdma_qp *qp;
+	char c;
 
 	own_pages(g);
 	device = open_there(r, sock);
-	qp = connect_there(device);
-	if (device->ops->enroll(device, g->base, g->size, COR_RDMA_REMOTE_READ, &m, &e))
+	if (cor_source_process(&options.source, getpid(), &e))
 		errx(1, "%s", e.text);
-	range.remote = m.remote;
-	range.key = m.key;
-	if (cor_reach_offer(qp, &range, 1, &e))
+	cor_reach_own_init(&memory, device);
+	options.registrar = &memory.base;
+	if (cor_reach_owner_new(&owner, connect_there(device), &options, &e))
 		errx(1, "%s", e.text);
-	cor_reach_attend(qp, &stop);
-	_exit(0);
+	while (recv(sock, &c, 1, 0) == 1) {
+		struct remote_owned told;
+
+		cor_reach_owner_stats(owner, &told.stats);
+		told.whole_ns = whole_ns(device, g);
+		if (send(sock, &told, sizeof(told), MSG_NOSIGNAL) != sizeof(told))
+			break;
+	}
+	for (;;)
+		pause();        /* the owner has a thread */
 }
 
-pid_t remote_owner_start(const struct remote *r, const struct ghost *g, struct cor_stream **demand)
+pid_t remote_owner_start(const struct remote *r, const struct ghost *g, uint64_t bound,
+			 struct cor_stream **demand, int *sock)
 {
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_rdma *device;
@@ -177,15 +197,24 @@ pid_t remote_owner_start(const struct remote *r, const struct ghost *g, struct c
 	pid = fork_child();
 	if (!pid) {
 		close(pair[0]);
-		own(r, g, pair[1]);
+		own(r, g, bound, pair[1]);
 	}
 	close(pair[1]);
 	device = listen_here(r, pair[0]);
 	if (cor_stream_reach(demand, accept_here(device), PATIENCE_MS, &e))
 		errx(1, "lane: %s", e.text);
 	cor_rdma_unref(device);
-	close(pair[0]);
+	if (sock)
+		*sock = pair[0];
+	else
+		close(pair[0]);
 	return pid;
+}
+
+void remote_owner_ask(int sock, struct remote_owned *out)
+{
+	if (send(sock, "?", 1, MSG_NOSIGNAL) != 1 || recv(sock, out, sizeof(*out), 0) != sizeof(*out))
+		errx(1, "the owner of the memory has ended");
 }
 
 /* ---- raw reads --------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "bench/rig.h"
+#include "libcor/paging/reach.h"
 #include "libcor/transport/stream_rdma.h"
 
 struct remote {
@@ -20,10 +21,19 @@ void remote_check(const struct remote *r);
 void remote_lanes_here(const struct remote *r, int sock, struct cor_stream *out[REMOTE_LANES]);
 void remote_lanes_there(const struct remote *r, int sock, struct cor_stream *out[REMOTE_LANES]);
 
-/* A child that has a ghost's pages itself and offers them for one-sided reads (reach.h),
- * and the pager's end of the lane. end_child() ends it. */
-pid_t remote_owner_start(const struct remote *r, const struct ghost *g,
-			 struct cor_stream **demand);
+#define REMOTE_BOUND (256ull << 20)
+
+/* A child that has a ghost's pages itself and offers them for one-sided reads (reach.h), of
+ * which it registers bound bytes at the most, and the pager's end of the lane. end_child()
+ * ends it. sock (NULL: none): to ask it by, the caller's. */
+pid_t remote_owner_start(const struct remote *r, const struct ghost *g, uint64_t bound,
+			 struct cor_stream **demand, int *sock);
+
+struct remote_owned {
+	struct cor_reach_stats stats;
+	uint64_t whole_ns;      /* that it took to register all of it at once; 0: refused */
+};
+void remote_owner_ask(int sock, struct remote_owned *out);
 
 /* Reads of 4 KiB each out of memory that a child has registered, one at a time, in no
  * order, spinning for each; the child spins too where the provider needs it. */

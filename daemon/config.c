@@ -51,6 +51,7 @@ static const struct key {
 	{ "paging",   "spin-us",     NUMBER, FIELD(paging.spin_us), 0, 0, 10000 },
 	{ "paging",   "check",       CHECK,  FIELD(paging.check), 0, 0, 0 },
 	{ "paging",   "transports",  TRANSPORTS, 0, 0, 0, 0 },
+	{ "paging",   "rdma-pin-mib", NUMBER, FIELD(paging.rdma_pin_mib), 0, 0, 1u << 20 },
 	{ "task",     "force-pid-namespace",  YESNO, FIELD(task.force_pid_ns), 0, 0, 0 },
 	{ "task",     "force-time-namespace", YESNO, FIELD(task.force_time_ns), 0, 0, 0 },
 	{ "task",     "force-foreign-vdso",   YESNO, FIELD(task.force_foreign_vdso), 0, 0, 0 },
@@ -88,6 +89,7 @@ void cord_config_init(struct cord_config *c)
 	c->paging.prefetch = true;
 	c->paging.huge_pages = true;
 	c->paging.spin_us = 200;
+	c->paging.rdma_pin_mib = 256;
 	c->paging.transports = cor_transports_default;
 	c->timeouts.preamble_s = 10;
 	c->timeouts.connect_s = 10;

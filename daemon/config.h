@@ -5,7 +5,8 @@
  *	[keys]      certificate, key, ca, crl, psk, identity, unencrypted-fabrics
  *	[peers]     NAME = ADDR:PORT
  *	[peer NAME] address, identity, as, fingerprint, users, groups, capabilities, without
- *	[paging]    prefetch, huge-pages, spin-us, check, transports
+ *	[paging]    prefetch, huge-pages, spin-us, check, transports,
+ *		    rdma-pin-mib
  *	[mechanisms] NAME = yes|no (libcor/names/mechanism.h)
  *	[files], [files PEER]  PREFIX = shared|local|home, for tasks that leave (for PEER)
  *	[task]      force-pid-namespace, force-time-namespace, force-foreign-vdso
@@ -90,6 +91,7 @@ struct cord_config {
 		enum cord_check check;
 		unsigned spin_us;        /* how long a pager spins for a reply before it blocks */
 		struct cor_transports transports;  /* of page lanes, best first */
+		unsigned rdma_pin_mib;   /* of a task's memory, that adapters may have registered */
 		bool     transports_only; /* peers that ask for others are told no */
 	} paging;
 

@@ -30,6 +30,7 @@ cord_session_sources = \
 	daemon/session_source_obituary.c \
 	daemon/session_source_network.c \
 	daemon/session_source_paging.c \
+	daemon/session_source_reach.c \
 	daemon/session_source_server.c \
 	daemon/session_source_transport.c \
 	daemon/session_transport.c daemon/session_transport.h

@@ -221,6 +221,7 @@ void session_figures_progress(struct session *s, const Cor__Control__Progress *p
 	set_count(f, "pages_eager", p->pages_eager);
 	set_count(f, "pages_corrupt", p->pages_corrupt);
 	set_count(f, "pages_packed", p->pages_packed);
+	set_count(f, "pages_one_sided", p->pages_one_sided);
 	set_count(f, "huge_pages", p->huge_pages);
 	set_count(f, "huge_pages_left", p->huge_pages_left);
 	set_count(f, "faults", p->faults);

@@ -189,6 +189,8 @@ static int hand_lanes_over(struct destination *d, struct cor_error *err)
 		r = cor_pager_add_lane(d->pager, take_ptr(d->fast_demand), COR_CONN_DEMAND, err);
 	if (r == 0 && d->fast_bulk)
 		r = cor_pager_add_lane(d->pager, take_ptr(d->fast_bulk), COR_CONN_BULK, err);
+	if (r == 0 && d->one_sided)
+		r = cor_pager_add_lane(d->pager, take_ptr(d->one_sided), COR_CONN_DEMAND, err);
 	return r;
 }
 
@@ -229,8 +231,9 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 		struct pollfd p[] = {
 			{ .fd = session_fd(&d->session), .events = POLLIN },
 			{ .fd = d->control->in_fd, .events = d->early.body ? POLLRDHUP : POLLIN },
-			{ .fd = destination_rdma_fd(d), .events = POLLIN },
+			{ .fd = destination_rdma_fd(&d->rdma), .events = POLLIN },
 			{ .fd = d->doors.fd, .events = POLLIN },
+			{ .fd = destination_rdma_fd(&d->reach), .events = POLLIN },
 		};
 		bool pending = !d->early.body && cor_stream_pending(d->control);
 		int r = 0;
@@ -247,7 +250,9 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 			return cor_fail(err, -EMFILE, "too many open files: a connection of the source "
 					"cannot be taken");
 		if (p[2].revents)
-			destination_accept_rdma(d);
+			destination_accept_rdma(d, &d->rdma);
+		if (p[4].revents)
+			destination_accept_rdma(d, &d->reach);
 		if (p[1].revents && d->early.body)
 			return cor_fail(err, -ENOTCONN, "the source hung up while lanes were due");
 		if (p[1].revents || pending) {
@@ -640,7 +645,9 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	cor_stream_close(d->bulk);
 	cor_stream_close(d->fast_demand);
 	cor_stream_close(d->fast_bulk);
-	cor_rdma_unref(d->rdma);
+	cor_stream_close(d->one_sided);
+	cor_rdma_unref(d->rdma.device);
+	cor_rdma_unref(d->reach.device);
 	control_message_done(&d->early);
 	doors_close(&d->doors);
 	destination_task_end(d);

@@ -45,6 +45,12 @@ struct arrival {
 	struct destination_pumps_shared pumps;
 };
 
+/* Where we listen for queue pairs, and what they show. */
+struct destination_rdma {
+	struct cor_rdma *device;        /* NULL: nowhere */
+	uint8_t token[COR_RDMA_TOKEN];
+};
+
 struct destination {
 	const struct worker_destination_args *args;
 	struct arrival *shared;
@@ -53,9 +59,9 @@ struct destination {
 	struct cor_ctx *ctx;
 	struct cor_stream *control;     /* NULL: lost */
 	/* lanes before the pager has them: over TCP, and those that came over rdma */
-	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
-	struct cor_rdma *rdma;          /* where we listen for lanes; NULL: the transport is TCP */
-	uint8_t rdma_token[COR_RDMA_TOKEN]; /* what they show */
+	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk, *one_sided;
+	struct destination_rdma rdma;   /* for lanes; nowhere where the transport is TCP */
+	struct destination_rdma reach;  /* for one-sided demand */
 	struct doors doors;             /* encrypted ones that are not proved yet */
 	const struct cord_peer *peer;   /* whose task it is, by its key; NULL: in the clear */
 	struct cor_as_user as;          /* whose rights its names are looked up with, */
@@ -146,8 +152,8 @@ void destination_offer_transports(struct destination *d, const Cor__Control__Hel
 int destination_hear_transport(struct destination *d, const struct control_message *m,
 			       struct cor_error *err);
 /* Takes the lanes that have come over it, when this descriptor is readable (-1: none). */
-int  destination_rdma_fd(const struct destination *d);
-void destination_accept_rdma(struct destination *d);
+int  destination_rdma_fd(const struct destination_rdma *on);
+void destination_accept_rdma(struct destination *d, struct destination_rdma *on);
 
 /* The task is lost: adds to the error, and to the figures, what it lacks. */
 void destination_note_missing(struct destination *d, struct cor_error *err);

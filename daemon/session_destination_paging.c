@@ -39,6 +39,7 @@ static void fill_progress(struct destination *d, Cor__Control__Progress *p)
 	p->pages_eager = st.pages_eager;
 	p->pages_corrupt = st.pages_corrupt;
 	p->pages_packed = st.pages_packed;
+	p->pages_one_sided = st.pages_one_sided;
 	p->faults = st.faults;
 	p->bytes_wire = st.bytes_wire;
 	p->drain_us = st.drain_ns / 1000;

@@ -12,6 +12,7 @@
 #include "daemon/session_transport.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/paging/reach.h"
 #include "libcor/transport/stream_rdma.h"
 
 /* ---- HELLO ---------------------------------------------------------------------- */
@@ -63,25 +64,35 @@ static int own_address(const struct destination *d, char *text, size_t size,
 	return done ? 0 : cor_fail(err, -EAFNOSUPPORT, "the control connection has no IP address");
 }
 
-static int listen_on(struct destination *d, const char *name, struct cor_rdma_address *address,
-		     struct cor_error *err)
+static int listen_on(struct destination *d, const char *name, struct destination_rdma *on,
+		     struct cor_rdma_address *address, struct cor_error *err)
 {
 	const struct cor_rdma_ops *ops;
 	char host[INET6_ADDRSTRLEN];
 	const char *provider;
 	int r;
 
-	cor_rdma_unref(d->rdma);        /* of an attempt before */
-	d->rdma = NULL;
+	cor_rdma_unref(on->device);     /* of an attempt before */
+	on->device = NULL;
 	ops = cor_rdma_find(name, &provider);
-	if (!ops || !permitted(d, name))
+	if (!ops)
 		return cor_fail(err, -ENOTSUP, "the transport %s is not offered", name);
-	r = cor_secret_make(d->rdma_token, sizeof(d->rdma_token), err);
+	r = cor_secret_make(on->token, sizeof(on->token), err);
 	if (r == 0)
 		r = own_address(d, host, sizeof(host), err);
 	if (r == 0)
-		r = ops->listen(provider, host, &d->rdma, address, err);
+		r = ops->listen(provider, host, &on->device, address, err);
 	return r;
+}
+
+/* One-sided demand has come to terms as a mechanism; its adapter is that of the lanes, by
+ * whichever library they use it. */
+static bool may(const struct destination *d, const char *name, bool one_sided)
+{
+	if (!one_sided)
+		return permitted(d, name);
+	return strcmp(name, "verbs") == 0 && session_fabrics(d->args->config) &&
+	       cor_mechanism_on(&d->mechanisms, COR_MECHANISM_ONE_SIDED);
 }
 
 int destination_hear_transport(struct destination *d, const struct control_message *m,
@@ -90,20 +101,27 @@ int destination_hear_transport(struct destination *d, const struct control_messa
 	Cor__Control__Transport answer = COR__CONTROL__TRANSPORT__INIT, *ask;
 	struct cor_rdma_address address = { 0 };
 	struct cor_error why = COR_ERROR_INIT;
+	struct destination_rdma *on;
 	char name[COR_TRANSPORT_TEXT];
+	bool one_sided;
 
 	ask = control_unpack(m, &cor__control__transport__descriptor, err);
 	if (!ask)
 		return -EPROTO;
 	snprintf(name, sizeof(name), "%s", ask->name);
+	one_sided = ask->one_sided;
 	cor__control__transport__free_unpacked(ask, NULL);
+	on = one_sided ? &d->reach : &d->rdma;
 	answer.name = name;
-	if (listen_on(d, name, &address, &why) < 0) {
+	if (!may(d, name, one_sided)) {
+		answer.refusal = (char *)"it is not offered";
+	} else if (listen_on(d, name, on, &address, &why) < 0) {
 		answer.refusal = why.text[0] ? why.text : (char *)"it cannot be had";
 	} else {
-		json_object_set_new(d->session.figures, "transport", json_string(name));
+		if (!one_sided)
+			json_object_set_new(d->session.figures, "transport", json_string(name));
 		answer.address = (ProtobufCBinaryData){ sizeof(address), (uint8_t *)&address };
-		answer.token = (ProtobufCBinaryData){ sizeof(d->rdma_token), d->rdma_token };
+		answer.token = (ProtobufCBinaryData){ sizeof(on->token), on->token };
 	}
 	return control_send(d->control, CONTROL_TRANSPORT, &answer.base, err);
 }
@@ -112,9 +130,24 @@ int destination_hear_transport(struct destination *d, const struct control_messa
 
 static bool admit(void *arg, const struct cor_rdma_greeting *g)
 {
-	const struct destination *d = arg;
+	const struct destination_rdma *on = arg;
 
-	return cor_secret_equal(g->token, d->rdma_token, sizeof(d->rdma_token));
+	return cor_secret_equal(g->token, on->token, sizeof(on->token));
+}
+
+static void take_reach(struct destination *d, struct cor_rdma_qp *qp)
+{
+	struct cor_stream *s;
+
+	if (cor_stream_reach(&s, qp, d->args->config->timeouts.connect_s * 1000, NULL) < 0)
+		return;         /* faults have other ways */
+	if (d->paging) {
+		cor_stream_close(s);
+		return;
+	}
+	cor_stream_close(d->one_sided);
+	d->one_sided = s;
+	json_object_set_new(d->session.figures, "one_sided", json_true());
 }
 
 static void take_staged(struct destination *d, struct cor_rdma_qp *qp, bool bulk)
@@ -132,18 +165,20 @@ static void take_staged(struct destination *d, struct cor_rdma_qp *qp, bool bulk
 	*slot = s;
 }
 
-int destination_rdma_fd(const struct destination *d)
+int destination_rdma_fd(const struct destination_rdma *on)
 {
-	return d->rdma ? d->rdma->ops->listen_fd(d->rdma) : -1;
+	return on->device ? on->device->ops->listen_fd(on->device) : -1;
 }
 
-void destination_accept_rdma(struct destination *d)
+void destination_accept_rdma(struct destination *d, struct destination_rdma *on)
 {
 	struct cor_rdma_greeting g;
 	struct cor_rdma_qp *qp;
 
-	while (d->rdma && d->rdma->ops->accept(d->rdma, admit, d, &qp, &g) == 0) {
-		if (g.purpose == TRANSPORT_DEMAND || g.purpose == TRANSPORT_BULK)
+	while (on->device && on->device->ops->accept(on->device, admit, on, &qp, &g) == 0) {
+		if (on == &d->reach && g.purpose == TRANSPORT_REACH)
+			take_reach(d, qp);
+		else if (on == &d->rdma && (g.purpose == TRANSPORT_DEMAND || g.purpose == TRANSPORT_BULK))
 			take_staged(d, qp, g.purpose == TRANSPORT_BULK);
 		else
 			qp->ops->disconnect(qp);

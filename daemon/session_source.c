@@ -757,7 +757,7 @@ int session_source_run(const struct worker_source_args *a)
 	struct source s = {
 		.args = a, .pumps.home = -1,
 		.options = { .inline_written_max = 1024 }, .home = { .control = -1 },
-		.link = -1,
+		.link = -1, .reach_link = -1, .ghost.fd = -1,
 	};
 	int status = 0;
 

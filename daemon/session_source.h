@@ -16,14 +16,25 @@
 #include "daemon/worker.h"
 #include "libcor/names/departure.h"
 #include "libcor/names/files.h"
+#include "libcor/paging/reach.h"
 #include "libcor/paging/server.h"
 #include "libcor/task/capture.h"
+#include "libcor/task/ghost.h"
 #include "libcor/task/hooks.h"
 #include "libcor/task/tracee.h"
 #include "libcor/transport/lane.h"
 
 #define CONNECT_TIMEOUT_MS ((int)s->args->config->timeouts.connect_s * 1000)
 #define ANSWER_TIMEOUT_MS  ((int)s->args->config->timeouts.prepare_s * 1000)
+
+/* Has the ghost's memory registered, by its tracer; see session_source_reach.c. */
+struct source_registrar {
+	struct cor_reach_registrar base;
+	struct cor_rdma *device;        /* the queue pair's, which has a reference */
+	int link;                       /* to the tracer, the source's */
+	uint64_t at;
+	bool given, failed;             /* the ghost has, or cannot have, the device's descriptor */
+};
 
 struct source {
 	const struct worker_source_args *args;
@@ -49,6 +60,10 @@ struct source {
 	struct cor_tracee *tracee;
 	struct cor_page_server *server;
 	struct cor_source *memory;      /* the tracer's; the serving part's is a copy */
+	int reach_link;                 /* between tracer and serving part, for one-sided demand; -1 */
+	struct cor_ghost ghost;         /* the tracer's: what of the ghost's memory it is for */
+	struct source_registrar registrar;      /* the serving part's, */
+	struct cor_reach_owner *reach;  /* NULL: no one-sided demand */
 	uint64_t freeze_from_ns, captured_ns, ready_ns;
 	struct source_pumps pumps;
 	struct source_standin standin;
@@ -95,6 +110,21 @@ int source_connect_transport(struct source *s, struct cor_error *err);
 int source_answer_transport(struct source *s, const json_t *ask);
 /* Notes what is used. */
 void source_transport_set(struct source *s, const char *name);
+
+/* session_source_reach.c: one-sided demand, beside the lanes of transport. The serving part's:
+ * is it to be had; begin, with a queue pair of device, which the owner takes; what cor status
+ * shows of it; and the end, while the ghost still is. */
+bool source_reach_wanted(const struct source *s, const char *transport);
+int  source_reach_begin(struct source *s, struct cor_rdma *device, struct cor_rdma_qp *qp,
+			struct cor_error *err);
+void source_reach_figures(struct source *s);
+void source_reach_stop(struct source *s);
+/* The tracer's: when this descriptor is readable (-1: not yet, or no more), does what the
+ * serving part asks. At the end, and where the ghost is to become something else, nothing is
+ * left of it there. */
+int  source_reach_fd(const struct source *s);
+void source_reach_obey(struct source *s);
+void source_reach_end(struct source *s);
 
 /* session_source_network.c: addresses that move along, and connections. Finds them,
  * the task running; then waits until nothing is half done that nobody could carry. */

@@ -33,30 +33,38 @@
 
 static int fork_server(struct source *s, bool again, struct cor_error *err)
 {
-	int pair[2];
+	int pair[2], reach[2] = { -1, -1 };
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return cor_fail_errno(err, "a socket to the page server");
+	/* another one has TCP alone; without a socket there is no one-sided demand */
+	if (!again)
+		(void)!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, reach);
 	s->server_pid = fork();
 	if (s->server_pid == 0) {
 		close(pair[0]);
+		cor_closep(&reach[0]);
 		s->link = pair[1];
+		s->reach_link = reach[1];
 		_exit(source_serve(s, again));
 	}
 	close(pair[1]);
+	cor_closep(&reach[1]);
 	if (s->server_pid < 0) {
 		close(pair[0]);
+		cor_closep(&reach[0]);
 		s->server_pid = 0;
 		return cor_fail_errno(err, "the page server cannot be started");
 	}
 	s->link = pair[0];
+	s->reach_link = reach[0];
 	return 0;
 }
 
 /* Its word on what it was to do. */
 static int await_outcome(struct source *s, struct cor_error *err)
 {
-	json_t *transport, *warnings;
+	json_t *transport, *warnings, *one_sided;
 	json_auto_t *m = NULL;
 	const char *why;
 	int code;
@@ -73,6 +81,9 @@ static int await_outcome(struct source *s, struct cor_error *err)
 	}
 	transport = json_object_get(m, "transport");
 	warnings = json_object_get(m, "warnings");
+	one_sided = json_object_get(m, "one_sided");
+	if (one_sided)
+		json_object_set(s->session.figures, "one_sided", one_sided);
 	if (json_is_string(transport))
 		source_transport_set(s, json_string_value(transport));
 	if (warnings)
@@ -195,6 +206,7 @@ static bool obey(struct source *s, const char *verdict)
 		bury(s);
 		return false;
 	}
+	source_reach_end(s);
 	if (strcmp(verdict, "refused") == 0) {
 		source_thaw(s);
 		source_pumps_drop(&s->pumps);
@@ -226,17 +238,22 @@ static bool obey(struct source *s, const char *verdict)
 static void await_word(struct source *s)
 {
 	for (;;) {
-		struct pollfd p[1 + COR_PACKET_HOLD_FDS] = { { .fd = s->link, .events = POLLIN } };
+		struct pollfd p[2 + COR_PACKET_HOLD_FDS] = {
+			{ .fd = s->link, .events = POLLIN },
+			{ .fd = source_reach_fd(s), .events = POLLIN },
+		};
 		nfds_t held = s->departure && !s->parked ?
-			      cor_departure_poll(s->departure, &p[1]) : 0;
+			      cor_departure_poll(s->departure, &p[2]) : 0;
 		bool forwarding = s->standin.wanted && !s->parked;
 
-		if (poll(p, 1 + held, forwarding ? SIGNALS_MS : -1) < 0 && errno != EINTR)
+		if (poll(p, 2 + held, forwarding ? SIGNALS_MS : -1) < 0 && errno != EINTR)
 			return;
 		if (forwarding)
 			source_standin_forward(&s->standin, s->tracee, s->pumps.home);
 		if (held)
 			source_network_forward(s);
+		if (p[1].revents)
+			source_reach_obey(s);
 		if (p[0].revents)
 			return;
 	}
@@ -273,6 +290,7 @@ static void start_another(struct source *s, const char *doubt, int status)
 	struct cor_error err = COR_ERROR_INIT;
 	enum session_state state = (enum session_state)atomic_load(&s->session.page->state);
 
+	source_reach_end(s);
 	cord_log(CORD_LOG_WARNING, s->args->id, "the page server has ended (wait status %#x); "
 		 "another one goes on", (unsigned)status);
 	if (session_state_resumed(state))

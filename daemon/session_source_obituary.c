@@ -15,7 +15,8 @@
 int session_source_obituary(const struct worker_source_args *a)
 {
 	uint64_t until = cor_now_ns() + a->config->timeouts.tell_s * UINT64_C(1000000000);
-	struct source s = { .args = a, .home = { .control = -1 }, .link = -1 };
+	struct source s = { .args = a, .home = { .control = -1 }, .link = -1,
+			    .reach_link = -1, .ghost.fd = -1 };
 	struct cor_error why = COR_ERROR_INIT, unused;
 	int pid, r = 0;
 

@@ -329,6 +329,7 @@ static int paging_message(struct source *s, const struct control_message *m)
 		if (!p)
 			return -EPROTO;
 		session_figures_progress(&s->session, p);
+		source_reach_figures(s);
 		cor__control__progress__free_unpacked(p, NULL);
 		session_report(&s->session);
 		return 0;

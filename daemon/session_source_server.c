@@ -45,8 +45,9 @@ int source_link_hear(int link, json_t **out, int *fds, unsigned *nfds)
 /* With what the tracer cannot know, which is among the figures. */
 static int say_outcome(struct source *s, int r, const struct cor_error *err)
 {
-	json_t *m = json_pack("{s:i, s:s, s:O*, s:O*}", "code", r, "error", r < 0 ? err->text : "",
+	json_t *m = json_pack("{s:i, s:s, s:O*, s:O*, s:O*}", "code", r, "error", r < 0 ? err->text : "",
 			      "transport", json_object_get(s->session.figures, "transport"),
+			      "one_sided", json_object_get(s->session.figures, "one_sided"),
 			      "warnings", json_object_get(s->session.figures, "warnings"));
 
 	return source_link_say(s->link, m, NULL, 0);
@@ -127,6 +128,7 @@ static void let_go_of_tracers(struct source *s)
 	source_home_end(s);
 	memset(&s->home, 0, sizeof(s->home));
 	s->home.control = -1;
+	s->ghost = (struct cor_ghost){ .fd = -1 };
 }
 
 /* ---- from COMMIT on -------------------------------------------------------------------------- */
@@ -160,6 +162,7 @@ static int release(struct source *s)
 {
 	FAULT_POINT("moved", s->control);
 	session_move(&s->session, SESSION_DRAINED, NULL);
+	source_reach_stop(s);
 	session_report(&s->session);
 	cor_page_server_free(s->server);
 	s->server = NULL;

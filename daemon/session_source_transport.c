@@ -79,14 +79,15 @@ static int take_invitation(const Cor__Control__Transport *t, struct invitation *
 }
 
 /* Asks the destination to listen. A broken control channel is *broken. */
-static int ask_invitation(struct source *s, const char *name, struct invitation *out,
-			  bool *broken, struct cor_error *err)
+static int ask_invitation(struct source *s, const char *name, bool one_sided,
+			  struct invitation *out, bool *broken, struct cor_error *err)
 {
 	Cor__Control__Transport ask = COR__CONTROL__TRANSPORT__INIT, *answer;
 	struct control_message m;
 	int r;
 
 	ask.name = (char *)name;
+	ask.one_sided = one_sided;
 	r = control_send(s->control, CONTROL_TRANSPORT, &ask.base, err);
 	if (r == 0)
 		r = control_expect(s->control, CONTROL_TRANSPORT, ANSWER_TIMEOUT_MS, &m, err);
@@ -109,9 +110,9 @@ int source_answer_transport(struct source *s, const json_t *ask)
 	char address[2 * sizeof(struct cor_rdma_address) + 1], token[2 * COR_RDMA_TOKEN + 1];
 	const char *name = json_string_value(json_object_get(ask, "transport"));
 	struct cor_error err = COR_ERROR_INIT;
+	bool one_sided = json_is_true(json_object_get(ask, "one_sided")), broken = false;
 	struct invitation in;
-	bool broken = false;
-	int r = ask_invitation(s, name ?: "", &in, &broken, &err);
+	int r = ask_invitation(s, name ?: "", one_sided, &in, &broken, &err);
 
 	if (r < 0)
 		return source_link_say(s->link, json_pack("{s:i, s:s, s:b}", "code", r, "error",
@@ -126,12 +127,13 @@ int source_answer_transport(struct source *s, const json_t *ask)
 }
 
 /* The serving part's way to it. */
-static int get_invitation(struct source *s, const char *name, struct invitation *out,
-			  bool *broken, struct cor_error *err)
+static int get_invitation(struct source *s, const char *name, bool one_sided,
+			  struct invitation *out, bool *broken, struct cor_error *err)
 {
 	json_auto_t *m = NULL;
 	const char *address, *token, *why;
-	int r = source_link_say(s->link, json_pack("{s:s}", "transport", name), NULL, 0);
+	int r = source_link_say(s->link, json_pack("{s:s, s:b}", "transport", name, "one_sided",
+						   one_sided), NULL, 0);
 
 	if (r == 0)
 		r = source_link_hear(s->link, &m, NULL, NULL);
@@ -151,17 +153,26 @@ static int get_invitation(struct source *s, const char *name, struct invitation 
 	return 0;
 }
 
+static int connect_qp(struct source *s, struct cor_rdma *device, const struct invitation *in,
+		      enum transport_purpose purpose, struct cor_rdma_qp **qp,
+		      struct cor_error *err)
+{
+	struct cor_rdma_greeting g = { .purpose = purpose };
+	int r;
+
+	memcpy(g.token, in->token, sizeof(g.token));
+	r = device->ops->connect(device, &g, (unsigned)CONNECT_TIMEOUT_MS, qp, err);
+	explicit_bzero(&g, sizeof(g));
+	return r;
+}
+
 static int connect_staged(struct source *s, struct cor_rdma *device,
 			  const struct invitation *in, enum transport_purpose purpose,
 			  struct cor_stream **out, struct cor_error *err)
 {
-	struct cor_rdma_greeting g = { .purpose = purpose };
 	struct cor_rdma_qp *qp;
-	int r;
+	int r = connect_qp(s, device, in, purpose, &qp, err);
 
-	memcpy(g.token, in->token, sizeof(g.token));
-	r = device->ops->connect(device, &g, (unsigned)CONNECT_TIMEOUT_MS, &qp, err);
-	explicit_bzero(&g, sizeof(g));
 	if (r < 0)
 		return r;
 	return cor_stream_rdma(out, qp, COR_RDMA_ROOM_REQUESTS, (unsigned)CONNECT_TIMEOUT_MS,
@@ -180,7 +191,7 @@ static int set_up(struct source *s, const char *name, bool *broken, struct cor_e
 	ops = cor_rdma_find(name, &provider);
 	if (!ops)
 		return cor_fail(err, -ENOTSUP, "cor was built without it");
-	r = get_invitation(s, name, &in, broken, err);
+	r = get_invitation(s, name, false, &in, broken, err);
 	if (r == 0)
 		r = ops->open(provider, &in.address, &device, err);
 	if (r < 0)
@@ -197,6 +208,46 @@ static int set_up(struct source *s, const char *name, bool *broken, struct cor_e
 	return 0;
 }
 
+static int set_up_reach(struct source *s, bool *broken, struct cor_error *err)
+{
+	const struct cor_rdma_ops *ops;
+	struct cor_rdma *device;
+	struct cor_rdma_qp *qp;
+	const char *provider;
+	struct invitation in;
+	int r;
+
+	ops = cor_rdma_find("verbs", &provider);
+	r = get_invitation(s, "verbs", true, &in, broken, err);
+	if (r == 0)
+		r = ops->open(provider, &in.address, &device, err);
+	if (r < 0)
+		return r;
+	r = connect_qp(s, device, &in, TRANSPORT_REACH, &qp, err);
+	explicit_bzero(&in, sizeof(in));
+	if (r == 0)
+		r = source_reach_begin(s, device, qp, err);
+	cor_rdma_unref(device);         /* the owner has its own */
+	return r;
+}
+
+/* Besides; without it a fault is answered by the page server. */
+static int connect_reach(struct source *s, const char *transport, struct cor_error *err)
+{
+	struct cor_error why = COR_ERROR_INIT;
+	bool broken = false;
+	int r = source_reach_wanted(s, transport) ? set_up_reach(s, &broken, &why) : -ENOENT;
+
+	if (broken) {
+		*err = why;
+		return r;
+	}
+	if (r < 0 && why.text[0])
+		session_warn(&s->session, "one-sided demand cannot be set up: %s", why.text);
+	json_object_set_new(s->session.figures, "one_sided", json_boolean(r == 0));
+	return 0;
+}
+
 int source_connect_transport(struct source *s, struct cor_error *err)
 {
 	for (unsigned i = 0; i < s->transports.n; i++) {
@@ -210,7 +261,7 @@ int source_connect_transport(struct source *s, struct cor_error *err)
 		r = set_up(s, name, &broken, &why);
 		if (r == 0) {
 			source_transport_set(s, name);
-			return 0;
+			return connect_reach(s, name, err);
 		}
 		if (broken) {
 			*err = why;

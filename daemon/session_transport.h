@@ -5,6 +5,10 @@
  *
  * The lanes over TCP are there besides, idle: when the others are lost, faults go on over
  * them, and while one of them is alive the others are known to lead somewhere.
+ *
+ * Where both have the mechanism one-sided, and the lanes go by an adapter, the source asks
+ * once more (TRANSPORT, one_sided): for a queue pair by which the destination reads the
+ * ghost's memory itself.
  */
 #pragma once
 
@@ -19,6 +23,7 @@
 enum transport_purpose {
 	TRANSPORT_DEMAND = 1,   /* streams of pages that the page server stages */
 	TRANSPORT_BULK   = 2,
+	TRANSPORT_REACH  = 3,   /* reads of the ghost's memory, for faults (reach.h) */
 };
 
 /* What this session may use: asked for (cor migrate --transport; "": nothing) or as

@@ -9,6 +9,7 @@
 #include "libcor/names/files.h"
 #include "libcor/names/home_wire.h"
 #include "libcor/names/pump_wire.h"
+#include "libcor/paging/reach.h"
 #include "libcor/paging/wire.h"
 #include "libcor/task/capture.h"
 
@@ -40,6 +41,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 					"TCP and UDP sockets whose address stays: from there (needs pump)" },
 	[COR_MECHANISM_COMPRESS]    = { "compress", 1, false,
 					"pages, where the link is slower than LZ4" },
+	[COR_MECHANISM_ONE_SIDED]   = { "one-sided", COR_REACH_VERSION, false,
+					"faults read by RDMA straight from the frozen task's memory" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

@@ -65,6 +65,7 @@ struct cor_paging_stats {
 	uint64_t pages_eager;        /* installed by cor_pager_install() */
 	uint64_t faults;             /* fault messages read */
 	uint64_t bytes_wire;         /* received, headers included */
+	uint64_t pages_one_sided;    /* read for a fault without a page server (reach.h) */
 	uint64_t pages_corrupt;      /* came spoiled, and were asked for again */
 	uint64_t pages_packed;       /* came compressed */
 	uint64_t drain_ns;           /* from start to DRAINED; so far while PAGING */

@@ -340,20 +340,32 @@ static bool is_coming(const struct pager_slot *s, const struct cor_place *at)
 	return s->expected && !s->waited && !cor_bits_clear_run(at->track->busy, at->index, 1);
 }
 
+/* l and rq: of the lane that answers everything, if the page cannot be had better. */
 static void ask_for(struct cor_pager *p, struct pager_lane *l, struct pager_request *rq,
 		    struct pager_slot *s, const struct cor_place *at)
 {
+	const struct cor_presence *pr = at->track->presence;
+	uint64_t offset = pr->offset + (at->index << COR_PAGE_SHIFT);
+	struct pager_lane *reach = pager_reach_lane(p, pr->object, offset);
+	struct pager_request *better = reach ? pager_lane_request(reach) : NULL;
+
+	if (better) {
+		l = reach;
+		rq = better;
+	}
 	s->presence = at->track->presence;
 	s->index = at->index;
 	rq->slot = s;
 	rq->wire = (struct cor_page_request) {
-		.op = COR_PAGE_READ, .object = s->presence->object, .npages = 1,
-		.offset = s->presence->offset + (s->index << COR_PAGE_SHIFT),
+		.op = COR_PAGE_READ, .object = pr->object, .npages = 1, .offset = offset,
 	};
 	move(p, s, SLOT_SENT);
 	pager_lane_push(p, l);
 	p->asked++;
 	p->spin_until = cor_now_ns() + spin_budget(p);
+	/* a read that is posted needs no company */
+	if (better)
+		pager_lane_flush(p, reach);
 }
 
 void pager_fault_send(struct cor_pager *p)

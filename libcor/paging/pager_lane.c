@@ -13,6 +13,7 @@
 #include "libcor/base/io.h"
 #include "libcor/paging/check.h"
 #include "libcor/paging/pack.h"
+#include "libcor/paging/reach.h"
 
 #define SEND_BATCH 32u
 
@@ -41,6 +42,7 @@ static struct pager_lane *lane_new(struct cor_stream *stream, enum cor_connectio
 		return NULL;
 	}
 	l->stream = stream;
+	l->one_sided = cor_stream_is_reach(stream);
 	l->kind = kind;
 	l->open = l->readable = true;
 	return l;
@@ -137,7 +139,7 @@ void pager_lane_lost(struct cor_pager *p, struct pager_lane *l)
 	pager_notify(p);
 }
 
-/* A lane of the kind, of the highest rank there is. */
+/* A lane of the kind, of the highest rank there is, that answers whatever is asked. */
 static struct pager_lane *best_lane(struct cor_pager *p, enum cor_connection_kind kind)
 {
 	struct pager_lane *best = NULL;
@@ -145,7 +147,7 @@ static struct pager_lane *best_lane(struct cor_pager *p, enum cor_connection_kin
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];
 
-		if (l && l->open && l->kind == kind &&
+		if (l && l->open && l->kind == kind && !l->one_sided &&
 		    (!best || l->stream->rank > best->stream->rank))
 			best = l;
 	}
@@ -155,6 +157,17 @@ static struct pager_lane *best_lane(struct cor_pager *p, enum cor_connection_kin
 struct pager_lane *pager_demand_lane(struct cor_pager *p)
 {
 	return best_lane(p, COR_CONN_DEMAND) ?: best_lane(p, COR_CONN_BULK);
+}
+
+struct pager_lane *pager_reach_lane(struct cor_pager *p, uint16_t object, uint64_t offset)
+{
+	for (unsigned i = 0; i < PAGER_LANES; i++) {
+		struct pager_lane *l = p->lanes[i];
+
+		if (l && l->open && l->one_sided && cor_reach_has(l->stream, object, offset))
+			return l;
+	}
+	return NULL;
 }
 
 unsigned pager_bulk_rank(struct cor_pager *p)
@@ -187,6 +200,18 @@ void pager_lane_push(struct cor_pager *p, struct pager_lane *l)
 	l->tail++;
 }
 
+/* The ring may not tell of what has come while the stream was used. To ask the stream is to
+ * prepare for sleep, which costs several calls: faults are not held up by that. */
+static void look_again(struct pager_lane *l)
+{
+	if (!l->stream->ops->pending)
+		return;
+	if (l->kind == COR_CONN_DEMAND)
+		l->unwatched = true;    /* it is looked at in this turn, or in the next */
+	else
+		l->readable |= cor_stream_pending(l->stream);
+}
+
 void pager_lane_flush(struct cor_pager *p, struct pager_lane *l)
 {
 	struct cor_page_request out[SEND_BATCH];
@@ -211,8 +236,7 @@ void pager_lane_flush(struct cor_pager *p, struct pager_lane *l)
 		l->partial += (unsigned)r;
 		l->sent += l->partial / sizeof(*out);
 		l->partial %= sizeof(*out);
-		/* to send may be to look at what has come: the ring does not tell of that */
-		l->readable |= cor_stream_pending(l->stream);
+		look_again(l);
 	}
 }
 
@@ -335,8 +359,10 @@ static void reply_done(struct cor_pager *p, struct pager_lane *l)
 	l->head++;
 	pager_request_end(p, rq);
 	/* nothing more is due: the lane's end, if it comes, makes the ring say so */
-	if (!pager_lane_unanswered(l) && !l->carry)
-		l->readable = cor_stream_pending(l->stream);
+	if (!pager_lane_unanswered(l) && !l->carry) {
+		l->readable = false;
+		look_again(l);
+	}
 }
 
 /* Nothing of a spoiled reply is used: what it was for is asked for again. -EBADMSG: the

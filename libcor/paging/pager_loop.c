@@ -176,7 +176,7 @@ static void read_mms(struct cor_pager *p)
 	}
 }
 
-/* Demand lanes are emptied; spinning, they are tried without being told. */
+/* Demand lanes are emptied; spinning, those that owe a reply are tried without being told. */
 static bool work_demand(struct cor_pager *p, bool spin)
 {
 	bool worked = false;
@@ -186,9 +186,9 @@ static bool work_demand(struct cor_pager *p, bool spin)
 
 		if (!l || !l->open || l->kind != COR_CONN_DEMAND)
 			continue;
-		if (spin || l->unwatched)
+		l->spinning = spin && pager_lane_unanswered(l);
+		if (l->spinning || l->unwatched)
 			l->readable = true;
-		l->spinning = spin;
 		while (l->open && l->readable)
 			worked |= pager_lane_work(p, l);
 	}

@@ -128,6 +128,7 @@ enum lane_phase { LANE_HEADER, LANE_PAYLOAD, LANE_REPLY };
 struct pager_lane {
 	struct cor_stream *stream;      /* NULL: lost */
 	enum cor_connection_kind kind;
+	bool one_sided;         /* it has some pages only (reach.h) */
 	bool open;
 	bool readable;          /* no receive has found it empty since it was ready */
 	bool spinning;          /* it is looked at all the time */
@@ -319,6 +320,8 @@ void pager_lane_flush(struct cor_pager *p, struct pager_lane *l);
 bool pager_lane_work(struct cor_pager *p, struct pager_lane *l);
 /* The lane that faults go to; NULL: none. */
 struct pager_lane *pager_demand_lane(struct cor_pager *p);
+/* The one that has this page for a request for it alone, without a page server; NULL: none. */
+struct pager_lane *pager_reach_lane(struct cor_pager *p, uint16_t object, uint64_t offset);
 /* Of the bulk lanes only those of this rank are used; the others are spare. */
 unsigned pager_bulk_rank(struct cor_pager *p);
 static inline unsigned pager_lane_unanswered(const struct pager_lane *l)

@@ -79,6 +79,8 @@ static void answer_fault(struct cor_pager *p, struct pager_lane *l, struct pager
 		pager_fault_stuck(p, s);
 		return;
 	}
+	if (l->one_sided)
+		PAGER_COUNT(p, pages_one_sided, 1);
 	pager_fault_answer(p, s, (struct pager_answer) {
 		l->reply.status, l->reply.status == COR_PAGE_DATA ? l->data : NULL });
 }

@@ -1,8 +1,6 @@
-/* Pages by one-sided reads; see reach.h. */
-#include "libcor/paging/reach.h"
+/* The pager's end of one-sided demand: a stream that answers itself; see reach.h. */
 
 #include <errno.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,94 +12,26 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/check.h"
-#include "libcor/paging/wire.h"
+#include "libcor/paging/reach_private.h"
 
-#define MAGIC      0x63727231u  /* "crr1" */
 #define PIECE      16u          /* pages of one read: what a pager installs at once */
 #define PIECE_SIZE ((size_t)PIECE << COR_PAGE_SHIFT)
 #define SLOTS      32u          /* reads at once */
 #define FULL       (UINT64_MAX - 1)     /* of an eventfd: not writable */
 
-/* How long the owner spins where reads need its processor, after there was one. */
-#define ATTEND_NS (200 * UINT64_C(1000))
-/* And how often it looks at all: not every provider wakes it for another's reads. */
-#define LOOK_MS 1
-#define STOP_MS 100
-
-struct offer {
-	uint32_t magic;
-	uint16_t object;
-	uint16_t left;          /* that follow */
-	uint64_t offset, len, remote, key;
-} __attribute__((packed));
-_Static_assert(sizeof(struct offer) == 40, "told in one message");
-
-/* ---- the owner -------------------------------------------------------------------- */
-
-static bool follows(const struct cor_reach_range *a, const struct cor_reach_range *b)
-{
-	return b->object > a->object ||
-	       (b->object == a->object && b->offset >= a->offset + a->len);
-}
-
-static bool aligned(uint64_t n)
-{
-	return (n & ((1u << COR_PAGE_SHIFT) - 1)) == 0;
-}
-
-int cor_reach_offer(struct cor_rdma_qp *qp, const struct cor_reach_range *ranges, unsigned n,
-		    struct cor_error *err)
-{
-	int r = n && n <= COR_REACH_RANGES ? 0 : -EINVAL;
-
-	for (unsigned i = 0; i < n && r == 0; i++)
-		if (!ranges[i].len || !aligned(ranges[i].offset | ranges[i].len) ||
-		    (i && !follows(&ranges[i - 1], &ranges[i])))
-			r = -EINVAL;
-	for (unsigned i = 0; i < n && r == 0; i++) {
-		struct offer o = {
-			.magic = MAGIC, .object = ranges[i].object, .left = (uint16_t)(n - i - 1),
-			.offset = ranges[i].offset, .len = ranges[i].len,
-			.remote = ranges[i].remote, .key = ranges[i].key,
-		};
-
-		r = qp->ops->send(qp, &o, sizeof(o));
-	}
-	return r < 0 ? cor_fail_code(err, r, "offering memory") : 0;
-}
-
-void cor_reach_attend(struct cor_rdma_qp *qp, const atomic_bool *stop)
-{
-	bool offloaded = qp->device->caps & COR_RDMA_OFFLOADED;
-	struct cor_rdma_event e;
-	uint64_t until = 0;
-	int n;
-
-	while (!atomic_load(stop) && (n = qp->ops->poll(qp, &e, 1)) >= 0) {
-		if (n > 0)
-			continue;       /* a pager has nothing to say */
-		if (!offloaded && cor_now_ns() < until) {
-			sched_yield();
-			continue;
-		}
-		if (cor_rdma_wait(qp, -1, offloaded ? STOP_MS : LOOK_MS))
-			until = cor_now_ns() + ATTEND_NS;
-	}
-}
-
 /* ---- the pager's end -------------------------------------------------------------- */
 
 struct piece {
 	struct cor_page_reply reply;
-	bool ready;             /* read, or nothing to read */
+	bool ready;             /* it was read */
 };
 
 struct reach {
 	struct cor_stream base;
 	struct cor_rdma_qp *qp;
 	const struct cor_rdma_ops *ops;
-	struct cor_reach_range ranges[COR_REACH_RANGES];
-	unsigned nranges;
+	struct reach_table table;
+	bool greeted;           /* the owner's HELLO has come */
 	/* requests come in: the one that is being taken, and how much of it */
 	struct cor_page_request rq;
 	size_t rq_got;
@@ -123,15 +53,6 @@ static struct reach *reach_of(struct cor_stream *s)
 	return (struct reach *)s;
 }
 
-static const struct cor_reach_range *find(const struct reach *s, uint16_t object, uint64_t offset)
-{
-	for (unsigned i = 0; i < s->nranges; i++)
-		if (s->ranges[i].object == object && offset >= s->ranges[i].offset &&
-		    offset - s->ranges[i].offset < s->ranges[i].len)
-			return &s->ranges[i];
-	return NULL;
-}
-
 static size_t payload(const struct piece *p)
 {
 	return p->reply.status == COR_PAGE_DATA ? (size_t)p->reply.npages << COR_PAGE_SHIFT : 0;
@@ -141,51 +62,40 @@ static size_t payload(const struct piece *p)
 static void ready(struct reach *s, unsigned slot)
 {
 	struct piece *p = &s->pieces[slot];
+	struct reach_chunk *c = reach_table_find(&s->table, p->reply.offset);
 
+	if (c && c->reading)
+		c->reading--;
 	p->ready = true;
 	if (p->reply.flags & COR_PAGE_CHECKED)
 		p->reply.check = cor_page_check(&p->reply, s->buf + slot * PIECE_SIZE, payload(p));
 }
 
-/* Answers all that is left of the request. */
-static void refuse(struct reach *s, unsigned slot, uint32_t error)
-{
-	struct piece *p = &s->pieces[slot];
-
-	p->reply.status = COR_PAGE_ERROR;
-	p->reply.error = error;
-	p->reply.npages = s->rq.npages - s->rq_posted;
-	p->reply.flags |= COR_PAGE_LAST;
-	s->rq_posted = s->rq.npages;
-	ready(s, slot);
-}
-
-/* Posts the next piece of the request. 0, -EAGAIN: too much is posted, -errno. */
+/* Posts the next piece of the request. 0, -EAGAIN: too much is posted, -errno: what is asked
+ * for is not to be had here, among others. */
 static int post(struct reach *s)
 {
 	unsigned slot = s->tail % SLOTS;
 	struct piece *p = &s->pieces[slot];
 	uint64_t at = s->rq.offset + ((uint64_t)s->rq_posted << COR_PAGE_SHIFT);
-	const struct cor_reach_range *g = find(s, s->rq.object, at);
+	struct reach_chunk *c = s->rq.object ? NULL : reach_table_find(&s->table, at);
+	const struct reach_range *g = c ? reach_chunk_find(c, at) : NULL;
 	struct cor_rdma_remote from;
 	uint64_t n;
 	int r;
 
-	*p = (struct piece){ .reply = { .status = COR_PAGE_DATA, .object = s->rq.object, .offset = at,
-					.flags = s->rq.flags & COR_PAGE_CHECKED } };
-	if (s->rq.op != COR_PAGE_READ || !g) {
-		refuse(s, slot, s->rq.op != COR_PAGE_READ ? EOPNOTSUPP : EFAULT);
-		s->tail++;
-		return 0;
-	}
+	if (s->rq.op != COR_PAGE_READ || !g)
+		return -EPROTO;
 	n = COR_MIN((g->offset + g->len - at) >> COR_PAGE_SHIFT, (uint64_t)PIECE);
 	n = COR_MIN(n, (uint64_t)(s->rq.npages - s->rq_posted));
-	from = (struct cor_rdma_remote){ g->remote + (at - g->offset), g->key };
+	from = (struct cor_rdma_remote){ g->remote.addr + (at - g->offset), g->remote.key };
 	r = s->ops->read(s->qp, &s->memory, s->buf + slot * PIECE_SIZE, n << COR_PAGE_SHIFT, &from,
 			 slot);
 	if (r < 0)
 		return r;
-	p->reply.npages = (uint32_t)n;
+	c->reading++;
+	*p = (struct piece){ .reply = { .status = COR_PAGE_DATA, .offset = at, .npages = (uint32_t)n,
+					.flags = s->rq.flags & COR_PAGE_CHECKED } };
 	s->rq_posted += (uint32_t)n;
 	if (s->rq_posted == s->rq.npages)
 		p->reply.flags |= COR_PAGE_LAST;
@@ -212,19 +122,46 @@ static bool pump(struct reach *s)
 	return true;
 }
 
+static int take_message(struct reach *s, const struct cor_rdma_event *e)
+{
+	struct reach_message m;
+
+	if (e->len != sizeof(m))
+		return -EPROTO;
+	memcpy(&m, e->bytes, sizeof(m));
+	if (m.kind == REACH_RANGE && s->greeted)
+		return reach_table_take(&s->table, &m);
+	if (m.kind != REACH_HELLO || s->greeted || m.offset != REACH_MAGIC)
+		return -EPROTO;
+	s->table.bound = m.len;
+	s->greeted = true;
+	return 0;
+}
+
+static int take_event(struct reach *s, const struct cor_rdma_event *e)
+{
+	struct piece *p = &s->pieces[e->cookie % SLOTS];
+
+	if (e->kind == COR_RDMA_MSG)
+		return take_message(s, e);
+	if (e->kind != COR_RDMA_READ || e->cookie >= SLOTS || p->ready)
+		return -EPROTO;
+	ready(s, (unsigned)e->cookie);
+	return 0;
+}
+
 /* What has come. 1: something did, 0, or -errno: the stream is lost. */
 static int look(struct reach *s)
 {
 	struct cor_rdma_event e[8];
-	int n = s->lost ?: s->ops->poll(s->qp, e, ARRAY_SIZE(e));
+	int n = s->lost ?: s->ops->poll(s->qp, e, ARRAY_SIZE(e)), r = 0;
 
 	if (n < 0)
 		return s->lost = n;
-	for (int i = 0; i < n; i++) {
-		if (e[i].kind != COR_RDMA_READ || e[i].cookie >= SLOTS)
-			return s->lost = -EPROTO;
-		ready(s, (unsigned)e[i].cookie);
-	}
+	for (int i = 0; i < n && r == 0; i++)
+		r = take_event(s, &e[i]);
+	if (r < 0)
+		return s->lost = r;
 	return n > 0;
 }
 
@@ -404,43 +341,51 @@ static const struct cor_stream_ops reach_ops = {
 	.close = reach_close,
 };
 
-/* 1: that was the last one, 0, -EPROTO. */
-static int take_offer(struct reach *s, const struct cor_rdma_event *e)
-{
-	struct cor_reach_range *g = &s->ranges[s->nranges];
-	struct offer o;
-
-	memcpy(&o, e->bytes, COR_MIN(e->len, (unsigned)sizeof(o)));
-	if (e->kind != COR_RDMA_MSG || e->len != sizeof(o) || o.magic != MAGIC ||
-	    s->nranges + o.left >= COR_REACH_RANGES || !o.len || !aligned(o.offset | o.len) ||
-	    o.offset + o.len < o.offset)
-		return -EPROTO;
-	*g = (struct cor_reach_range){ o.object, o.offset, o.len, o.remote, o.key };
-	if (s->nranges && !follows(g - 1, g))
-		return -EPROTO;
-	s->nranges++;
-	return o.left == 0;
-}
-
-static int hear_offer(struct reach *s, unsigned timeout_ms, struct cor_error *err)
+static int hear_hello(struct reach *s, unsigned timeout_ms, struct cor_error *err)
 {
 	uint64_t until = cor_now_ns() + timeout_ms * UINT64_C(1000000);
-	int r = 0;
 
-	while (r == 0) {
-		struct cor_rdma_event e;
-		int n = s->ops->poll(s->qp, &e, 1);
+	while (!s->greeted) {
+		int r = look(s);
 
-		if (n > 0)
-			r = take_offer(s, &e);
-		else if (n < 0)
-			r = n;
-		else if (cor_now_ns() > until)
+		if (r < 0)
+			return cor_fail_code(err, r, "the peer's offer of its memory");
+		if (r == 0 && cor_now_ns() > until)
 			return cor_fail(err, -ETIMEDOUT, "the peer did not offer its memory");
-		else
+		if (r == 0)
 			cor_rdma_wait(s->qp, s->wake, 10);
 	}
-	return r < 0 ? cor_fail_code(err, r, "the peer's offer of its memory") : 0;
+	return 0;
+}
+
+static int say(void *arg, const struct reach_message *m)
+{
+	struct reach *s = arg;
+
+	return s->ops->send(s->qp, m, sizeof(*m));
+}
+
+bool cor_stream_is_reach(const struct cor_stream *s)
+{
+	return s->ops == &reach_ops;
+}
+
+bool cor_reach_has(struct cor_stream *base, uint16_t object, uint64_t offset)
+{
+	struct reach *s = reach_of(base);
+	struct reach_chunk *c;
+
+	/* shared memory is in no address space that could be registered as a whole */
+	if (object || s->lost)
+		return false;
+	c = reach_table_find(&s->table, offset);
+	if (!c) {
+		reach_table_miss(&s->table, offset);
+		return false;
+	}
+	c->used_ns = cor_now_ns();
+	/* the answer may still be coming, a range at a time */
+	return !c->wanted && reach_chunk_find(c, offset);
 }
 
 static int make_buffer(struct reach *s, struct cor_error *err)
@@ -468,6 +413,8 @@ int cor_stream_reach(struct cor_stream **out, struct cor_rdma_qp *qp, unsigned t
 	s->base.rank = 2;
 	s->qp = qp;
 	s->ops = qp->ops;
+	s->table.say = say;
+	s->table.arg = s;
 	cor_rdma_ref(qp->device);
 	s->base.in_fd = s->ops->fd(qp);
 	s->base.out_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -475,7 +422,7 @@ int cor_stream_reach(struct cor_stream **out, struct cor_rdma_qp *qp, unsigned t
 	if (s->base.out_fd < 0 || s->wake < 0)
 		r = cor_fail_errno(err, "creating a lane's eventfds");
 	else
-		r = hear_offer(s, timeout_ms, err);
+		r = hear_hello(s, timeout_ms, err);
 	if (r == 0)
 		r = make_buffer(s, err);
 	if (r < 0) {

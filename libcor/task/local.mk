@@ -29,6 +29,7 @@ libcor_sources += libcor/task/admissible.c libcor/task/build_id.c libcor/task/bu
 libcor_sources += libcor/task/refuse_shared.c libcor/task/uts.c libcor/task/uts.h
 libcor_sources += libcor/task/rebuild_update.c
 libcor_sources += libcor/task/complete.c
+libcor_sources += libcor/task/ghost.c libcor/task/ghost.h
 
 # the stand-in's program, which becomes data of the library
 libcor_sources += libcor/task/standin.c libcor/task/standin.h libcor/task/standin_blob.S

@@ -362,7 +362,8 @@ int fabric_arm(struct cor_rdma_qp *qp)
 		return -EAGAIN;
 	if (q->timed)
 		return arm_timer(q);
-	if (look_at_events(q) < 0)
-		return -EAGAIN;
-	return fabric_must_look(fabric_of(qp->device), fids, q->eq ? 2 : 1) ? -EAGAIN : 0;
+	if (!fabric_must_look(fabric_of(qp->device), fids, q->eq ? 2 : 1))
+		return 0;
+	look_at_events(q);
+	return -EAGAIN;
 }

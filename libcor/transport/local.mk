@@ -21,5 +21,5 @@ libcor_sources += libcor/transport/fabric.c libcor/transport/fabric_private.h \
 endif
 if HAVE_VERBS
 libcor_sources += libcor/transport/verbs.c libcor/transport/verbs_private.h \
-	libcor/transport/verbs_cm.c libcor/transport/verbs_qp.c
+	libcor/transport/verbs_cm.c libcor/transport/verbs_qp.c libcor/transport/verbs_foreign.c
 endif

@@ -100,6 +100,33 @@ struct cor_rdma_event {
 	uint8_t  bytes[COR_RDMA_MESSAGE];
 };
 
+/* Memory that another process registers, of its own, for queue pairs of ours: by one call,
+ * ioctl(fd, COR_RDMA_FOREIGN_REQUEST, at), where fd is a descriptor of the device that it was
+ * given, and at the address, in its memory, of these bytes, which the call changes. */
+#define COR_RDMA_FOREIGN         256u
+#define COR_RDMA_FOREIGN_REQUEST 0xc0181b01u
+
+struct cor_rdma;
+
+struct cor_rdma_foreign {
+	uint8_t bytes[COR_RDMA_FOREIGN];
+};
+
+struct cor_rdma_foreign_ops {
+	/* The descriptor; the device's. What is registered by another's copy of it stays
+	 * registered until forget(), or until the last copy is closed. */
+	int (*fd)(struct cor_rdma *r);
+	/* What must lie at `at`, for [addr, addr + len) of the other's memory to be read by
+	 * peers. -EOPNOTSUPP: this adapter has no such thing. */
+	int (*ask)(struct cor_rdma *r, uint64_t addr, uint64_t len, uint64_t at,
+		   struct cor_rdma_foreign *out);
+	/* Behind a call that gave 0: what it has registered. */
+	int (*take)(struct cor_rdma *r, const struct cor_rdma_foreign *done,
+		    struct cor_rdma_memory *m);
+	/* A peer's access fails from here on. By us; the other process is not needed. */
+	void (*forget)(struct cor_rdma *r, struct cor_rdma_memory *m);
+};
+
 struct cor_rdma_ops;
 
 struct cor_rdma {
@@ -177,6 +204,9 @@ struct cor_rdma_ops {
 
 	/* Ends the connection and frees it. What was registered stays so. */
 	void (*disconnect)(struct cor_rdma_qp *qp);
+
+	/* NULL: only a process itself can register its memory. */
+	const struct cor_rdma_foreign_ops *foreign;
 
 	/* By cor_rdma_unref() alone: frees the device. Its queue pairs are gone, and its
 	 * memory is forgotten. */

@@ -239,5 +239,6 @@ const struct cor_rdma_ops cor_rdma_verbs = {
 	.fd = verbs_fd,
 	.arm = verbs_arm,
 	.disconnect = verbs_disconnect,
+	.foreign = &verbs_foreign_ops,
 	.close = verbs_close,
 };

@@ -3,6 +3,7 @@
  *	verbs.c      devices, memory, the libraries
  *	verbs_cm.c   connections, by the RDMA connection manager
  *	verbs_qp.c   reads, writes, messages, completions
+ *	verbs_foreign.c  memory that another process registers
  */
 #pragma once
 
@@ -77,6 +78,9 @@ struct verbs {
 	bool iwarp;
 	bool on_demand;                 /* memory can be registered without being pinned */
 	unsigned reads;                 /* RDMA READs of one queue pair at once */
+	bool driver_known;
+	uint32_t driver;                /* enum rdma_driver_id */
+	atomic_uint foreign_keys;
 	struct rdma_event_channel *events;
 	struct rdma_cm_id *id;          /* listening; or resolved, for the next connect() */
 	struct sockaddr_storage peer;   /* opened towards an address */
@@ -126,6 +130,8 @@ int  verbs_poll(struct cor_rdma_qp *qp, struct cor_rdma_event *events, unsigned 
 int  verbs_fd(struct cor_rdma_qp *qp);
 int  verbs_arm(struct cor_rdma_qp *qp);
 void verbs_disconnect(struct cor_rdma_qp *qp);
+
+extern const struct cor_rdma_foreign_ops verbs_foreign_ops;
 
 /* Makes a descriptor non-blocking. */
 int  verbs_nonblocking(int fd);

@@ -7,5 +7,5 @@ EXTRA_DIST += tests/lab.sh tests/tasks.sh tests/cut.sh tests/run.sh tests/server
 	tests/programs/udp_echo.py tests/programs/names.py tests/programs/hashes.py \
 	tests/programs/lines.py tests/programs/compute.js \
 	tests/vm/agent tests/vm/guest tests/vm/init tests/vm/kernel.sh tests/vm/pair \
-	tests/vm/run.sh tests/vm/suite.sh tests/vm/there \
+	tests/vm/kernels.sh tests/vm/run.sh tests/vm/suite.sh tests/vm/there \
 	$(wildcard $(srcdir)/tests/system/*.sh)

@@ -1,6 +1,6 @@
 # unit tests of libcor/task: inject, tracee, capture
 if HAVE_CMOCKA
-capture_tests = test_inject test_procfs test_restart test_tracee test_capture test_refuse test_uts
+capture_tests = test_inject test_procfs test_restart test_tracee test_ghost test_capture test_refuse test_uts
 check_PROGRAMS += $(capture_tests)
 TESTS += $(capture_tests)
 task_test_libs = libcor/libcor-internal.la $(CMOCKA_LIBS)
@@ -14,6 +14,8 @@ test_restart_SOURCES = tests/unit/test_restart.c
 test_restart_LDADD = $(task_test_libs)
 test_tracee_SOURCES = tests/unit/test_tracee.c $(victim_sources)
 test_tracee_LDADD = $(task_test_libs)
+test_ghost_SOURCES = tests/unit/test_ghost.c $(victim_sources)
+test_ghost_LDADD = $(task_test_libs)
 test_capture_SOURCES = tests/unit/test_capture.c $(victim_sources)
 test_capture_LDADD = $(task_test_libs)
 test_refuse_SOURCES = tests/unit/test_refuse.c $(victim_sources)

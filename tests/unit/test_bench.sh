@@ -24,6 +24,16 @@ expect 'o["drain"][0]["gb_per_s"] > 0 and o["drain"][0]["ratio"] > 0'
 bench/cor-bench cpu --json --runs 1 --sizes 8M > "$out"
 expect 'o["cpu"][0]["source_s_per_gib"] > 0 and o["cpu"][0]["destination_s_per_gib"] > 0'
 
+if bench/cor-bench pin --json --runs 1 --size 64M --bound 8M > "$out" 2> "$out.err"; then
+	echo "# pin: what is registered keeps its bound"
+	expect 'o["pin"][0]["serving_ms"] > 0'
+	expect '2 < o["pin"][0]["pinned_max_mib"] <= 8'
+else
+	# libfabric, which it needs, may be missing
+	grep 'transport' "$out.err"
+fi
+rm -f "$out.err"
+
 echo "# wrong usage is told apart from failure"
 set +e
 bench/cor-bench floor --size 5 2> "$out"
