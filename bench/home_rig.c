@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "libcor/names/home_mount.h"
-#include "libcor/names/home_process.h"
+#include "libcor/names/home/mount.h"
+#include "libcor/names/home/process.h"
 #include "libcor/transport/tcp.h"
 
 struct home_rig {

@@ -1,5 +1,5 @@
 /* A directory of this machine as a home, and the same seen through the file system that
- * tasks elsewhere have it by (libcor/names/home.h), over loopback TCP. */
+ * tasks elsewhere have it by (libcor/names/home/home.h), over loopback TCP. */
 #pragma once
 
 struct home_rig;

@@ -1,4 +1,4 @@
-/* The parts of ADDR:PORT; see address.h. */
+/* The parts of ADDR:PORT; see net/address.h. */
 #include "daemon/address.h"
 
 #include <stddef.h>

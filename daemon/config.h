@@ -21,7 +21,7 @@
 #include <sys/types.h>
 
 #include "daemon/ids.h"
-#include "libcor/names/home_plan.h"
+#include "libcor/names/home/plan.h"
 #include "libcor/names/mechanism.h"
 #include "libcor/transport/choice.h"
 #include "libcor/transport/tls.h"
@@ -139,7 +139,7 @@ struct cor_tree_wish *cord_config_files(const struct cord_config *c, const char 
 /* The peer that dest means: by its name, or by its address. NULL: none. */
 const struct cord_peer *cord_config_find_peer(const struct cord_config *c, const char *dest);
 
-/* Where the pumps of this host (libcor/names/pump.h) have their sockets: a directory
+/* Where the pumps of this host (libcor/names/pump/pump.h) have their sockets: a directory
  * beside the control socket. */
 void cord_config_pumps(const struct cord_config *c, char *path, size_t size);
 

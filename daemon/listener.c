@@ -17,8 +17,8 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/home_process.h"
-#include "libcor/names/pump.h"
+#include "libcor/names/home/process.h"
+#include "libcor/names/pump/pump.h"
 #include "libcor/transport/preamble.h"
 #include "libcor/transport/tcp.h"
 

@@ -11,8 +11,8 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
-#include "libcor/names/home.h"
-#include "libcor/names/home_plan.h"
+#include "libcor/names/home/home.h"
+#include "libcor/names/home/plan.h"
 
 static bool has_role(const json_t *o, const char *role)
 {

@@ -16,7 +16,7 @@ static const unsigned needed[] = {
 	CAP_SYS_PTRACE, CAP_CHECKPOINT_RESTORE, CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_KILL,
 	/* becoming whose the task is, and no more */
 	CAP_SETUID, CAP_SETGID, CAP_SETPCAP,
-	/* its files, here and for it elsewhere (libcor/names/home_process.c) */
+	/* its files, here and for it elsewhere (libcor/names/home/process.c) */
 	CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_CHOWN, CAP_FSETID,
 	CAP_LINUX_IMMUTABLE, CAP_MKNOD,
 	/* its limits, priorities and locked memory */

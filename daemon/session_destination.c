@@ -19,7 +19,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/file_forward.h"
-#include "libcor/names/home_mount.h"
+#include "libcor/names/home/mount.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
 #include "libcor/task/uts.h"

@@ -11,9 +11,9 @@
 #include "daemon/session_destination.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/home_mount.h"
-#include "libcor/names/home_plan.h"
-#include "libcor/names/home_process.h"
+#include "libcor/names/home/mount.h"
+#include "libcor/names/home/plan.h"
+#include "libcor/names/home/process.h"
 
 int destination_home_agree(struct destination *d, struct cor_error *err)
 {

@@ -1,4 +1,4 @@
-/* Files that stay at home (libcor/names/home.h), in a session: which those are is agreed
+/* Files that stay at home (libcor/names/home/home.h), in a session: which those are is agreed
  * on before the task is read; the source starts a file server for those that are on its
  * own host, the destination mounts what the task is to see. */
 #pragma once

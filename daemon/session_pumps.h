@@ -1,4 +1,4 @@
-/* The pumps of a task that moves (libcor/names/pump.h), as the two workers of its
+/* The pumps of a task that moves (libcor/names/pump/pump.h), as the two workers of its
  * session deal with them. */
 #pragma once
 
@@ -8,7 +8,7 @@
 
 #include "daemon/config.h"
 #include "libcor/names/files.h"
-#include "libcor/names/pump.h"
+#include "libcor/names/pump/pump.h"
 
 /* ---- the source ------------------------------------------------------------------------ */
 

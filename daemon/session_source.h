@@ -14,7 +14,7 @@
 #include "daemon/session_standin.h"
 #include "daemon/session_transport.h"
 #include "daemon/worker.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/files.h"
 #include "libcor/paging/reach.h"
 #include "libcor/paging/server.h"

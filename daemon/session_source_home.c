@@ -15,9 +15,9 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/home_plan.h"
-#include "libcor/names/home_process.h"
-#include "libcor/names/home_settle.h"
+#include "libcor/names/home/plan.h"
+#include "libcor/names/home/process.h"
+#include "libcor/names/home/settle.h"
 #include "libcor/transport/tcp.h"
 
 int session_home_dir(const struct cord_config *c, char *out, size_t size, struct cor_error *err)

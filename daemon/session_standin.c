@@ -10,7 +10,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/pump.h"
+#include "libcor/names/pump/pump.h"
 #include "libcor/task/procfs.h"
 #include "libcor/task/standin.h"
 

@@ -12,7 +12,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/mechanism.h"
 #include "libcor/transport/choice.h"
 #include "tools/client.h"

@@ -20,10 +20,10 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/file_socket.h"
-#include "libcor/names/inet_diag.h"
-#include "libcor/names/pump_tun.h"
+#include "libcor/names/net/inet_diag.h"
+#include "libcor/names/pump/tun.h"
 
 bool cor_forward_is_inet(const Cor__Names__PumpChannel *ch)
 {
@@ -220,7 +220,8 @@ int cor_forward_describe(const struct cor_file_seen *seen, Cor__Names__PumpChann
 #define SO_BUF_LOCK 72
 #endif
 
-/* Decided when the socket was bound; or it means nothing where the other one is. locked: the sizes of buffers that the task has set (SO_BUF_LOCK). */
+/* Decided when the socket was bound; or it means nothing where the other one is. locked: the
+ * sizes of buffers that the task has set (SO_BUF_LOCK). */
 static bool is_left_out(const Cor__Names__SocketOption *o, int locked)
 {
 	if (o->level == IPPROTO_IPV6)

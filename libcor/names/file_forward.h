@@ -1,9 +1,9 @@
-/* TCP and UDP sockets whose address stays (pump_tcp.h, pump_udp.h), as file_pump.c asks
+/* TCP and UDP sockets whose address stays (pump/tcp.h, pump/udp.h), as file_pump.c asks
  * about them. */
 #pragma once
 
 #include "libcor/names/file_ops.h"
-#include "libcor/names/inet_diag.h"
+#include "libcor/names/net/inet_diag.h"
 
 /* Is it one of a channel's? A UNIX socket is none. */
 bool cor_forward_is_inet(const Cor__Names__PumpChannel *ch);

@@ -17,11 +17,11 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_socket.h"
-#include "libcor/names/pump_datagram.h"
-#include "libcor/names/pump_udp.h"
+#include "libcor/names/pump/datagram.h"
+#include "libcor/names/pump/udp.h"
 
 /* ---- which --------------------------------------------------------------------------------- */
 

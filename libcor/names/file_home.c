@@ -12,8 +12,8 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/home.h"
-#include "libcor/names/home_plan.h"
+#include "libcor/names/home/home.h"
+#include "libcor/names/home/plan.h"
 
 /* The file system's own word. 0: it is no home's file. */
 static int ask_file(const struct cor_file_seen *seen, struct cor_home_file *file,

@@ -1,4 +1,4 @@
-/* A file that stays at home (home.h), as one of a task's open files: for file_regular.c. */
+/* A file that stays at home (home/home.h), as one of a task's open files: for file_regular.c. */
 #pragma once
 
 #include "libcor/names/file_ops.h"

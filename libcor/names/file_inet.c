@@ -10,7 +10,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/file_socket.h"
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)

@@ -16,7 +16,7 @@
 
 #include "libcor/names/files.h"
 #include "libcor/names/files.pb-c.h"
-#include "libcor/names/inet_addr.h"
+#include "libcor/names/net/inet_addr.h"
 
 /* A process that holds something too; pid 0: nobody. */
 struct cor_holder {
@@ -48,7 +48,7 @@ struct cor_file_capture {
 	bool  with_content;
 	bool  same_netns;       /* the task's network namespace is ours */
 	const struct cor_files_options *options;
-	struct cor_departure *departure;    /* NULL: no connection moves (departure.h) */
+	struct cor_departure *departure;    /* NULL: no connection moves (net/departure.h) */
 	unsigned index;         /* in table->files, of the file being captured */
 	struct cor_socket_usual *usual;     /* found out so far (file_socket.h) */
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */

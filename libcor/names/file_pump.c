@@ -1,6 +1,7 @@
 /* Descriptors that lead to other processes: pipes and FIFOs that others have open,
- * connected UNIX sockets whose peer is theirs, and the task's controlling terminal. They stay on the host where the task leaves them, and the pump (pump.h) carries what
- * goes through them. */
+ * connected UNIX sockets whose peer is theirs, and the task's controlling terminal. They
+ * stay on the host where the task leaves them, and the pump (pump/pump.h) carries what goes
+ * through them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,10 +16,10 @@
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/file_socket.h"
-#include "libcor/names/pump_channel.h"
-#include "libcor/names/pump_end.h"
-#include "libcor/names/pump_tty.h"
-#include "libcor/names/sock_diag.h"
+#include "libcor/names/pump/channel.h"
+#include "libcor/names/pump/end.h"
+#include "libcor/names/pump/tty.h"
+#include "libcor/names/net/sock_diag.h"
 #include "libcor/transport/preamble.h"
 
 #define CHANNELS_MAX 1024u      /* of one link */
@@ -598,7 +599,7 @@ static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, s
 	bool inet = file->domain == AF_INET || file->domain == AF_INET6;
 	int zero = 0, rc;
 
-	/* by which the pump has found its port free (pump_net.c) */
+	/* by which the pump has found its port free (pump/net.c) */
 	if (inet && !cor_socket_has_option(file, SOL_SOCKET, SO_REUSEADDR))
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &zero, sizeof(zero));
 	rc = cor_socket_options_set(file, fd, true, number, err);

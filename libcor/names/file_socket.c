@@ -11,7 +11,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 
 static int get_int(int fd, int name, int *out)
 {

@@ -67,11 +67,11 @@ int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__O
 			   struct cor_error *err);
 
 /* Refuses what a UDP socket may have that is not carried: members of multicast groups, ...
- * out: its address is set. (udp_special.c) */
+ * out: its address is set. (net/udp_special.c) */
 int cor_udp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 			   struct cor_error *err);
 
-/* --- socket_options.c ------------------------------------------------------ */
+/* --- net/socket_options.c ------------------------------------------------------ */
 
 #define COR_SOCKET_OPTIONS    128       /* how many are known, at most */
 #define COR_SOCKET_OPTION_MAX 64        /* the longest value */
@@ -100,7 +100,7 @@ int cor_socket_options_capture(struct cor_file_capture *c, const struct cor_file
 int cor_socket_options_set(const Cor__Names__OpenFile *file, int fd, bool before_bind, int number,
 			   struct cor_error *err);
 
-/* --- socket_unread.c ------------------------------------------------------- */
+/* --- net/socket_unread.c ------------------------------------------------------- */
 
 /* The queued messages of a UNIX socket, peeked: one for a stream, each for the
  * other types. */

@@ -1,6 +1,6 @@
 /* TCP sockets that are connected, are being, or were. Connections move with their
- * address (address.h, tcp_repair.h): in the stub a socket is made that stands for
- * each, and the connection itself when the task has stopped (arrival.h). What has ended
+ * address (net/address.h, net/tcp_repair.h): in the stub a socket is made that stands for
+ * each, and the connection itself when the task has stopped (net/arrival.h). What has ended
  * needs no address: only what is left to be read, and how it ended. */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +15,11 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_socket.h"
-#include "libcor/names/inet_diag.h"
-#include "libcor/names/tcp_repair.h"
+#include "libcor/names/net/inet_diag.h"
+#include "libcor/names/net/tcp_repair.h"
 
 static int get_info(int fd, struct tcp_info *info)
 {

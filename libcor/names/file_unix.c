@@ -14,7 +14,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_socket.h"
-#include "libcor/names/sock_diag.h"
+#include "libcor/names/net/sock_diag.h"
 
 #define NAME_START offsetof(struct sockaddr_un, sun_path)
 

@@ -26,7 +26,7 @@
 struct cor_files_object { uint64_t dev, ino; uint32_t id; };
 
 struct cor_departure;
-/* The pumps of a task (pump.h), for its capture. */
+/* The pumps of a task (pump/pump.h), for its capture. */
 struct cor_files_pumps {
 	Cor__Names__PumpLink **links;   /* of its away pumps, as those describe them; with the
 					   channels' states if the task stands still */

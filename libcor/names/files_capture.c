@@ -14,7 +14,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/base/parallel.h"
-#include "libcor/names/departure.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/files_holders.h"

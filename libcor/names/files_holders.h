@@ -7,7 +7,8 @@
  * every other process's descriptors once. Anonymous inodes (eventfd and the like)
  * have no number in their links: those are compared with the parent's only, from
  * which they may have been inherited. newer_than: only processes with a PID
- * above it (0: all). skip_own: we hold duplicates ourselves. -E2BIG when there are too many descriptors on this host. */
+ * above it (0: all). skip_own: we hold duplicates ourselves. -E2BIG when there are too many
+ * descriptors on this host. */
 int cor_files_find_holders(pid_t pid, struct cor_file_seen *seen, unsigned n, pid_t newer_than,
 			   bool skip_own, struct cor_error *err);
 

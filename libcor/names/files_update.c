@@ -43,7 +43,7 @@ static bool same_message(const ProtobufCMessage *a, const ProtobufCMessage *b)
 	return memcmp(x, y, n) == 0;
 }
 
-/* The socket that stands for a connection is any one of its kind (arrival.h); what is
+/* The socket that stands for a connection is any one of its kind (net/arrival.h); what is
  * left of one that has ended stands for itself. */
 static void forget_connection(const Cor__Names__OpenFile *a, Cor__Names__OpenFile *like)
 {

@@ -7,8 +7,8 @@
 
 #include "libcor/base/error.h"
 #include "libcor/names/files.h"
-#include "libcor/names/home_wire.h"
-#include "libcor/names/pump_wire.h"
+#include "libcor/names/home/wire.h"
+#include "libcor/names/pump/wire.h"
 #include "libcor/paging/reach.h"
 #include "libcor/paging/wire.h"
 #include "libcor/task/capture.h"

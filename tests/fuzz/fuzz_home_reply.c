@@ -1,7 +1,7 @@
 /* What a home's file server says: answers and notices, in any order and of any length. */
 #include <errno.h>
 
-#include "libcor/names/home_remote.h"
+#include "libcor/names/home/remote.h"
 #include "tests/fuzz/fuzz.h"
 
 /* The connection: its answer to ATTACH, then the input, then its end. */

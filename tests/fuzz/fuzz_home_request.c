@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "libcor/names/home_private.h"
+#include "libcor/names/home/private.h"
 #include "tests/fuzz/fuzz.h"
 
 static char top[] = "/dev/shm/cor-fuzz-home-XXXXXX", beside[64], tree[64];

@@ -3,7 +3,7 @@
  * will. */
 #include <errno.h>
 
-#include "libcor/names/pump_channel.h"
+#include "libcor/names/pump/channel.h"
 #include "tests/fuzz/fuzz.h"
 
 #define COMMANDS_MAX 200

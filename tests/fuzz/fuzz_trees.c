@@ -1,6 +1,6 @@
 /* What a peer says of a task's mounts, the plan that is made of it, and lines of
  * mountinfo. */
-#include "libcor/names/home_plan.h"
+#include "libcor/names/home/plan.h"
 #include "tests/fuzz/fuzz.h"
 
 static void fuzz_plan(const uint8_t *data, size_t size)

@@ -2,9 +2,9 @@
  * peer tells of a datagram, and the kernel's list of multicast groups. */
 #include <errno.h>
 
-#include "libcor/names/multicast.h"
-#include "libcor/names/pump_datagram.h"
-#include "libcor/names/udp_packet.h"
+#include "libcor/names/net/multicast.h"
+#include "libcor/names/pump/datagram.h"
+#include "libcor/names/net/udp_packet.h"
 #include "tests/fuzz/fuzz.h"
 
 /* What was accepted is within its bounds, and reads the same when it is written again. */

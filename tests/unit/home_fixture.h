@@ -7,9 +7,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "libcor/names/home.h"
-#include "libcor/names/home_mount.h"
-#include "libcor/names/home_process.h"
+#include "libcor/names/home/home.h"
+#include "libcor/names/home/mount.h"
+#include "libcor/names/home/process.h"
 
 struct home_lab {
 	char top[64];           /* scratch */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "libcor/names/address.h"
+#include "libcor/names/net/address.h"
 
 static int rtnl = -1;
 static struct cor_error err;

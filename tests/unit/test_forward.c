@@ -1,5 +1,5 @@
-/* TCP sockets that stay at home: what the task has in their place (pump_net.h,
- * pump_end_tcp.c). */
+/* TCP sockets that stay at home: what the task has in their place (pump/net.h,
+ * pump/end_tcp.c). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,8 +21,8 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_forward.h"
-#include "libcor/names/pump_channel.h"
-#include "libcor/names/pump_tcp.h"
+#include "libcor/names/pump/channel.h"
+#include "libcor/names/pump/tcp.h"
 
 static struct cor_pump_net *g_net;
 static struct cor_error err;

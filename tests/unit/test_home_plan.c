@@ -12,7 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "libcor/names/home_plan.h"
+#include "libcor/names/home/plan.h"
 
 static void test_a_line_of_mountinfo(void **state)
 {

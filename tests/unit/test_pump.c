@@ -16,7 +16,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
-#include "libcor/names/pump_channel.h"
+#include "libcor/names/pump/channel.h"
 
 /* ---- queues ------------------------------------------------------------------------- */
 

@@ -19,7 +19,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/pump.h"
+#include "libcor/names/pump/pump.h"
 #include "libcor/transport/lane.h"
 #include "libcor/transport/tcp.h"
 

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
-#include "libcor/names/pump_channel.h"
-#include "libcor/names/pump_tty.h"
+#include "libcor/names/pump/channel.h"
+#include "libcor/names/pump/tty.h"
 
 struct terminal { int master, slave; };
 

@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
-#include "libcor/names/address.h"
+#include "libcor/names/net/address.h"
 #include "libcor/names/file_socket.h"
-#include "libcor/names/tcp_repair.h"
+#include "libcor/names/net/tcp_repair.h"
 
 #define V4 "10.9.0.99/24"
 #define V6 "fd09::99/64"

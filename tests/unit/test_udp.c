@@ -1,5 +1,5 @@
-/* UDP sockets that stay at home: packets (udp_packet.h), datagrams in a channel
- * (pump_datagram.h), and the two ends (pump_udp.h). */
+/* UDP sockets that stay at home: packets (net/udp_packet.h), datagrams in a channel
+ * (pump/datagram.h), and the two ends (pump/udp.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,11 +19,11 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/multicast.h"
-#include "libcor/names/pump_channel.h"
-#include "libcor/names/pump_datagram.h"
-#include "libcor/names/pump_udp.h"
-#include "libcor/names/udp_packet.h"
+#include "libcor/names/net/multicast.h"
+#include "libcor/names/pump/channel.h"
+#include "libcor/names/pump/datagram.h"
+#include "libcor/names/pump/udp.h"
+#include "libcor/names/net/udp_packet.h"
 
 static struct cor_error err;
 
