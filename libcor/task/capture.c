@@ -71,6 +71,8 @@ static int begin(struct cor_capture *c, pid_t pid, const struct cor_capture_opti
 		c->o = *o;
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	c->proc = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->proc < 0 && errno != ENOENT)
+		return cor_fail_errno(err, "cannot open %s", path);
 	if (c->proc < 0)
 		return cor_fail(err, -ESRCH, "there is no process %d", pid);
 	c->image = malloc(sizeof(*c->image));

@@ -108,8 +108,14 @@ static int list_threads(struct cor_capture *c, struct cor_error *err)
 
 		if (atoi(e->d_name) <= 0 || atoi(e->d_name) == c->pid)
 			continue;
-		if (thread_status(c, e->d_name, &st) < 0)
-			continue;               /* ended meanwhile */
+		r = thread_status(c, e->d_name, &st);
+		if (r == -ENOENT || r == -ESRCH) {
+			r = 0;                  /* ended meanwhile */
+			continue;
+		}
+		if (r < 0)
+			return cor_fail_code(err, r, "cannot look at thread %s of process %d",
+					     e->d_name, c->pid);
 		if (st.seccomp)
 			return cor_fail(err, -EOPNOTSUPP,
 					"thread %s (%s) of process %d has a seccomp filter",
@@ -167,8 +173,10 @@ static int read_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
 
 	if (t->tid != c->pid) {
 		snprintf(tid, sizeof(tid), "%d", t->tid);
-		if (thread_status(c, tid, &own) < 0)
-			return cor_fail(err, -ESRCH, "thread %d of process %d is gone", t->tid, c->pid);
+		r = thread_status(c, tid, &own);
+		if (r < 0)
+			return cor_fail_code(err, r, "cannot look at thread %d of process %d", t->tid,
+					     c->pid);
 		st = &own;
 	}
 	r = cor_refuse_thread(c, t, st, err);

@@ -46,13 +46,26 @@ static bool knows(const struct cor_tracee *t, pid_t tid)
 	return false;
 }
 
+/* Only a thread that is gone may be left out; one that cannot be looked at (no descriptor is
+ * left for that) may not. */
+static int status_of(const struct cor_tracee *t, pid_t tid, struct cor_proc_status *out,
+		     struct cor_error *err)
+{
+	int r = read_status(t, tid, out);
+
+	if (r == 0 || r == -ENOENT || r == -ESRCH)
+		return r == 0;
+	return cor_fail_code(err, r, "cannot look at thread %d", tid);
+}
+
 static int add_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 {
 	struct cor_tracee_thread *bigger;
 	struct cor_proc_status st;
+	int r = status_of(t, tid, &st, err);
 
-	if (read_status(t, tid, &st) < 0)
-		return 0;               /* gone already */
+	if (r <= 0)
+		return r;
 	bigger = realloc(t->threads, (t->nthreads + 1) * sizeof(*bigger));
 	if (!bigger)
 		return cor_fail(err, -ENOMEM, "no memory for %u threads", t->nthreads + 1);
@@ -79,13 +92,14 @@ static void drop_thread(struct cor_tracee *t, unsigned i)
 static int attach_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 {
 	struct cor_proc_status st;
-	int code;
+	int code, r;
 
 	if (ptrace(PTRACE_SEIZE, tid, NULL, OPTIONS) == 0)
 		return 1;
 	code = errno;
-	if (code == ESRCH || read_status(t, tid, &st) < 0)
-		return 0;
+	r = code == ESRCH ? 0 : status_of(t, tid, &st, err);
+	if (r <= 0)
+		return r;
 	if (st.tracer == gettid())
 		return 1;               /* born attached: PTRACE_O_TRACECLONE */
 	if (st.tracer)
@@ -151,7 +165,8 @@ int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err)
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	t->task_dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (t->task_dir < 0) {
-		r = cor_fail(err, -ESRCH, "there is no process %d", pid);
+		r = errno != ENOENT ? cor_fail_errno(err, "cannot open %s", path) :
+				      cor_fail(err, -ESRCH, "there is no process %d", pid);
 		free_tracee(t);
 		return r;
 	}

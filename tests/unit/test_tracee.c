@@ -12,8 +12,10 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/rseq.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -365,6 +367,45 @@ static void a_task_goes_on_when_its_tracer_is_killed(void **state)
 		assert_int_equal(atomic_load(&b->wrong), 0);
 	}
 	assert_int_equal(victim_finish(&v), 0);
+}
+
+static unsigned threads_of(pid_t pid)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	assert_int_equal(stat(path, &st), 0);
+	return (unsigned)st.st_nlink - 2;
+}
+
+static void no_thread_is_left_out_for_want_of_a_descriptor(void **state)
+{
+	struct rlimit old;
+	unsigned complete = 0;
+
+	victim_start(&v, body_waits, NULL);
+	victim_await_sleep(v.pid);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	for (rlim_t n = 3; n < 32; n++) {
+		struct rlimit few = { n, old.rlim_max };
+		struct cor_tracee *t = NULL;
+		int r;
+
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		r = cor_tracee_seize(&t, v.pid, NULL);
+		if (r == 0)
+			r = cor_tracee_stop(t, 2000, NULL);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+		if (r == 0)
+			assert_int_equal(t->nthreads, threads_of(v.pid));
+		else
+			assert_int_equal(r, -EMFILE);
+		complete += r == 0;
+		cor_tracee_thaw(t);
+	}
+	assert_in_range(complete, 1, 28);
+	check_results();
 }
 
 /* ---- signals that race ------------------------------------------------------------ */
@@ -739,6 +780,7 @@ int main(void)
 		T(hundred_stops_are_not_seen),
 		T(injected_calls_are_not_seen),
 		T(a_task_goes_on_when_its_tracer_is_killed),
+		T(no_thread_is_left_out_for_want_of_a_descriptor),
 		T(signals_during_stops_are_delivered_once),
 		T(a_stopped_task_stays_stopped),
 		T(calls_in_a_stopped_task_leave_it_stopped),
