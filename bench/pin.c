@@ -3,6 +3,7 @@
 #include <err.h>
 #include <errno.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bench/remote.h"
@@ -77,7 +78,8 @@ static const struct report_column columns[NCOLUMNS] = {
 static void measure(const struct options *o, struct samples s[NCOLUMNS])
 {
 	/* nobody has faulted yet: the first page is in the middle */
-	struct ghost g = { .base = (char *)(16ull << 40), .size = o->size };
+	struct ghost g = { .base = mmap(NULL, o->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+					MAP_NORESERVE, -1, 0), .size = o->size };
 	uint64_t base = (uintptr_t)g.base, start;
 	struct remote_owned told;
 	struct cor_stream *lane;
@@ -85,6 +87,8 @@ static void measure(const struct options *o, struct samples s[NCOLUMNS])
 	pid_t owner;
 	int sock;
 
+	if (g.base == MAP_FAILED)
+		err(1, "memory");
 	owner = remote_owner_start(&o->over, &g, o->bound, &lane, &sock);
 	start = cor_now_ns();
 	fetch(lane, base + g.size / 2);
@@ -103,6 +107,7 @@ static void measure(const struct options *o, struct samples s[NCOLUMNS])
 	cor_stream_close(lane);
 	close(sock);
 	end_child(owner);
+	munmap(g.base, g.size);
 }
 
 int cmd_pin(int argc, char **argv)
