@@ -36,6 +36,11 @@ quiet()
 	! on "$1" ps -eo comm= | grep -qE '^(cor-stub|cord-dest|cord-pager|cord-source|cord-server)'
 }
 
+not_there()
+{
+	! on B pgrep -x pattern >/dev/null
+}
+
 # one RULE
 one()
 {
@@ -58,7 +63,8 @@ one()
 		[ -n "$how" ] || ! alive A "$pid" || fail "$rule: the task is on both hosts"
 	else
 		[ $status -eq 1 ] || fail "$rule: exit status $status: $(result .error)"
-		! on B pgrep -x pattern >/dev/null || fail "$rule: the task is on host B as well"
+		# what was built there has its name, has never run, and goes
+		wait_for 10 not_there || fail "$rule: the task is on host B as well"
 	fi
 	rounds 1
 	[ "$TASK_HOST" = A ] || go A
