@@ -69,15 +69,6 @@ static int complete_address(const struct destination *d, Cor__Names__Home *h)
 	return 0;
 }
 
-static bool is_used(const Cor__Names__Plan *plan, unsigned home)
-{
-	for (size_t i = 0; i < plan->n_trees; i++)
-		if (plan->trees[i]->mode == COR__NAMES__TREE_MODE__TREE_HOME &&
-		    plan->trees[i]->home == home + 1)
-			return true;
-	return false;
-}
-
 static int mount_one(struct destination *d, unsigned i, struct cor_error *err)
 {
 	const struct cord_config *c = d->args->config;
@@ -118,7 +109,7 @@ static int mount_all(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = cor_home_own_mounts(err);
 	for (unsigned i = 0; i < n && r == 0; i++)
-		if (is_used(d->home.plan, i))
+		if (cor_plan_uses(d->home.plan, i))
 			r = mount_one(d, i, err);
 	return r;
 }

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -201,6 +203,25 @@ int cor_spew(int dirfd, const char *path, const char *text)
 	if (write(fd, text, strlen(text)) < 0)
 		return -errno;
 	return 0;
+}
+
+int cor_replace(int dirfd, const char *name, const char *text)
+{
+	_cleanup_close_ int fd = -1;
+	char fresh[PATH_MAX];
+	int r;
+
+	if (snprintf(fresh, sizeof(fresh), "%s.new", name) >= (int)sizeof(fresh))
+		return -ENAMETOOLONG;
+	fd = openat(dirfd, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	r = cor_write_full(fd, text, strlen(text));
+	if (r == 0 && renameat(dirfd, fresh, dirfd, name) < 0)
+		r = -errno;
+	if (r < 0)
+		unlinkat(dirfd, fresh, 0);
+	return r;
 }
 
 void cor_reserve_descriptors(unsigned more)

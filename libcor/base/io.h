@@ -26,6 +26,11 @@ int cor_slurp(int dirfd, const char *path, char **out, size_t *len);
 /* Writes text into an existing (proc) file. */
 int cor_spew(int dirfd, const char *path, const char *text);
 
+/* Makes name, for its owner alone, or puts it in place of the one that there is: who reads it
+ * sees all of the text or all of the one before. 0 or -errno. By way of NAME.new, which stays
+ * only where the process is killed meanwhile. */
+int cor_replace(int dirfd, const char *name, const char *text);
+
 /* Room for that many descriptors more: raises the soft limit as far as it may, and lets
  * the table grow now. In a process with threads the kernel waits milliseconds for
  * each doubling (synchronize_rcu), which nothing urgent should. */

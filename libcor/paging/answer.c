@@ -71,10 +71,10 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-/* Sends it all; iov is used up. */
-static int send_all(struct cor_answer *a, struct iovec *iov, unsigned n)
+/* Sends it all; iov is used up. *sent: how many bytes, NULL allowed. */
+static int send_all(struct cor_answer *a, struct iovec *iov, unsigned n, size_t *sent)
 {
-	uint64_t len = 0;
+	size_t len = 0;
 	int r;
 
 	for (unsigned i = 0; i < n; i++)
@@ -82,6 +82,8 @@ static int send_all(struct cor_answer *a, struct iovec *iov, unsigned n)
 	r = cor_stream_writev(a->lane, iov, n);
 	if (r == 0)
 		count(&a->counters->bytes_sent, len);
+	if (sent)
+		*sent = len;
 	return r;
 }
 
@@ -147,27 +149,14 @@ static void add_check(struct cor_page_reply *head, const void *data, size_t len)
 	head->check = cor_page_check(head, data, len);
 }
 
-/* Is this chunk to be packed? */
-static bool begin_packing(struct cor_answer *a, const struct cor_page_request *q)
+/* Is there a packer, for one who may have pages packed? */
+static bool may_be_packed(struct cor_answer *a, const struct cor_page_request *q)
 {
 	if (!(q->flags & COR_PAGE_MAY_PACK))
 		return false;
 	if (!a->packer)
 		a->packer = cor_packer_new(CHUNK * PAGE);
-	return a->packer && cor_packer_begin(a->packer, cor_now_ns());
-}
-
-static int send_measured(struct cor_answer *a, const struct cor_page_request *q, unsigned niov)
-{
-	size_t bytes = 0;
-	int r;
-
-	for (unsigned i = 0; i < niov; i++)
-		bytes += a->iov[i].iov_len;
-	r = send_all(a, a->iov, niov);
-	if (a->packer && (q->flags & COR_PAGE_MAY_PACK))
-		cor_packer_sent(a->packer, bytes, cor_now_ns());
-	return r;
+	return a->packer != NULL;
 }
 
 /* The payload of a reply with data; packed, if that pays. */
@@ -189,9 +178,12 @@ static struct iovec payload(struct cor_answer *a, struct cor_page_reply *h, cons
 /* Sends what read_chunk() has described. */
 static int send_chunk(struct cor_answer *a, const struct cor_page_request *q, bool last)
 {
-	bool pack = begin_packing(a, q);
+	bool may_pack = may_be_packed(a, q);
+	bool pack = may_pack && cor_packer_begin(a->packer, cor_now_ns());
 	const uint8_t *data = a->data;
 	unsigned niov = 0;
+	size_t sent;
+	int r;
 
 	for (unsigned i = 0; i < a->nheads; i++) {
 		struct cor_page_reply *h = &a->head[i];
@@ -210,7 +202,10 @@ static int send_chunk(struct cor_answer *a, const struct cor_page_request *q, bo
 			a->iov[niov++] = body;
 		data += h->npages * PAGE;
 	}
-	return send_measured(a, q, niov);
+	r = send_all(a, a->iov, niov, &sent);
+	if (may_pack)
+		cor_packer_sent(a->packer, sent, cor_now_ns());
+	return r;
 }
 
 static int answer_read(struct cor_answer *a, const struct cor_page_request *q)
@@ -268,7 +263,7 @@ static int answer_presence(struct cor_answer *a, const struct cor_page_request *
 			add_check(&head, a->data, (size_t)n * sizeof(struct cor_page_run));
 		a->iov[0] = (struct iovec){ &head, sizeof(head) };
 		a->iov[1] = (struct iovec){ a->data, (size_t)n * sizeof(struct cor_page_run) };
-		r = send_all(a, a->iov, n ? 2 : 1);
+		r = send_all(a, a->iov, n ? 2 : 1, NULL);
 		if (r < 0)
 			return r;
 		offset = next;

@@ -61,9 +61,9 @@ void pager_waited(struct cor_pager *p, uint64_t since)
 	}
 }
 
-bool pager_hungry(struct cor_pager *p)
+bool pager_hungry(struct cor_pager *p, uint64_t now)
 {
-	uint64_t now = cor_now_ns(), passed = now - p->hungry_since;
+	uint64_t passed = now - p->hungry_since;
 
 	if (passed < HUNGER_NS)
 		return p->hungry;

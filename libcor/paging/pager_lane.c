@@ -195,7 +195,7 @@ void pager_lane_push(struct cor_pager *p, struct pager_lane *l)
 		rq->wire.flags |= COR_PAGE_CHECKED;
 	rq->sent_at = cor_now_ns();
 	if (p->may_pack && l->kind == COR_CONN_BULK && !rq->slot && rq->wire.op == COR_PAGE_READ &&
-	    pager_hungry(p))
+	    pager_hungry(p, rq->sent_at))
 		rq->wire.flags |= COR_PAGE_MAY_PACK;
 	l->tail++;
 }

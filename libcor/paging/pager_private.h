@@ -367,7 +367,7 @@ void pager_bulk_worked(struct cor_pager *p, uint64_t since);
 /* The ring was waited for since then. */
 void pager_waited(struct cor_pager *p, uint64_t since);
 /* Does more time go in waiting for bulk pages than in anything else? */
-bool pager_hungry(struct cor_pager *p);
+bool pager_hungry(struct cor_pager *p, uint64_t now);
 
 /* prefetch.c */
 /* Sends for what the thread that faulted at addr will want next. */

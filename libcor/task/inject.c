@@ -20,6 +20,7 @@
 #include "libcor/base/io.h"
 #include "libcor/task/batch.h"
 #include "libcor/task/ptrace_wait.h"
+#include "libcor/task/signals.h"
 
 #define PAGE 4096u
 
@@ -409,36 +410,6 @@ void cor_runner_know_caught(struct cor_runner *r, uint64_t signals)
 
 /* ---- running a list ------------------------------------------------------- */
 
-#define BIT(signal) (UINT64_C(1) << ((signal) - 1))
-
-/* The signals that the process has handlers for. Unreadable counts as all. */
-static uint64_t read_caught(pid_t pid)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[32], *p;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	if (cor_slurp(AT_FDCWD, path, &text, NULL) < 0)
-		return ~UINT64_C(0);
-	p = strstr(text, "\nSigCgt:");
-	return p ? strtoull(p + 8, NULL, 16) : ~UINT64_C(0);
-}
-
-static uint64_t pending(pid_t tid, unsigned flags)
-{
-	struct __ptrace_peeksiginfo_args a = { .off = 0, .flags = flags, .nr = 8 };
-	siginfo_t info[8];
-	uint64_t set = 0;
-	long n;
-
-	while ((n = ptrace(PTRACE_PEEKSIGINFO, tid, &a, info)) > 0) {
-		for (long i = 0; i < n; i++)
-			set |= BIT(info[i].si_signo);
-		a.off += (uint64_t)n;
-	}
-	return set;
-}
-
 /* The signal that ends a list in thread tid: one that does nothing to a task without a
  * tracer. None of its own that waits (blocked): that would come out first, and swallow
  * ours, since such signals do not queue twice.
@@ -448,16 +419,18 @@ static uint64_t pending(pid_t tid, unsigned flags)
 static void choose_signal(struct cor_runner *r, pid_t tid, struct borrowed *b)
 {
 	static const int harmless[] = { SIGURG, SIGWINCH, SIGCHLD };
-	uint64_t waiting = pending(tid, 0) | pending(tid, PTRACE_PEEKSIGINFO_SHARED);
+	uint64_t waiting = cor_signals_pending(tid), caught = ~UINT64_C(0);
 
-	if (!r->caught_known)
-		cor_runner_know_caught(r, read_caught(r->pid));
-	b->signal = waiting & BIT(SIGTRAP) ? 0 : SIGTRAP;
+	if (!r->caught_known) {
+		cor_signals_caught(r->pid, &caught);
+		cor_runner_know_caught(r, caught);
+	}
+	b->signal = waiting & COR_SIGNAL(SIGTRAP) ? 0 : SIGTRAP;
 	for (unsigned i = ARRAY_SIZE(harmless); i-- > 0;)
-		if (!((waiting | r->caught) & BIT(harmless[i])))
+		if (!((waiting | r->caught) & COR_SIGNAL(harmless[i])))
 			b->signal = harmless[i];
 	if (b->signal)
-		b->blocked = ~(BIT(b->signal) | (BIT(SIGTRAP) & ~waiting));
+		b->blocked = ~(COR_SIGNAL(b->signal) | (COR_SIGNAL(SIGTRAP) & ~waiting));
 }
 
 static struct way_back *way_back(struct cor_runner *r, unsigned i)

@@ -3,8 +3,9 @@
  * A *runner* is a small shared region, mapped here and in the tracee: a few
  * instructions of position-independent code that walk a list of calls, and
  * room for the lists. Running a list costs one resume and one stop, however
- * many calls it holds. Before a runner exists single calls are *stepped* through
- * a syscall instruction that the tracee has anyway, in its vDSO.
+ * many calls it holds. Before a runner exists (and where every signal that could
+ * end a list waits in the tracee already) single calls are *stepped* through a
+ * syscall instruction that the tracee has anyway, in its vDSO.
  *
  * A tracer may be killed at any moment, and then the kernel lets its tracees run.
  * One that runs a list, or has come to its end, goes back to where it was by itself,

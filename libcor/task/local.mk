@@ -2,6 +2,7 @@
 libcor_protos += libcor/task/task.proto
 libcor_sources += libcor/task/inject.h libcor/task/tracee.h libcor/task/capture.h libcor/task/rebuild.h
 libcor_sources += libcor/task/ptrace_wait.c libcor/task/ptrace_wait.h
+libcor_sources += libcor/task/signals.c libcor/task/signals.h
 libcor_sources += libcor/task/inject.c libcor/task/inject_code.S
 libcor_sources += libcor/task/hooks.c libcor/task/hooks.h
 libcor_sources += libcor/task/channel.c libcor/task/channel.h

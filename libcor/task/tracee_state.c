@@ -22,6 +22,7 @@
 #include "libcor/base/io.h"
 #include "libcor/task/procfs.h"
 #include "libcor/task/restart.h"
+#include "libcor/task/signals.h"
 
 struct rseq_config {            /* struct ptrace_rseq_configuration, linux/ptrace.h */
 	uint64_t area;
@@ -121,25 +122,10 @@ int cor_thread_read_state(const struct cor_tracee *t, struct cor_tracee_thread *
 
 /* ---- pending signals ------------------------------------------------------------ */
 
-static uint64_t pending(pid_t tid, unsigned flags)
-{
-	struct __ptrace_peeksiginfo_args a = { .off = 0, .flags = flags, .nr = 8 };
-	uint64_t set = 0;
-	siginfo_t info[8];
-	long n;
-
-	while ((n = ptrace(PTRACE_PEEKSIGINFO, tid, &a, info)) > 0) {
-		for (long i = 0; i < n; i++)
-			set |= 1ull << (info[i].si_signo - 1);
-		a.off += (uint64_t)n;
-	}
-	return set;
-}
-
 int cor_tracee_pending_handler(const struct cor_tracee_thread *th, uint64_t caught,
 			       const uint64_t *flags)
 {
-	uint64_t set = pending(th->tid, 0) | pending(th->tid, PTRACE_PEEKSIGINFO_SHARED);
+	uint64_t set = cor_signals_pending(th->tid);
 
 	set &= caught & ~th->sigmask;
 	if (!set)
@@ -150,26 +136,17 @@ int cor_tracee_pending_handler(const struct cor_tracee_thread *th, uint64_t caug
 	return COR_HANDLER_EINTR;
 }
 
-static uint64_t caught_signals(pid_t tid)
-{
-	_cleanup_free_ char *text = NULL;
-	struct cor_proc_status st;
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	if (cor_slurp(AT_FDCWD, path, &text, NULL) < 0 || cor_parse_status(text, &st) < 0)
-		return 0;
-	return st.sig_caught;
-}
-
 void cor_thread_put_right(const struct cor_tracee_thread *th)
 {
 	struct user_regs_struct regs = th->regs;
 	bool changed = false;
 
 	if ((int64_t)regs.rax == -EINTR && cor_restart_needed(&regs)) {
-		int handler = cor_tracee_pending_handler(th, caught_signals(th->tid), NULL);
+		uint64_t caught = 0;
+		int handler;
 
+		cor_signals_caught(th->tid, &caught);
+		handler = cor_tracee_pending_handler(th, caught, NULL);
 		changed = cor_restart_source(&regs, th->slept_ns, (enum cor_handler)handler);
 	}
 	if (changed)

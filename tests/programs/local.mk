@@ -15,8 +15,9 @@ lab-programs: $(lab_programs)
 
 lab_cflags = -std=gnu17 -O2 -g $(WARN_FLAGS)
 lab_common = tests/programs/check.c tests/programs/check.h
+visit_common = tests/programs/visit.c tests/programs/visit.h $(lab_common)
 
-tests_programs_udp_SOURCES = tests/programs/udp.c $(lab_common)
+tests_programs_udp_SOURCES = tests/programs/udp.c $(visit_common)
 tests_programs_udp_CFLAGS = $(lab_cflags)
 tests_programs_hugetlb_SOURCES = tests/programs/hugetlb.c $(lab_common)
 tests_programs_hugetlb_CFLAGS = $(lab_cflags)
@@ -64,7 +65,7 @@ tests_programs_plain_CFLAGS = $(lab_cflags)
 tests_programs_plain_LDFLAGS = -all-static
 tests_programs_clients_SOURCES = tests/programs/clients.c $(lab_common)
 tests_programs_clients_CFLAGS = $(lab_cflags)
-tests_programs_tcp_SOURCES = tests/programs/tcp.c $(lab_common)
+tests_programs_tcp_SOURCES = tests/programs/tcp.c $(visit_common)
 tests_programs_tcp_CFLAGS = $(lab_cflags)
 lab_peer = tests/programs/peer.c tests/programs/peer.h
 

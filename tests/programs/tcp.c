@@ -3,7 +3,7 @@
  * Both ends of TCP connections that one of them moves with: "serve" is the task, at
  * ADDRESS, "visit" its peer elsewhere. Both verify every byte. Each ends on SIGTERM
  * with its verdict. */
-#include "check.h"
+#include "visit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,30 +21,12 @@
 #define CHUNK 1024
 #define MANY  1000
 
-struct kind {
-	const char *name;
-	void (*serve)(void);
-	void (*visit)(void);
-};
-
-static struct sockaddr_storage g_address;
-static socklen_t g_length;
-
-/* Both are told to end, one after the other: what looks like a failure may be that. */
-static bool stops_soon(void)
-{
-	for (unsigned i = 0; i < 200 && !check_stopping(); i++)
-		usleep(10000);
-	return check_stopping();
-}
-
 /* ---- sockets ---------------------------------------------------------------------- */
 
 static int fresh(void)
 {
-	int fd = socket(g_address.ss_family, SOCK_STREAM, 0), one = 1;
+	int fd = visit_socket(SOCK_STREAM), one = 1;
 
-	need(fd >= 0);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	return fd;
 }
@@ -53,7 +35,7 @@ static int listening(void)
 {
 	int fd = fresh();
 
-	need(!bind(fd, (struct sockaddr *)&g_address, g_length));
+	need(!bind(fd, (struct sockaddr *)&visit_address, visit_length));
 	need(!listen(fd, 128));
 	return fd;
 }
@@ -73,7 +55,7 @@ static int connected(void)
 {
 	int fd = fresh();
 
-	need(!connect(fd, (struct sockaddr *)&g_address, g_length));
+	need(!connect(fd, (struct sockaddr *)&visit_address, visit_length));
 	return fd;
 }
 
@@ -98,7 +80,7 @@ static bool put(int fd, const void *data, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0) {
-			check(stops_soon(), "send: %s", strerror(errno));
+			check(visit_stops_soon(), "send: %s", strerror(errno));
 			return false;
 		}
 		done += (size_t)n;
@@ -114,7 +96,7 @@ static bool get(int fd, void *data, size_t len)
 		if (n < 0 && errno == EINTR && !check_stopping())
 			continue;
 		if (n <= 0) {
-			check(n == 0 || stops_soon(), "recv: %s", strerror(errno));
+			check(n == 0 || visit_stops_soon(), "recv: %s", strerror(errno));
 			return false;
 		}
 		done += (size_t)n;
@@ -145,7 +127,7 @@ static void drink(int fd, unsigned every_ms)
 
 	for (uint64_t at = 0; !check_stopping(); at += CHUNK) {
 		if (!get(fd, data, sizeof(data))) {
-			check(stops_soon(), "the stream ended after %llu bytes",
+			check(visit_stops_soon(), "the stream ended after %llu bytes",
 			      (unsigned long long)at);
 			return;
 		}
@@ -212,7 +194,7 @@ static void echo(int fd)
 			break;
 		check_beat();
 	}
-	check(stops_soon(), "the peer has ended");
+	check(visit_stops_soon(), "the peer has ended");
 }
 
 static bool ask(int fd, uint64_t round)
@@ -235,7 +217,7 @@ static void asks(int fd)
 		check_beat();
 		check_sleep_ms(1);
 	}
-	check(stops_soon(), "the server has ended");
+	check(visit_stops_soon(), "the server has ended");
 }
 
 static void echo_serve(void)
@@ -257,29 +239,29 @@ static void echo_visit(void)
 /* The task is the one that has connected, from its address. */
 static void client_serve(void)
 {
-	struct sockaddr_storage to = g_address;
+	struct sockaddr_storage to = visit_address;
 	int fd = fresh();
 
-	need(!bind(fd, (struct sockaddr *)&g_address, g_length));
+	need(!bind(fd, (struct sockaddr *)&visit_address, visit_length));
 	if (to.ss_family == AF_INET6)
 		((struct sockaddr_in6 *)&to)->sin6_addr.s6_addr[15] = 3;
 	else
 		inet_pton(AF_INET, "10.123.0.3", &((struct sockaddr_in *)&to)->sin_addr);
-	need(!connect(fd, (struct sockaddr *)&to, g_length));
+	need(!connect(fd, (struct sockaddr *)&to, visit_length));
 	no_delay(fd);
 	asks(fd);
 }
 
 static void client_visit(void)
 {
-	struct sockaddr_storage any = g_address;
+	struct sockaddr_storage any = visit_address;
 	int listener = fresh(), fd;
 
 	if (any.ss_family == AF_INET6)
 		((struct sockaddr_in6 *)&any)->sin6_addr = in6addr_any;
 	else
 		((struct sockaddr_in *)&any)->sin_addr.s_addr = INADDR_ANY;
-	need(!bind(listener, (struct sockaddr *)&any, g_length) && !listen(listener, 1));
+	need(!bind(listener, (struct sockaddr *)&any, visit_length) && !listen(listener, 1));
 	fd = accepted(listener);
 	no_delay(fd);
 	echo(fd);
@@ -371,7 +353,7 @@ static void options_serve(void)
 		same_connection(fd, &info);
 		check_beat();
 	}
-	check(stops_soon(), "the peer has ended");
+	check(visit_stops_soon(), "the peer has ended");
 }
 
 /* ---- many, with epoll --------------------------------------------------------------------- */
@@ -429,7 +411,7 @@ static bool answered(int fd, char want)
 	while (r < 0 && errno == EINTR && !check_stopping());
 	if (check_stopping())
 		return false;
-	check((r == 1 && recv(fd, &c, 1, 0) == 1 && c == want) || stops_soon(), "no answer: %s",
+	check((r == 1 && recv(fd, &c, 1, 0) == 1 && c == want) || visit_stops_soon(), "no answer: %s",
 	      r ? strerror(errno) : "in 10 s");
 	return !check_failed();
 }
@@ -464,13 +446,13 @@ static void short_visit(void)
 		char c = 'x';
 
 		no_delay(fd);
-		if (connect(fd, (struct sockaddr *)&g_address, g_length) < 0) {
-			check(stops_soon(), "connect: %s", strerror(errno));
+		if (connect(fd, (struct sockaddr *)&visit_address, visit_length) < 0) {
+			check(visit_stops_soon(), "connect: %s", strerror(errno));
 		} else {
 			put(fd, &c, 1);
 			answered(fd, c);
 			shutdown(fd, SHUT_WR);
-			check(recv(fd, &c, 1, 0) == 0 || stops_soon(), "no end: %s",
+			check(recv(fd, &c, 1, 0) == 0 || visit_stops_soon(), "no end: %s",
 			      strerror(errno));
 		}
 		close(fd);
@@ -483,10 +465,10 @@ static void short_visit(void)
 /* Any may be lost; none may be another one's, or come from elsewhere. */
 static void udp_serve(void)
 {
-	int fd = socket(g_address.ss_family, SOCK_DGRAM, 0);
+	int fd = visit_socket(SOCK_DGRAM);
 	struct timeval second = { .tv_sec = 1 };
 
-	need(fd >= 0 && !bind(fd, (struct sockaddr *)&g_address, g_length));
+	need(fd >= 0 && !bind(fd, (struct sockaddr *)&visit_address, visit_length));
 	need(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)));
 	while (!check_stopping()) {
 		struct sockaddr_storage from;
@@ -504,12 +486,12 @@ static void udp_serve(void)
 
 static void udp_visit(void)
 {
-	int fd = socket(g_address.ss_family, SOCK_DGRAM, 0);
+	int fd = visit_socket(SOCK_DGRAM);
 	struct timeval patience = { .tv_usec = 20000 };
 	uint64_t lost = 0, round;
 
 	/* connected: what comes from another address is not heard */
-	need(fd >= 0 && !connect(fd, (struct sockaddr *)&g_address, g_length));
+	need(fd >= 0 && !connect(fd, (struct sockaddr *)&visit_address, visit_length));
 	need(!setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
 	for (round = 0; !check_stopping(); round++) {
 		uint64_t answer = 0;
@@ -529,7 +511,7 @@ static void udp_visit(void)
 
 /* ---- the whole -------------------------------------------------------------------------- */
 
-static const struct kind kinds[] = {
+static const struct visit_kind kinds[] = {
 	{ "echo", echo_serve, echo_visit },
 	{ "options", options_serve, echo_visit },
 	{ "unread", unread_serve, unread_visit },
@@ -544,47 +526,8 @@ static const struct kind kinds[] = {
 };
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-static void parse_address(const char *text, uint16_t port)
-{
-	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)&g_address;
-	struct sockaddr_in *sin = (struct sockaddr_in *)&g_address;
-
-	if (inet_pton(AF_INET, text, &sin->sin_addr) == 1) {
-		sin->sin_family = AF_INET;
-		sin->sin_port = htons(port);
-		g_length = sizeof(*sin);
-	} else {
-		need(inet_pton(AF_INET6, text, &sin6->sin6_addr) == 1);
-		sin6->sin6_family = AF_INET6;
-		sin6->sin6_port = htons(port);
-		g_length = sizeof(*sin6);
-	}
-}
-
 int main(int argc, char **argv)
 {
-	int first = check_init(argc, argv, "tcp");
-
-	if (argc > 1 && !strcmp(argv[1], "-l")) {
-		/* "many" has a test of its own: it takes a while */
-		for (unsigned i = 0; i < NKINDS - 1; i++)
-			puts(kinds[i].name);
-		return 0;
-	}
-	if (argc - first != 4) {
-		fprintf(stderr, "tcp [-p FILE] serve|visit KIND ADDRESS PORT\n");
-		return 2;
-	}
-	parse_address(argv[first + 2], (uint16_t)atoi(argv[first + 3]));
-	for (unsigned i = 0; i < NKINDS; i++) {
-		if (strcmp(kinds[i].name, argv[first + 1]))
-			continue;
-		if (!strcmp(argv[first], "serve"))
-			kinds[i].serve();
-		else
-			kinds[i].visit();
-		check_done("%s %s", argv[first], argv[first + 1]);
-	}
-	fprintf(stderr, "tcp: unknown kind\n");
-	return 2;
+	/* "many" has a test of its own: it takes a while */
+	return visit_main(argc, argv, "tcp", kinds, NKINDS, NKINDS - 1);
 }

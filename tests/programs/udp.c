@@ -5,7 +5,7 @@
  * which it is; none may be another one's, cut, put together, or doubled. None of these
  * kinds sends more than a socket holds, so none may be lost either. Each ends on SIGTERM
  * with its verdict. */
-#include "check.h"
+#include "visit.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,35 +23,15 @@
 #define AT_ONCE  64
 #define VISITORS 20
 
-struct kind {
-	const char *name;
-	void (*serve)(void);
-	void (*visit)(void);
-};
-
 /* What a datagram begins with. */
 struct head {
 	struct sockaddr_storage from;
 	uint64_t round;
 };
 
-static struct sockaddr_storage g_address;
-static socklen_t g_length;
-
-/* Both are told to end, one after the other: what looks like a failure may be that. */
-static bool stops_soon(void)
-{
-	for (unsigned i = 0; i < 200 && !check_stopping(); i++)
-		usleep(10000);
-	return check_stopping();
-}
-
 static int fresh(void)
 {
-	int fd = socket(g_address.ss_family, SOCK_DGRAM, 0);
-
-	need(fd >= 0);
-	return fd;
+	return visit_socket(SOCK_DGRAM);
 }
 
 static void name_of(int fd, struct sockaddr_storage *out)
@@ -65,7 +45,7 @@ static void name_of(int fd, struct sockaddr_storage *out)
 /* The address without its host. */
 static struct sockaddr_storage port_alone(void)
 {
-	struct sockaddr_storage any = g_address;
+	struct sockaddr_storage any = visit_address;
 
 	if (any.ss_family == AF_INET6)
 		((struct sockaddr_in6 *)&any)->sin6_addr = in6addr_any;
@@ -78,7 +58,7 @@ static int bound_to(const struct sockaddr_storage *address)
 {
 	int fd = fresh();
 
-	need(!bind(fd, (const struct sockaddr *)address, g_length));
+	need(!bind(fd, (const struct sockaddr *)address, visit_length));
 	return fd;
 }
 
@@ -86,7 +66,7 @@ static int connected(void)
 {
 	int fd = fresh();
 
-	need(!connect(fd, (struct sockaddr *)&g_address, g_length));
+	need(!connect(fd, (struct sockaddr *)&visit_address, visit_length));
 	return fd;
 }
 
@@ -101,7 +81,7 @@ static bool readable(int fd)
 	while (r < 0 && errno == EINTR && !check_stopping());
 	if (check_stopping())
 		return false;
-	check(r == 1 || stops_soon(), "nothing came in 10 s");
+	check(r == 1 || visit_stops_soon(), "nothing came in 10 s");
 	return r == 1;
 }
 
@@ -132,7 +112,7 @@ static bool answered(int fd, const char *want, size_t len, uint64_t round)
 		return false;
 	n = recv(fd, got, sizeof(got), MSG_DONTWAIT);
 	if (n < 0) {
-		check(stops_soon(), "recv: %s", strerror(errno));
+		check(visit_stops_soon(), "recv: %s", strerror(errno));
 		return false;
 	}
 	check(n == (ssize_t)len && !memcmp(got, want, len), "another answer in round %llu: %zd bytes "
@@ -144,7 +124,7 @@ static bool put(int fd, const void *data, size_t len)
 {
 	if (send(fd, data, len, 0) == (ssize_t)len)
 		return true;
-	check(stops_soon(), "send: %s", strerror(errno));
+	check(visit_stops_soon(), "send: %s", strerror(errno));
 	return false;
 }
 
@@ -241,7 +221,7 @@ static void serve(int fd)
 	}
 }
 
-static void echo_serve(void) { serve(bound_to(&g_address)); }
+static void echo_serve(void) { serve(bound_to(&visit_address)); }
 
 static void port_serve(void)
 {
@@ -253,7 +233,7 @@ static void port_serve(void)
 /* Edge-triggered: what has come while it stood still must be told. */
 static void edge_serve(void)
 {
-	int fd = bound_to(&g_address), set = epoll_create1(EPOLL_CLOEXEC);
+	int fd = bound_to(&visit_address), set = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event e = { .events = EPOLLIN | EPOLLET };
 
 	need(!fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK));
@@ -271,7 +251,7 @@ static void edge_serve(void)
 /* The address in what is told beside a datagram; NULL: it is not. */
 static void *told_address(struct msghdr *m)
 {
-	bool v6 = g_address.ss_family == AF_INET6;
+	bool v6 = visit_address.ss_family == AF_INET6;
 	struct cmsghdr *h = CMSG_FIRSTHDR(m);
 
 	if (!h || h->cmsg_level != (v6 ? IPPROTO_IPV6 : IPPROTO_IP) ||
@@ -283,9 +263,9 @@ static void *told_address(struct msghdr *m)
 
 static bool is_ours(const void *address)
 {
-	return g_address.ss_family == AF_INET6 ?
-	       !memcmp(address, &((struct sockaddr_in6 *)&g_address)->sin6_addr, 16) :
-	       !memcmp(address, &((struct sockaddr_in *)&g_address)->sin_addr, 4);
+	return visit_address.ss_family == AF_INET6 ?
+	       !memcmp(address, &((struct sockaddr_in6 *)&visit_address)->sin6_addr, 16) :
+	       !memcmp(address, &((struct sockaddr_in *)&visit_address)->sin_addr, 4);
 }
 
 /* The same, as the answer's own address, by any interface. */
@@ -295,7 +275,7 @@ static void answer_from_there(struct msghdr *m)
 	struct in6_pktinfo *info6 = (struct in6_pktinfo *)CMSG_DATA(h);
 	struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(h);
 
-	if (g_address.ss_family == AF_INET6)
+	if (visit_address.ss_family == AF_INET6)
 		info6->ipi6_ifindex = 0;
 	else
 		*info = (struct in_pktinfo){ .ipi_spec_dst = info->ipi_addr };
@@ -305,7 +285,7 @@ static void tell(int fd)
 {
 	int one = 1;
 
-	need(!(g_address.ss_family == AF_INET6 ?
+	need(!(visit_address.ss_family == AF_INET6 ?
 	       setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)) :
 	       setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one))));
 }
@@ -360,7 +340,7 @@ static void unread_visit(void)
 		if (!readable(fd))
 			break;
 		check((recv(fd, &done, sizeof(done), 0) == sizeof(done) && done == round) ||
-		      stops_soon(), "%llu is done, and not %llu", (unsigned long long)done,
+		      visit_stops_soon(), "%llu is done, and not %llu", (unsigned long long)done,
 		      (unsigned long long)round);
 		check_beat();
 	}
@@ -368,7 +348,7 @@ static void unread_visit(void)
 
 static void unread_serve(void)
 {
-	int fd = bound_to(&g_address);
+	int fd = bound_to(&visit_address);
 	struct timeval second = { .tv_sec = 1 };
 	uint64_t next = AT_ONCE;
 
@@ -398,7 +378,7 @@ static void unread_serve(void)
 
 static struct sockaddr_storage the_visitor(void)
 {
-	struct sockaddr_storage to = g_address;
+	struct sockaddr_storage to = visit_address;
 
 	if (to.ss_family == AF_INET6)
 		((struct sockaddr_in6 *)&to)->sin6_addr.s6_addr[15] = 3;
@@ -414,7 +394,7 @@ static void client_serve(void)
 	int fd = fresh();
 	char data[LARGEST];
 
-	need(!connect(fd, (struct sockaddr *)&to, g_length));
+	need(!connect(fd, (struct sockaddr *)&to, visit_length));
 	name_of(fd, &ours);
 	for (uint64_t round = 0; !check_stopping() && !check_failed(); round++) {
 		size_t len = question(data, fd, round);
@@ -446,7 +426,7 @@ static void anew_serve(void)
 
 		if (round % 8 == 0) {
 			*port = htons((uint16_t)(ntohs(*port) + (round % 16 ? 1 : round ? -1 : 0)));
-			need(!connect(fd, (struct sockaddr *)&to, g_length));
+			need(!connect(fd, (struct sockaddr *)&to, visit_length));
 		}
 		len = question(data, fd, round);
 		if (!put(fd, data, len) || !answered(fd, data, len, round))
@@ -475,7 +455,7 @@ static void anew_visit(void)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static const struct kind kinds[] = {
+static const struct visit_kind kinds[] = {
 	{ "echo", echo_serve, echo_visit },
 	{ "many", echo_serve, many_visit },
 	{ "edge", edge_serve, echo_visit },
@@ -487,46 +467,7 @@ static const struct kind kinds[] = {
 };
 #define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-static void parse_address(const char *text, uint16_t port)
-{
-	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)&g_address;
-	struct sockaddr_in *sin = (struct sockaddr_in *)&g_address;
-
-	if (inet_pton(AF_INET, text, &sin->sin_addr) == 1) {
-		sin->sin_family = AF_INET;
-		sin->sin_port = htons(port);
-		g_length = sizeof(*sin);
-	} else {
-		need(inet_pton(AF_INET6, text, &sin6->sin6_addr) == 1);
-		sin6->sin6_family = AF_INET6;
-		sin6->sin6_port = htons(port);
-		g_length = sizeof(*sin6);
-	}
-}
-
 int main(int argc, char **argv)
 {
-	int first = check_init(argc, argv, "udp");
-
-	if (argc > 1 && !strcmp(argv[1], "-l")) {
-		for (unsigned i = 0; i < NKINDS; i++)
-			puts(kinds[i].name);
-		return 0;
-	}
-	if (argc - first != 4) {
-		fprintf(stderr, "udp [-p FILE] serve|visit KIND ADDRESS PORT\n");
-		return 2;
-	}
-	parse_address(argv[first + 2], (uint16_t)atoi(argv[first + 3]));
-	for (unsigned i = 0; i < NKINDS; i++) {
-		if (strcmp(kinds[i].name, argv[first + 1]))
-			continue;
-		if (!strcmp(argv[first], "serve"))
-			kinds[i].serve();
-		else
-			kinds[i].visit();
-		check_done("%s %s", argv[first], argv[first + 1]);
-	}
-	fprintf(stderr, "udp: unknown kind\n");
-	return 2;
+	return visit_main(argc, argv, "udp", kinds, NKINDS, NKINDS);
 }

@@ -29,6 +29,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/home/fuse.h"
+#include "libcor/names/home/plan.h"
 #include "libcor/transport/lane.h"
 
 #ifndef AT_RECURSIVE
@@ -113,9 +114,8 @@ static int dial(void *arg, struct cor_stream **out, struct cor_error *err)
 /* A file that cor status reads, named by the device number of the mounts. */
 static void show(struct client *c, const char *name, uint64_t dev)
 {
-	char text[sizeof(c->shown)], temporary[56];
+	char text[sizeof(c->shown)];
 	struct home_remote_stats s;
-	int fd;
 
 	home_fuse_stats(c->fuse, &s);
 	snprintf(text, sizeof(text), "{\"role\": \"away\", \"dev\": \"%u:%u\", \"server\": %d, "
@@ -126,14 +126,8 @@ static void show(struct client *c, const char *name, uint64_t dev)
 		 (unsigned long long)s.received, (unsigned long long)s.sent);
 	if (strcmp(text, c->shown) == 0)
 		return;
-	snprintf(temporary, sizeof(temporary), "%s.new", name);
-	fd = openat(c->dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	if (cor_write_full(fd, text, strlen(text)) == 0 &&
-	    renameat(c->dir, temporary, c->dir, name) == 0)
+	if (cor_replace(c->dir, name, text) == 0)
 		strcpy(c->shown, text);
-	close(fd);
 }
 
 static void *keep_showing(void *arg)
@@ -368,22 +362,13 @@ void cor_home_detach(const char *staging, unsigned i)
 	umount2(path, MNT_DETACH);
 }
 
-static bool is_used(const Cor__Names__Plan *plan, unsigned home)
-{
-	for (size_t i = 0; i < plan->n_trees; i++)
-		if (plan->trees[i]->mode == COR__NAMES__TREE_MODE__TREE_HOME &&
-		    plan->trees[i]->home == home + 1)
-			return true;
-	return false;
-}
-
 /* Parts of a home's tree, from where it waits. */
 static int take_home(struct view *v, unsigned home, struct cor_error *err)
 {
 	_cleanup_close_ int top = -1;
 	char path[320];
 
-	if (!is_used(v->plan, home))
+	if (!cor_plan_uses(v->plan, home))
 		return 0;
 	waiting_place(path, v->staging, home);
 	top = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);

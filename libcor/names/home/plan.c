@@ -546,6 +546,15 @@ int cor_plan_find(const Cor__Names__Plan *plan, const char *path)
 	return best;
 }
 
+bool cor_plan_uses(const Cor__Names__Plan *plan, unsigned home)
+{
+	for (size_t i = 0; i < plan->n_trees; i++)
+		if (plan->trees[i]->mode == COR__NAMES__TREE_MODE__TREE_HOME &&
+		    plan->trees[i]->home == home + 1)
+			return true;
+	return false;
+}
+
 bool cor_plan_at_home(const Cor__Names__Plan *plan, const char *path)
 {
 	int i = cor_plan_find(plan, path);

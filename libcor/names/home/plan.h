@@ -35,6 +35,8 @@ int cor_trees_plan(Cor__Names__Plan **out, const Cor__Names__Trees *trees, struc
 
 /* The tree that path lies in: an index of plan->trees, or -1 (an empty plan). */
 int cor_plan_find(const Cor__Names__Plan *plan, const char *path);
+/* Is any tree that of the home with this index of plan->homes? */
+bool cor_plan_uses(const Cor__Names__Plan *plan, unsigned home);
 /* Is path the home's? */
 bool cor_plan_at_home(const Cor__Names__Plan *plan, const char *path);
 

@@ -301,8 +301,7 @@ static void pick_up(struct process *p)
 
 static void show(struct process *p, const struct home_server_stats *s)
 {
-	char text[sizeof(p->shown)], temporary[48], final[48];
-	int fd;
+	char text[sizeof(p->shown)], name[48];
 
 	snprintf(text, sizeof(text), "{\"role\": \"home\", \"tree\": \"%s\", \"pid\": %d, "
 		 "\"server\": %d, \"connected\": %s, \"requests\": %llu, \"read_bytes\": %llu, "
@@ -312,20 +311,14 @@ static void show(struct process *p, const struct home_server_stats *s)
 		 s->handles);
 	if (strcmp(text, p->shown) == 0)
 		return;
-	snprintf(temporary, sizeof(temporary), "%s.new", p->name);
-	snprintf(final, sizeof(final), "%s.json", p->name);
-	fd = openat(p->dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return;
-	if (cor_write_full(fd, text, strlen(text)) == 0 &&
-	    renameat(p->dir, temporary, p->dir, final) == 0)
+	snprintf(name, sizeof(name), "%s.json", p->name);
+	if (cor_replace(p->dir, name, text) == 0)
 		strcpy(p->shown, text);
-	close(fd);
 }
 
 static void remove_traces(const struct process *p)
 {
-	static const char *const ends[] = { "sock", "json", "new" };
+	static const char *const ends[] = { "sock", "json", "json.new" };
 	char name[48];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {

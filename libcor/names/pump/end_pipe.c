@@ -100,26 +100,12 @@ static ssize_t read_packet(struct cor_pump_end *e, struct cor_pump_queue *q)
 	return n + 1;
 }
 
-static ssize_t read_bytes(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
-{
-	uint8_t *to = cor_pump_queue_room(q, room, &room);
-	ssize_t n;
-
-	if (!to)
-		return -ENOMEM;
-	n = read(e->fd, to, room);
-	if (n < 0)
-		n = -errno;
-	cor_pump_queue_added(q, n > 0 ? (size_t)n : 0);
-	return n;
-}
-
 static ssize_t read_end(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
 {
 	ssize_t n;
 
 	do
-		n = e->messages ? read_packet(e, q) : read_bytes(e, q, room);
+		n = e->messages ? read_packet(e, q) : cor_pump_queue_read(q, e->fd, room);
 	while (n == -EINTR);
 	if (n > 0)
 		e->paused = false;

@@ -147,20 +147,13 @@ static int describe(const struct cor_pump_end *e, Cor__Names__PumpChannel *ch)
 
 static ssize_t read_end(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
 {
-	uint8_t *to;
 	ssize_t n;
 
 	if (e->fd < 0)
 		return 0;
-	to = cor_pump_queue_room(q, COR_MIN(room, (size_t)4096), &room);
-	if (!to)
-		return -ENOMEM;
-	do
-		n = read(e->fd, to, room);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		n = -errno;
-	cor_pump_queue_added(q, n > 0 ? (size_t)n : 0);
+	n = cor_pump_queue_read(q, e->fd, COR_MIN(room, (size_t)4096));
+	if (n == -ENOMEM)
+		return n;
 	look(e);
 	/* the terminal is at its end when the task is, and has said all */
 	return n == -EAGAIN && e->tty->over ? 0 : n == -EIO ? 0 : n;

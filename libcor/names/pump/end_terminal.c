@@ -195,24 +195,12 @@ static bool hung_up(int fd)
 
 static ssize_t read_end(struct cor_pump_end *e, struct cor_pump_queue *q, size_t room)
 {
-	uint8_t *to;
-	ssize_t n;
-
 	if (e->tty->over || hung_up(e->fd))
 		return 0;
 	/* what is typed is for another one */
 	if (!e->tty->foreground)
 		return -EAGAIN;
-	to = cor_pump_queue_room(q, COR_MIN(room, (size_t)4096), &room);
-	if (!to)
-		return -ENOMEM;
-	do
-		n = read(e->fd, to, room);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		n = -errno;
-	cor_pump_queue_added(q, n > 0 ? (size_t)n : 0);
-	return n;
+	return cor_pump_queue_read(q, e->fd, COR_MIN(room, (size_t)4096));
 }
 
 /* Where the terminal is not ours it makes its own line ends, and ours are left out. */

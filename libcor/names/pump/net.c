@@ -170,24 +170,32 @@ int cor_pump_net_connect(const struct cor_pump_net *n, int domain,
 	return r < 0 ? r : take_fd(&fd);
 }
 
-int cor_pump_net_listen(const struct cor_pump_net *n, int domain, bool v6only,
-			const ProtobufCBinaryData *ours, int backlog)
+/* To an address that nobody there need have. */
+static int bind_freely(int fd, int domain, bool v6only, const ProtobufCBinaryData *ours)
 {
-	_cleanup_close_ int fd = new_socket(n, domain, SOCK_STREAM, IPPROTO_TCP);
 	struct sockaddr_storage ss;
 	socklen_t len;
-	int r = fd < 0 ? fd : cor_socket_sockaddr(ours, &ss, &len);
+	int r = cor_socket_sockaddr(ours, &ss, &len);
 
 	if (r == 0 && domain == AF_INET6)
 		r = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only);
 	if (r == 0)
-		r = set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (r == 0)
 		r = set(fd, IPPROTO_IP, IP_FREEBIND, 1);
-	if (r == 0 && (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, backlog) < 0))
+	if (r == 0 && bind(fd, (struct sockaddr *)&ss, len) < 0)
 		r = -errno;
+	return r == 0 ? set(fd, IPPROTO_IP, IP_FREEBIND, 0) : r;
+}
+
+int cor_pump_net_listen(const struct cor_pump_net *n, int domain, bool v6only,
+			const ProtobufCBinaryData *ours, int backlog)
+{
+	_cleanup_close_ int fd = new_socket(n, domain, SOCK_STREAM, IPPROTO_TCP);
+	int r = fd < 0 ? fd : set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+
 	if (r == 0)
-		r = set(fd, IPPROTO_IP, IP_FREEBIND, 0);
+		r = bind_freely(fd, domain, v6only, ours);
+	if (r == 0 && listen(fd, backlog) < 0)
+		r = -errno;
 	return r < 0 ? r : take_fd(&fd);
 }
 
@@ -214,17 +222,7 @@ int cor_pump_net_udp(const struct cor_pump_net *n, int domain, bool v6only,
 		     const ProtobufCBinaryData *ours)
 {
 	_cleanup_close_ int fd = new_socket(n, domain, SOCK_DGRAM, IPPROTO_UDP);
-	struct sockaddr_storage ss;
-	socklen_t len;
-	int r = fd < 0 ? fd : cor_socket_sockaddr(ours, &ss, &len);
+	int r = fd < 0 ? fd : bind_freely(fd, domain, v6only, ours);
 
-	if (r == 0 && domain == AF_INET6)
-		r = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6only);
-	if (r == 0)
-		r = set(fd, IPPROTO_IP, IP_FREEBIND, 1);
-	if (r == 0 && bind(fd, (struct sockaddr *)&ss, len) < 0)
-		r = -errno;
-	if (r == 0)
-		r = set(fd, IPPROTO_IP, IP_FREEBIND, 0);
 	return r < 0 ? r : take_fd(&fd);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #include "libcor/base/cleanup.h"
@@ -67,6 +68,22 @@ void cor_pump_queue_added(struct cor_pump_queue *q, size_t n)
 	q->end += n;
 	if (last->len == 0)
 		forget(q, last);
+}
+
+ssize_t cor_pump_queue_read(struct cor_pump_queue *q, int fd, size_t want)
+{
+	uint8_t *to = cor_pump_queue_room(q, want, &want);
+	ssize_t n;
+
+	if (!to)
+		return -ENOMEM;
+	do
+		n = read(fd, to, want);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		n = -errno;
+	cor_pump_queue_added(q, n > 0 ? (size_t)n : 0);
+	return n;
 }
 
 int cor_pump_queue_bytes(struct cor_pump_queue *q, const void *data, size_t len)

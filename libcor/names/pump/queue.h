@@ -65,6 +65,9 @@ void cor_pump_queue_clear(struct cor_pump_queue *q);
 uint8_t *cor_pump_queue_room(struct cor_pump_queue *q, size_t want, size_t *room);
 void cor_pump_queue_added(struct cor_pump_queue *q, size_t n);
 
+/* What read(2) of fd gives, up to want bytes: as read(2), but -errno. Across EINTR. */
+ssize_t cor_pump_queue_read(struct cor_pump_queue *q, int fd, size_t want);
+
 /* -ENOMEM. */
 int cor_pump_queue_bytes(struct cor_pump_queue *q, const void *data, size_t len);
 int cor_pump_queue_event(struct cor_pump_queue *q, enum cor_pump_event event,

@@ -66,8 +66,7 @@ static void put_channels(const struct pump *p, char *list, size_t size, uint64_t
 
 void pump_show(struct pump *p, uint64_t now)
 {
-	char path[300], fresh[310], home[COR_ADDRPORT_TEXT], host[80], list[1024], text[sizeof(p->shown)];
-	_cleanup_close_ int fd = -1;
+	char path[300], home[COR_ADDRPORT_TEXT], host[80], list[1024], text[sizeof(p->shown)];
 	uint64_t sent, received;
 
 	if (p->plan->side != COR_PUMP_AWAY || !p->started || !p->path[0])
@@ -88,9 +87,7 @@ void pump_show(struct pump *p, uint64_t now)
 	strcpy(p->shown, text);
 	p->show_ns = now + SHOW_NS;
 	name_file(p, path, sizeof(path));
-	snprintf(fresh, sizeof(fresh), "%s.new", path);
-	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || cor_write_full(fd, text, strlen(text)) < 0 || rename(fresh, path) < 0)
+	if (cor_replace(AT_FDCWD, path, text) < 0)
 		p->shown[0] = 0;        /* tried again */
 }
 
