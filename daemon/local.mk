@@ -29,6 +29,7 @@ cord_session_sources = \
 	daemon/session_source_keeper.c \
 	daemon/session_source_obituary.c \
 	daemon/session_source_network.c \
+	daemon/session_source_objects.c \
 	daemon/session_source_paging.c \
 	daemon/session_source_reach.c \
 	daemon/session_source_server.c \

@@ -26,7 +26,6 @@
 #include "libcor/task/uts.h"
 
 #define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
-#define RETRY_FOR_NS  2000000000ull /* short-lived children, threads being born */
 #define HOOKS_TIMEOUT_MS    1000
 #define CHILDREN_FOR_NS 1000000000ull /* how long short-lived children may take */
 #define CLOSE_TIMEOUT_MS    5000
@@ -140,93 +139,6 @@ static int hello(struct source *s, struct cor_error *err)
 	json_object_set_new(s->session.figures, "mechanisms",
 			    session_mechanisms_json(&s->mechanisms));
 	return r;
-}
-
-/* Descriptors that refer to shared memory name the objects the memory capture found. */
-static int capture_files(struct source *s, const Cor__Task__Image *image, bool with_content,
-			 struct cor_error *err)
-{
-	size_t n = image->memory->n_objects;
-	_cleanup_free_ struct cor_files_object *known = calloc(n + 1, sizeof(*known));
-	Cor__Names__FileTable *table = NULL;
-	struct cor_files_object *extra = NULL;
-	unsigned nextra = 0;
-	const struct cor_files_options options = {
-		.with_content = with_content, .before = s->files, .mechanisms = &s->mechanisms,
-		.departure = s->departure, .pumps = &s->pumps.seen,
-		.objects = known, .nobjects = (unsigned)n, .plan = s->home.plan,
-		.adopt = source_home_adopt, .arg = s,
-	};
-	int r;
-
-	if (!known)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++)
-		known[i] = (struct cor_files_object){ image->memory->objects[i]->dev,
-						      image->memory->objects[i]->ino,
-						      image->memory->objects[i]->id };
-	r = cor_files_capture_with(s->args->pid, &options, &extra, &nextra, &table, err);
-	if (r < 0)
-		return r;
-	if (s->files)
-		cor__names__file_table__free_unpacked(s->files, NULL);
-	free(s->extra);
-	s->files = table;
-	s->extra = extra;
-	s->nextra = nextra;
-	return 0;
-}
-
-static Cor__Task__Object *find_object(const Cor__Task__Image *image, uint32_t id)
-{
-	for (size_t i = 0; i < image->memory->n_objects; i++)
-		if (image->memory->objects[i]->id == id)
-			return image->memory->objects[i];
-	return NULL;
-}
-
-/* The image's objects that a descriptor also reaches must have their bytes before
- * the task runs: read(2) asks no userfaultfd. Objects that only descriptors
- * reach are added to the image. */
-static int note_descriptor_objects(struct source *s, Cor__Task__Image *image, struct cor_error *err)
-{
-	Cor__Task__Memory *m = image->memory;
-
-	for (size_t i = 0; i < s->files->n_files; i++) {
-		Cor__Names__OpenFile *f = s->files->files[i];
-		Cor__Task__Object *o, **more;
-
-		if (f->kind != COR__NAMES__FILE_KIND__MEMORY)
-			continue;
-		o = find_object(image, f->object);
-		if (!o) {
-			if (f->object != m->n_objects + 1)
-				return cor_fail(err, -EPROTO, "shared memory %s has an odd number",
-						f->path);
-			o = malloc(sizeof(*o));
-			more = realloc(m->objects, (m->n_objects + 1) * sizeof(*more));
-			if (more)
-				m->objects = more;
-			if (!o || !more) {
-				free(o);
-				return cor_fail(err, -ENOMEM, "out of memory");
-			}
-			cor__task__object__init(o);
-			o->id = f->object;
-			o->size = f->size;
-			o->dev = f->dev;
-			o->ino = f->ino;
-			o->mode = f->mode & 07777;
-			o->unlinked = f->deleted;
-			o->name = strdup(f->path ? f->path : "");
-			o->kind = strncmp(o->name, "/memfd:", 7) == 0 ?
-				COR__TASK__OBJECT_KIND__OBJECT_MEMFD :
-				COR__TASK__OBJECT_KIND__OBJECT_TMPFS;
-			m->objects[m->n_objects++] = o;
-		}
-		o->has_descriptor = true;
-	}
-	return 0;
 }
 
 static int send_packed(struct source *s, enum control_type type, const Cor__Task__Image *image,
@@ -357,48 +269,6 @@ static int check_owner(const struct source *s, const Cor__Task__Image *image, bo
 	return 0;
 }
 
-/* A mapping or, where the task has it open only, a descriptor leads to it. */
-static int open_object(struct source *s, const Cor__Task__Image *image, uint32_t id,
-		       struct cor_error *err)
-{
-	for (size_t i = 0; i < s->files->n_descriptors; i++) {
-		const Cor__Names__Descriptor *d = s->files->descriptors[i];
-		const Cor__Names__OpenFile *f = s->files->files[d->file];
-		_cleanup_close_ int dup = -1;
-		char path[40];
-		int fd;
-
-		if (f->kind != COR__NAMES__FILE_KIND__MEMORY || f->object != id)
-			continue;
-		dup = cor_files_duplicate(s->args->pid, d->fd, err);
-		if (dup < 0)
-			return dup;
-		/* the task may have it for writing only, or at an offset of its own */
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", dup);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		return fd < 0 ? cor_fail_errno(err, "descriptor %d: its memory", d->fd) : fd;
-	}
-	return cor_capture_open_object(s->args->pid, image, id, err);
-}
-
-/* The objects of the task's shared memory, for the page server. */
-static int give_objects(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
-{
-	size_t n = image->memory->n_objects, got = 0;
-	_cleanup_free_ int *fds = calloc(n + 1, sizeof(*fds));
-	int r = fds ? 0 : cor_fail(err, -ENOMEM, "out of memory");
-
-	for (; r == 0 && got < n; got++) {
-		fds[got] = open_object(s, image, image->memory->objects[got]->id, err);
-		r = COR_MIN(fds[got], 0);
-	}
-	if (r == 0)
-		r = source_give_objects(s, fds, (unsigned)n, err);
-	while (got-- > 0)
-		cor_closep(&fds[got]);
-	return r;
-}
-
 /* -EAGAIN: children, which may soon be gone. */
 static int capture_skeleton(struct source *s, struct cor_error *err)
 {
@@ -463,11 +333,11 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = source_pumps_begin(&s->pumps, s->args->config, s->args->pid, s->standin.wanted,
 				       err);
 	if (r == 0)
-		r = capture_files(s, s->skeleton, true, err);
+		r = source_capture_running_files(s, err);
 	if (r == 0)
 		r = source_pumps_prepare(&s->pumps, s->files, err);
 	if (r == 0)
-		r = note_descriptor_objects(s, s->skeleton, err);
+		r = source_note_descriptor_objects(s, s->skeleton, err);
 	if (r == 0)
 		r = ask_prepare(s, err);
 	FAULT_POINT("prepared", s->control);
@@ -476,7 +346,7 @@ static int prepare(struct source *s, struct cor_error *err)
 	FAULT_POINT("lanes", s->control);
 	/* shared memory may still come and go: then it begins in the freeze */
 	if (r == 0 && !s->skeleton->memory->n_objects) {
-		r = give_objects(s, s->skeleton, err);
+		r = source_give_image_objects(s, s->skeleton, err);
 		if (r == 0)
 			r = source_await_serving(s, err);
 	}
@@ -530,9 +400,9 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = source_pumps_freeze(&s->pumps, err);
 	if (r == 0)
-		r = capture_files(s, s->image, true, err);
+		r = source_capture_files(s, s->image, err);
 	if (r == 0)
-		r = note_descriptor_objects(s, s->image, err);
+		r = source_note_descriptor_objects(s, s->image, err);
 	return r;
 }
 
@@ -574,7 +444,7 @@ void source_thaw(struct source *s)
 
 static int freeze(struct source *s, struct cor_error *err)
 {
-	uint64_t until = cor_now_ns() + RETRY_FOR_NS;
+	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS;
 	unsigned pause_us = 1000;
 	int r;
 
@@ -616,7 +486,7 @@ static int check_server(struct source *s, struct cor_error *err)
 	uint8_t buf[COR_PAGE_SIZE];
 
 	if (!s->serving)
-		return give_objects(s, s->image, err);
+		return source_give_image_objects(s, s->image, err);
 	if (s->image->memory->n_objects)
 		return cor_fail(err, -EAGAIN, "process %d made shared memory while its migration "
 				"was prepared; try again", s->args->pid);

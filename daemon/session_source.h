@@ -25,6 +25,7 @@
 #include "libcor/transport/lane.h"
 
 #define CONNECT_TIMEOUT_MS ((int)s->args->config->timeouts.connect_s * 1000)
+#define SOURCE_RETRY_FOR_NS 2000000000ull /* short-lived children, threads being born */
 #define ANSWER_TIMEOUT_MS  ((int)s->args->config->timeouts.prepare_s * 1000)
 
 /* Has the ghost's memory registered, by its tracer; see session_source_reach.c. */
@@ -136,6 +137,18 @@ void source_network_undo(struct source *s);
 void source_network_done(struct source *s);
 /* Sends on what has come for the addresses since. */
 void source_network_forward(struct source *s);
+
+/* session_source_objects.c: the task's descriptors, into s->files and s->extra; -EAGAIN: they
+ * changed while they were read. image: what the memory capture found. */
+int source_capture_files(struct source *s, const Cor__Task__Image *image, struct cor_error *err);
+/* The same for the skeleton, and a task that need not be stopped. */
+int source_capture_running_files(struct source *s, struct cor_error *err);
+/* Marks, and completes, what of the image's shared memory s->files lead to. */
+int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
+				   struct cor_error *err);
+/* Has the page server serve the image's shared memory. */
+int source_give_image_objects(struct source *s, const Cor__Task__Image *image,
+			      struct cor_error *err);
 
 /* ---- the tracer ------------------------------------------------------------------------- */
 

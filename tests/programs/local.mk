@@ -7,7 +7,7 @@ lab_programs = \
 	tests/programs/files tests/programs/identity tests/programs/churn \
 	tests/programs/pattern tests/programs/plain tests/programs/refuse tests/programs/stream \
 	tests/programs/outside tests/programs/clients tests/programs/tcp tests/programs/udp \
-	tests/programs/hugetlb
+	tests/programs/hugetlb tests/programs/descriptors
 check_PROGRAMS += $(lab_programs)
 
 lab-programs: $(lab_programs)
@@ -19,6 +19,9 @@ visit_common = tests/programs/visit.c tests/programs/visit.h $(lab_common)
 
 tests_programs_udp_SOURCES = tests/programs/udp.c $(visit_common)
 tests_programs_udp_CFLAGS = $(lab_cflags)
+tests_programs_descriptors_SOURCES = tests/programs/descriptors.c $(lab_common)
+tests_programs_descriptors_CFLAGS = $(lab_cflags)
+tests_programs_descriptors_LDFLAGS = -pthread
 tests_programs_hugetlb_SOURCES = tests/programs/hugetlb.c $(lab_common)
 tests_programs_hugetlb_CFLAGS = $(lab_cflags)
 tests_programs_threads_SOURCES = tests/programs/threads.c $(lab_common)
