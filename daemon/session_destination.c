@@ -266,16 +266,52 @@ static int await_lanes(struct destination *d, struct cor_error *err)
 	return objects_to_fetch(d->image) ? 0 : hand_lanes_over(d, err);
 }
 
-static int check_files(struct destination *d, struct cor_error *err)
+/* Files that cannot be had here, for PREPARED. */
+struct doubts {
+	Cor__Control__Doubt **list;
+	size_t n;
+	bool no_memory;
+};
+
+static void free_doubts(struct doubts *x)
+{
+	while (x->n)
+		cor__control__doubt__free_unpacked(x->list[--x->n], NULL);
+	free(x->list);
+}
+
+static void note_doubt(void *arg, unsigned file, const struct cor_error *why)
+{
+	struct doubts *x = arg;
+	Cor__Control__Doubt **more = realloc(x->list, (x->n + 1) * sizeof(*more));
+	Cor__Control__Doubt *doubt = malloc(sizeof(*doubt));
+	char *text = strdup(why->text);
+
+	if (more)
+		x->list = more;
+	if (!more || !doubt || !text) {
+		x->no_memory = true;
+		free(doubt);
+		free(text);
+		return;
+	}
+	cor__control__doubt__init(doubt);
+	doubt->file = file;
+	doubt->code = why->code;
+	doubt->why = text;
+	x->list[x->n++] = doubt;
+}
+
+static int check_files(struct destination *d, struct doubts *x, struct cor_error *err)
 {
 	struct cor_as_user_saved saved;
 	int r = destination_as_user(d, &saved, err);
 
 	if (r < 0)
 		return r;
-	r = cor_files_check(d->files, err);
+	r = cor_files_check(d->files, note_doubt, x, err);
 	cor_as_user_end(&saved);
-	return r;
+	return r == 0 && x->no_memory ? cor_fail(err, -ENOMEM, "out of memory") : r;
 }
 
 /* ---- prepare, as a whole -------------------------------------------------------------- */
@@ -295,6 +331,7 @@ static void share(struct destination *d)
 static int prepare(struct destination *d, struct cor_error *err)
 {
 	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
+	_cleanup_(free_doubts) struct doubts doubts = { 0 };
 	ProtobufCBinaryData hardware[COR_ADDRESSES_MAX];
 	Cor__Control__Prepare *p;
 	struct control_message m;
@@ -329,7 +366,7 @@ static int prepare(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = cor_capture_admissible(d->image, err);
 	if (r == 0)
-		r = check_files(d, err);
+		r = check_files(d, &doubts, err);
 	if (r == 0)
 		r = cor_files_permitted(d->files, &d->mechanisms, err);
 	if (r == 0 && d->time_ns)
@@ -364,6 +401,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 	reply.network_namespace = cor_files_same_netns(d->files);
 	reply.n_hardware = destination_hardware(d, hardware);
 	reply.hardware = hardware;
+	reply.n_doubts = doubts.n;
+	reply.doubts = doubts.list;
 	r = control_send(d->control, CONTROL_PREPARED, &reply.base, err);
 	FAULT_POINT("prepared-sent", d->control);
 	return r;

@@ -188,9 +188,25 @@ static int answer_clock(struct source *s, struct cor_error *err)
 	return control_send(s->control, CONTROL_CLOCK, &c.base, err);
 }
 
+/* Files that cannot be had there, as they were. */
+static int clear_doubts(struct source *s, const Cor__Control__Prepared *p, struct cor_error *err)
+{
+	for (size_t i = 0; i < p->n_doubts; i++) {
+		const Cor__Control__Doubt *d = p->doubts[i];
+
+		if (d->file >= s->files->n_files)
+			return cor_fail(err, -EPROTO, "the peer doubts a file that was not named");
+		if (cor_files_still(s->files, s->args->pid, d->file))
+			return cor_fail(err, d->code < 0 && d->code > -4096 ? d->code : -EIO,
+					"%s refuses: %s", s->args->dest, d->why);
+	}
+	return 0;
+}
+
 static int take_prepared(struct source *s, struct control_message *m, struct cor_error *err)
 {
 	Cor__Control__Prepared *p = control_unpack(m, &cor__control__prepared__descriptor, err);
+	int r;
 
 	control_message_done(m);
 	if (!p)
@@ -200,8 +216,9 @@ static int take_prepared(struct source *s, struct control_message *m, struct cor
 	for (size_t i = 0; s->departure && i < p->n_hardware; i++)
 		if (p->hardware[i].len == 6)
 			cor_departure_next(s->departure, (unsigned)i, p->hardware[i].data);
+	r = clear_doubts(s, p, err);
 	cor__control__prepared__free_unpacked(p, NULL);
-	return 0;
+	return r;
 }
 
 static int ask_prepare(struct source *s, struct cor_error *err)

@@ -95,8 +95,14 @@ int cor_files_permitted(const Cor__Names__FileTable *table,
 			const struct cor_mechanisms *mechanisms, struct cor_error *err);
 
 /* On the destination, in cord: can all of it be had here? Opens and closes.
- * -ENOENT, -EADDRNOTAVAIL, -ESTALE (the file differs), ... with the name. */
-int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err);
+ * -ENOENT, -EADDRNOTAVAIL, -ESTALE (the file differs), ... with the name; or, where there is
+ * a doubt, calls that for each such file (its index in table) instead, and goes on: a task that
+ * runs may have closed it since. */
+typedef void (*cor_files_doubt)(void *arg, unsigned file, const struct cor_error *why);
+int cor_files_check(const Cor__Names__FileTable *table, cor_files_doubt doubt, void *arg,
+		    struct cor_error *err);
+/* On the source: does the task still have this file of table, by the name it had? */
+bool cor_files_still(const Cor__Names__FileTable *table, pid_t pid, unsigned file);
 
 /* In the stub: makes every descriptor at its number. fds, which are taken, are object 1 and so on, then
  * the task's side of every channel of table's links (cor_pump_channel_index()).

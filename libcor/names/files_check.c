@@ -1,7 +1,10 @@
 /* On the destination, before anything is made: can every file be had here? */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -105,8 +108,10 @@ int cor_files_permitted(const Cor__Names__FileTable *table,
 	return 0;
 }
 
-int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err)
+int cor_files_check(const Cor__Names__FileTable *table, cor_files_doubt doubt, void *arg,
+		    struct cor_error *err)
 {
+	struct cor_error why = COR_ERROR_INIT;
 	struct cor_file_place place;
 	int rc = cor_files_table_valid(table, err);
 
@@ -116,9 +121,29 @@ int cor_files_check(const Cor__Names__FileTable *table, struct cor_error *err)
 	for (unsigned i = 0; i < table->n_files; i++) {
 		const struct cor_file_ops *ops = cor_file_ops_of(table->files[i]->kind);
 
-		rc = ops->check ? ops->check(&place, i, err) : 0;
-		if (rc < 0)
+		rc = ops->check ? ops->check(&place, i, doubt ? &why : err) : 0;
+		if (rc < 0 && !doubt)
 			return rc;
+		if (rc < 0)
+			doubt(arg, i, &why);
 	}
 	return 0;
+}
+
+bool cor_files_still(const Cor__Names__FileTable *table, pid_t pid, unsigned file)
+{
+	const Cor__Names__OpenFile *f = table->files[file];
+	char path[48], link[PATH_MAX];
+	struct stat st;
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, cor_file_number(table, file));
+	len = readlink(path, link, sizeof(link) - 1);
+	if (len < 0 || stat(path, &st) < 0)
+		return false;
+	link[len] = 0;
+	/* a file that has lost its name has another link */
+	return st.st_dev == f->dev && st.st_ino == f->ino &&
+	       (f->kind != COR__NAMES__FILE_KIND__REGULAR || f->synthetic ||
+		strcmp(link, f->path) == 0);
 }

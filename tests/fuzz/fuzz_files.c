@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!table)
 		return 0;
 	keep_standard();
-	r = cor_files_check(table, &err);
+	r = cor_files_check(table, NULL, NULL, &err);
 	FUZZ_CHECK(r == 0 || (r < 0 && err.code == r && err.text[0]));
 	if (r == 0 && cor_files_early(table))
 		FUZZ_CHECK(cor_files_update(getpid(), table, table, &err) == 0);

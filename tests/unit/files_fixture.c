@@ -260,7 +260,7 @@ void round_trip(void (*setup)(void), void (*verify)(void))
 	int rc;
 
 	subject_kill(&s);
-	rc = cor_files_check(table, &err);
+	rc = cor_files_check(table, NULL, NULL, &err);
 	if (rc < 0)
 		fail_msg("check: %d: %s", rc, err.text);
 	restore_and(table, verify);

@@ -109,7 +109,7 @@ static void test_address_in_use_is_named(void **state)
 	struct cor_error err = COR_ERROR_INIT;
 
 	table->boot_id[0] ^= 1;         /* someone else than the source's task listens there */
-	assert_int_equal(cor_files_check(table, &err), -EADDRINUSE);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), -EADDRINUSE);
 	assert_mentions(err.text, "descriptor 0: the address 127.0.0.1:");
 }
 
@@ -119,7 +119,7 @@ static void test_parked_address_can_be_had_here(void **state)
 	Cor__Names__FileTable *table = capture(&s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	assert_int_equal(cor_files_check(table, &err), 0);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), 0);
 	assert_mentions(restore_refused(table, -EADDRINUSE), "descriptor 0");
 	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	restore_and(table, verify_tcp_listeners);       /* beside the parked ones */
@@ -146,7 +146,7 @@ static void test_address_not_here_is_named(void **state)
 	struct sockaddr_in *sin = (struct sockaddr_in *)table->files[0]->address.data;
 
 	inet_pton(AF_INET, "192.0.2.1", &sin->sin_addr);
-	assert_int_equal(cor_files_check(table, &err), -EADDRNOTAVAIL);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), -EADDRNOTAVAIL);
 	assert_mentions(err.text, "192.0.2.1:");
 }
 
@@ -227,7 +227,7 @@ static void test_parked_udp_address_can_be_had_here(void **state)
 	Cor__Names__FileTable *table = capture(&s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	assert_int_equal(cor_files_check(table, &err), 0);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), 0);
 	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	restore_and(table, verify_udp_sockets);
 	assert_int_equal(cor_files_unpark(s.pid, table, &err), 0);

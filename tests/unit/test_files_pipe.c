@@ -394,7 +394,7 @@ static void test_missing_fifo_is_named(void **state)
 	struct cor_error err = COR_ERROR_INIT;
 
 	unlink(fixture_path("fifo"));
-	assert_int_equal(cor_files_check(table, &err), -ENOENT);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), -ENOENT);
 	assert_mentions(err.text, fixture_path("fifo"));
 }
 

@@ -156,9 +156,39 @@ static void test_missing_file_is_named(void **state)
 	write_file("data", "0123456789");
 	table = table_from_elsewhere();
 	unlink(fixture_path("data"));
-	assert_int_equal(cor_files_check(table, &err), -ENOENT);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), -ENOENT);
 	assert_mentions(err.text, fixture_path("data"));
 	assert_mentions(restore_refused(table, -ENOENT), fixture_path("data"));
+}
+
+static void count_doubts(void *arg, unsigned file, const struct cor_error *why)
+{
+	unsigned *found = arg;
+
+	assert_int_equal(why->code, -ENOENT);
+	assert_mentions(why->text, fixture_path("data"));
+	found[0]++;
+	found[1] = file;
+}
+
+/* A file that cannot be had is in the way for as long as the task has it by that name. */
+static void test_doubt_lasts_while_the_task_has_the_file(void **state)
+{
+	struct subject s;
+	Cor__Names__FileTable *table;
+	unsigned found[2] = { 0 };
+
+	write_file("data", "0123456789");
+	s = subject_start(open_data, NULL);
+	table = capture(&s);
+	assert_true(cor_files_still(table, s.pid, 0));
+	unlink(fixture_path("data"));
+	table->boot_id[0] ^= 1;
+	assert_int_equal(cor_files_check(table, count_doubts, found, NULL), 0);
+	assert_int_equal(found[0], 1);
+	assert_false(cor_files_still(table, s.pid, found[1]));
+	subject_kill(&s);
+	assert_false(cor_files_still(table, s.pid, found[1]));
 }
 
 static void test_file_of_other_size_is_named(void **state)
@@ -169,7 +199,7 @@ static void test_file_of_other_size_is_named(void **state)
 	write_file("data", "0123456789");
 	table = table_from_elsewhere();
 	write_file("data", "01234567");
-	assert_int_equal(cor_files_check(table, &err), -ESTALE);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), -ESTALE);
 	assert_mentions(err.text, fixture_path("data"));
 	assert_mentions(err.text, "size is 8, on the source 10");
 }
@@ -183,7 +213,7 @@ static void test_file_of_other_time_is_named(void **state)
 	write_file("data", "0123456789");
 	table = table_from_elsewhere();
 	assert_int_equal(utimensat(AT_FDCWD, fixture_path("data"), times, 0), 0);
-	assert_int_equal(cor_files_check(table, &err), -ESTALE);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), -ESTALE);
 	assert_mentions(err.text, "modified at 1000.000000005");
 }
 
@@ -373,6 +403,7 @@ int main(void)
 		FILES_TEST(test_large_nameless_file_is_refused),
 		FILES_TEST(test_shared_nameless_file_is_refused),
 		FILES_TEST(test_missing_file_is_named),
+		FILES_TEST(test_doubt_lasts_while_the_task_has_the_file),
 		FILES_TEST(test_file_of_other_size_is_named),
 		FILES_TEST(test_file_of_other_time_is_named),
 		FILES_TEST(test_memory_devices_are_carried),

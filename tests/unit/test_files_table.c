@@ -37,7 +37,7 @@ static const Cor__Names__FileTable *make(struct one *o, Cor__Names__FileKind kin
 /* Refused in the daemon as well as in the stub. */
 static void assert_refused(const Cor__Names__FileTable *table, int code)
 {
-	assert_int_equal(cor_files_check(table, NULL), code);
+	assert_int_equal(cor_files_check(table, NULL, NULL, NULL), code);
 	restore_refused(table, code);
 }
 

@@ -286,7 +286,7 @@ static void test_listener_in_use_is_not_replaced(void **state)
 
 	table->boot_id[0] ^= 1;         /* someone else than the source's task listens there */
 	assert_int_equal(stat(fixture_path("listen.sock"), &before), 0);
-	assert_int_equal(cor_files_check(table, &err), -EADDRINUSE);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), -EADDRINUSE);
 	assert_mentions(err.text, fixture_path("listen.sock"));
 	assert_mentions(restore_refused(table, -EADDRINUSE), "descriptor 0");
 	assert_int_equal(stat(fixture_path("listen.sock"), &after), 0);
@@ -312,7 +312,7 @@ static void test_parked_path_can_be_had_here(void **state)
 	Cor__Names__FileTable *table = capture(&s);
 	struct cor_error err = COR_ERROR_INIT;
 
-	assert_int_equal(cor_files_check(table, &err), 0);
+	assert_int_equal(cor_files_check(table, NULL, NULL, &err), 0);
 	assert_int_equal(cor_files_park(s.pid, table, true, &err), 0);
 	restore_and(table, verify_path_listener);
 	cor_files_bury(s.pid, table);
