@@ -9,7 +9,9 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -71,6 +73,10 @@ static int allow_some(scmp_filter_ctx f, pid_t pid)
 	if (r == 0)
 		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(process_vm_readv), 1,
 				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)pid));
+	/* the one advice that changes nothing, for processes whose descriptor there is */
+	if (r == 0)
+		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(process_madvise), 1,
+				     SCMP_A3(SCMP_CMP_EQ, MADV_PAGEOUT));
 	/* a thread, and no process; clone3's flags lie in memory: the C library takes clone then */
 	if (r == 0)
 		r = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
@@ -96,17 +102,21 @@ static int filter(pid_t pid, struct cor_error *err)
 		     : 0;
 }
 
-/* CAP_SYS_PTRACE: to read a process that is another user's, as most are to nobody. That is
+/* CAP_SYS_NICE: to put what was in swap back there, where there is swap.
+ * CAP_SYS_PTRACE: to read a process that is another user's, as most are to nobody. That is
  * limited to one process by the filter; files in /proc are closed to nobody by their mode. */
 static int become_nobody(struct cor_error *err)
 {
 	bool root = geteuid() == 0;
+	struct sysinfo host;
 	int r;
 
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (root)
 		capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SYS_PTRACE,
 			      CAP_CHECKPOINT_RESTORE, -1);
+	if (root && sysinfo(&host) == 0 && host.totalswap)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SYS_NICE);
 	r = root ? capng_change_id(NOBODY, NOBODY, CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING)
 		 : capng_apply(CAPNG_SELECT_CAPS);
 	return r < 0 ? cor_fail(err, -EPERM, "the page server's privileges cannot be given up (%d)", r)

@@ -184,6 +184,18 @@ int cor_pagemap_runs(const struct cor_pagemap *p, uint64_t start, uint64_t end,
 	return n;
 }
 
+uint64_t cor_pagemap_swapped(const struct cor_pagemap *p, uint64_t addr, unsigned npages)
+{
+	uint64_t entry[64], found = 0;
+	ssize_t n = pread(p->fd, entry, npages * sizeof(entry[0]),
+			  (off_t)((addr >> COR_PAGE_SHIFT) * sizeof(entry[0])));
+
+	for (unsigned i = 0; n > 0 && i < (size_t)n / sizeof(entry[0]); i++)
+		if ((entry[i] & (PM_PRESENT | PM_SWAPPED | PM_FILE)) == PM_SWAPPED)
+			found |= UINT64_C(1) << i;
+	return found;
+}
+
 bool cor_pagemap_is_guard(const struct cor_pagemap *p, uint64_t addr)
 {
 	uint64_t entry;

@@ -27,6 +27,10 @@ void cor_pagemap_close(struct cor_pagemap *p);
 int cor_pagemap_runs(const struct cor_pagemap *p, uint64_t start, uint64_t end,
 		     struct cor_page_run *runs, unsigned max, uint64_t *next);
 
+/* Which of npages pages (64 at the most) from addr on are in swap: bit i for the i-th. 0 also
+ * where that cannot be told. Any thread. */
+uint64_t cor_pagemap_swapped(const struct cor_pagemap *p, uint64_t addr, unsigned npages);
+
 /* Is the page at addr a guard page (MADV_GUARD_INSTALL)? False where that
  * cannot be told. */
 bool cor_pagemap_is_guard(const struct cor_pagemap *p, uint64_t addr);

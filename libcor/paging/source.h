@@ -60,7 +60,9 @@ static inline void cor_source_close(struct cor_source *s)
  *
  * A page that is mapped but cannot be read (a device, a poisoned page) gives
  * -EIO. One in no mapping, behind the end of its mapping's file, or in a guard
- * region (MADV_GUARD_INSTALL) is no memory: 0. Memory that is itself lazy
+ * region (MADV_GUARD_INSTALL) is no memory: 0. A page that was in swap is put back there
+ * once it has been read (process_madvise(2), which wants CAP_SYS_NICE): a process that is
+ * read as a whole does not come back into memory for it. Memory that is itself lazy
  * (userfaultfd) has no presence here: its own pager must serve it. */
 int cor_source_process(struct cor_source **out, pid_t pid, struct cor_error *err);
 

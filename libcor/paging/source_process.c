@@ -4,11 +4,16 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 #include "libcor/paging/fdpages.h"
 #include "libcor/paging/pagemap.h"
 #include "libcor/paging/source.h"
@@ -19,6 +24,9 @@
 /* User addresses end below this, with five levels of page tables too. */
 #define ADDRESS_LIMIT (UINT64_C(1) << 56)
 
+/* As many as are looked up in swap at once: all that a page server reads in one go. */
+#define SWAP_PAGES 64u
+
 struct process_source {
 	struct cor_source base;
 	pid_t pid;
@@ -26,6 +34,8 @@ struct process_source {
 	struct cor_vma_view maps;
 	struct cor_pagemap pagemap;
 	bool whole_files;
+	int pidfd;              /* to put pages back into swap; -1: this host has none */
+	_Atomic bool swapped;   /* some have been found there */
 	int *objects;           /* objects[i] is object i + 1 */
 	unsigned nobjects;
 };
@@ -111,13 +121,57 @@ static int read_space(const struct process_source *p, uint64_t addr, unsigned np
 	return r < 0 && r != -ESRCH ? no_memory_or(p, addr, r) : r;
 }
 
+/* ---- swap --------------------------------------------------------------------- */
+
+/* Single pages are wanted at once: they are looked up only where there is reason to. */
+static uint64_t look_in_swap(struct process_source *p, uint64_t addr, unsigned npages)
+{
+	uint64_t found;
+
+	if (p->pidfd < 0 || (npages == 1 && !p->swapped))
+		return 0;
+	found = cor_pagemap_swapped(&p->pagemap, addr, COR_MIN(npages, SWAP_PAGES));
+	if (found && !p->swapped)
+		p->swapped = true;
+	return found;
+}
+
+/* A host that has swapped the task out may have no room for it. What was only read is in
+ * swap still, so that nothing is written. */
+static void put_back(const struct process_source *p, uint64_t addr, uint64_t pages)
+{
+	struct iovec iov[SWAP_PAGES / 2];
+	unsigned n = 0;
+
+	while (pages) {
+		unsigned from = (unsigned)__builtin_ctzll(pages);
+		uint64_t behind = ~(pages >> from);
+		unsigned len = behind ? (unsigned)__builtin_ctzll(behind) : SWAP_PAGES;
+
+		iov[n++] = (struct iovec){ (void *)(uintptr_t)(addr + from * PAGE), len * PAGE };
+		pages = len == SWAP_PAGES ? 0 : pages & ~(((UINT64_C(1) << len) - 1) << from);
+	}
+	if (n)
+		process_madvise(p->pidfd, iov, n, MADV_PAGEOUT, 0);
+}
+
+static int read_own(struct process_source *p, uint64_t addr, unsigned npages, void *buf)
+{
+	uint64_t swapped = look_in_swap(p, addr, npages);
+	int r = read_space(p, addr, npages, buf);
+
+	if (r > 0 && swapped)
+		put_back(p, addr, r < (int)SWAP_PAGES ? swapped & ((UINT64_C(1) << r) - 1) : swapped);
+	return r;
+}
+
 static int process_read(struct cor_source *s, uint16_t object, uint64_t offset,
 			unsigned npages, void *buf)
 {
 	struct process_source *p = process_of(s);
 
 	if (object == 0)
-		return read_space(p, offset, npages, buf);
+		return read_own(p, offset, npages, buf);
 	if (object > p->nobjects)
 		return -ENOENT;
 	return cor_fd_read_pages(p->objects[object - 1], offset, npages, buf);
@@ -182,6 +236,7 @@ static void process_close(struct cor_source *s)
 	cor_vma_close(&p->maps);
 	cor_closep(&p->mem_fd);
 	cor_closep(&p->proc_dir);
+	cor_closep(&p->pidfd);
 	free(p);
 }
 
@@ -198,6 +253,22 @@ static void process_closep(struct process_source **p)
 		process_close(&(*p)->base);
 }
 
+/* On a host without swap it costs nothing. */
+static void watch_swap(struct process_source *p)
+{
+	_cleanup_free_ char *status = NULL;
+	struct sysinfo host;
+	const char *at;
+
+	if (sysinfo(&host) < 0 || !host.totalswap)
+		return;
+	p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+	if (cor_slurp(p->proc_dir, "status", &status, NULL) < 0)
+		return;
+	at = strstr(status, "\nVmSwap:");
+	p->swapped = at && strtoul(at + strlen("\nVmSwap:"), NULL, 10) > 0;
+}
+
 int cor_source_process(struct cor_source **out, pid_t pid, struct cor_error *err)
 {
 	_cleanup_(process_closep) struct process_source *p = calloc(1, sizeof(*p));
@@ -208,7 +279,7 @@ int cor_source_process(struct cor_source **out, pid_t pid, struct cor_error *err
 		return cor_fail(err, -ENOMEM, "reading process %d: out of memory", pid);
 	p->base.ops = &process_ops;
 	p->pid = pid;
-	p->mem_fd = p->maps.maps_fd = p->pagemap.fd = p->pagemap.kpageflags = -1;
+	p->pidfd = p->mem_fd = p->maps.maps_fd = p->pagemap.fd = p->pagemap.kpageflags = -1;
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	p->proc_dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (p->proc_dir < 0)
@@ -222,6 +293,7 @@ int cor_source_process(struct cor_source **out, pid_t pid, struct cor_error *err
 	r = cor_pagemap_open(&p->pagemap, p->proc_dir);
 	if (r < 0)
 		return cor_fail_code(err, r, "opening %s/pagemap", path);
+	watch_swap(p);
 	*out = &take_ptr(p)->base;
 	return 0;
 }

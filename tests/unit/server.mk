@@ -4,7 +4,7 @@ server_tests = tests/unit/test_as_user tests/unit/test_stream tests/unit/test_tl
 	tests/unit/test_choice \
 	tests/unit/test_preamble \
 	tests/unit/test_ticket \
-	tests/unit/test_source \
+	tests/unit/test_source tests/unit/test_swap \
 	tests/unit/test_pack \
 	tests/unit/test_server \
 	tests/unit/test_fetch \
@@ -19,6 +19,7 @@ tests_unit_test_choice_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_preamble_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_ticket_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_source_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
+tests_unit_test_swap_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_pack_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_server_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_fetch_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
