@@ -73,7 +73,7 @@ static void rates(struct report *r, const struct options *o)
 		{ 4u << 10, "UFFDIO_COPY in 4 KiB" }, { 64u << 10, "UFFDIO_COPY in 64 KiB" },
 		{ 256u << 10, "UFFDIO_COPY in 256 KiB" }, { 2u << 20, "UFFDIO_COPY in 2 MiB" },
 	};
-	struct samples stream = { 0 }, readv = { 0 }, drain = { 0 }, copy[4] = { 0 };
+	struct samples stream = { 0 }, readv = { 0 }, drain = { 0 }, copy[4] = { 0 }, shmem[2] = { 0 };
 	struct bare_drain d;
 	struct ghost g;
 
@@ -83,6 +83,8 @@ static void rates(struct report *r, const struct options *o)
 		samples_add(&readv, floor_readv_gbs(o->size));
 		for (unsigned i = 0; i < 4; i++)
 			samples_add(&copy[i], floor_copy_gbs(copies[i].chunk, o->size));
+		for (unsigned i = 0; i < 2; i++)
+			samples_add(&shmem[i], floor_shmem_gbs(i, o->size));
 		bare_drain(&g, &d);
 		samples_add(&drain, (double)o->size / (double)d.wall_ns);
 	}
@@ -92,6 +94,8 @@ static void rates(struct report *r, const struct options *o)
 	report_row_medians(r, "process_vm_readv in 256 KiB", &readv);
 	for (unsigned i = 0; i < 4; i++)
 		report_row_medians(r, copies[i].name, &copy[i]);
+	report_row_medians(r, "shared memory: read, then UFFDIO_COPY, in 256 KiB", &shmem[0]);
+	report_row_medians(r, "shared memory: read in place, then UFFDIO_CONTINUE", &shmem[1]);
 	report_row_medians(r, "bare drain", &drain);
 }
 

@@ -13,3 +13,5 @@ void floor_uffd_hist(unsigned count, bool spin, struct cor_hist *into);
 void floor_readv(struct report *r, unsigned count);
 double floor_readv_gbs(size_t bytes);
 double floor_copy_gbs(size_t chunk, size_t bytes);
+/* floor_shmem.c: bytes that arrive, into shared memory of a task */
+double floor_shmem_gbs(bool by_continue, size_t bytes);

@@ -4,7 +4,7 @@ bench_cor_bench_SOURCES = \
 	bench/main.c bench/bench.h bench/util.c \
 	bench/report.c bench/report.h \
 	bench/rig.c bench/rig.h bench/bare.c bench/bare.h \
-	bench/floor.c bench/floor.h bench/floor_net.c bench/floor_mem.c \
+	bench/floor.c bench/floor.h bench/floor_net.c bench/floor_mem.c bench/floor_shmem.c \
 	bench/files.c bench/home_rig.c bench/home_rig.h \
 	bench/import.c bench/fault.c bench/fault.h \
 	bench/fault_over.c bench/pin.c bench/remote.c bench/remote.h bench/drain.c bench/live.c bench/live.h bench/tls.c \
