@@ -13,7 +13,8 @@
 # With COR_LAB_THERE, a command that runs another on a second machine (as ssh would,
 # with this lab's directory there too), all hosts but the first are on that one, and
 # COR_LAB_CABLE is the network device that joins the two. So the tests cross from one
-# kernel to another: see tests/vm.
+# kernel to another: see tests/vm. With COR_LAB_ADDRS, the addresses of the two machines, each
+# has one host, on the machine's own network: soft-RoCE knows no other.
 #
 #	lab_up [NAME...]           the hosts (default: A B), each with a cord
 #	lab_down                   ends all that lab_up started (trapped on exit)
@@ -125,14 +126,15 @@ lab_host_main='
 # lab_host NAME: LAB_CLOCK_SHIFT, if set, moves its monotonic and boot clocks.
 lab_host()
 {
-	local name=$1 dir=$LAB_DIR/$1 clock=()
+	local name=$1 dir=$LAB_DIR/$1 clock=() net=--net
 
 	mkdir "$dir"
 	[ -n "${LAB_CLOCK_SHIFT:-}" ] && [ "$name" != A ] &&
 		clock=(--time --monotonic "$LAB_CLOCK_SHIFT" --boottime "$LAB_CLOCK_SHIFT")
+	[ -z "${COR_LAB_ADDRS:-}" ] || net=
 	# shellcheck disable=SC2086 # a command, or nothing
 	${LAB_VIA[$name]} setpriv --pdeathsig KILL \
-		unshare --net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
+		unshare $net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
 		--propagation private -- \
 		bash -c "$lab_host_main" "host-$name" "$name" "$dir/init" \
 		"${LAB_ROOT:-${LAB_OWN:-}}" "$LAB_DIR" "$COR_BUILD" \
@@ -149,8 +151,14 @@ lab_host()
 # Two hosts share one veth pair; more hang on a bridge on the first.
 lab_network()
 {
-	local names=("$@") first=$1 name i
+	local names=("$@") first=$1 name i addrs
 
+	if [ -n "${COR_LAB_ADDRS:-}" ]; then
+		[ $# -eq 2 ] || skip "there is room for two hosts"
+		read -ra addrs <<<"$COR_LAB_ADDRS"
+		LAB_ADDR=([$1]=${addrs[0]} [$2]=${addrs[1]})
+		return
+	fi
 	for i in "${!names[@]}"; do
 		LAB_ADDR[${names[i]}]=10.123.0.$((i + 1))
 	done

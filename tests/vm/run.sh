@@ -12,7 +12,7 @@
 #	--limit N             seconds until it is ended, 300
 #	--share DIR           a directory that the guests can write to, as $VM_SHARE
 #
-# The command finds VM_NODE (1 or 2), VM_ADDR and VM_PEER (addresses), VM_KERNEL and
+# The command finds VM_NODE (1 or 2), VM_ADDR and VM_PEER (addresses), VM_RDMA, VM_KERNEL and
 # VM_SHARE in its environment, and what begins with COR_ in this one's. With two
 # guests the exit status is the first that is not 0. 77: cannot be had here, the reason
 # is the line "skip: ..."; 125: a guest ended without a status.
@@ -76,6 +76,7 @@ guest_archive()
 	{
 		echo "VM_DIR=$(printf %q "$VM_DIR")"
 		echo "VM_RDMA=$rdma VM_NODES=$nodes"
+		echo "export VM_RDMA"
 		echo "export VM_NODE=$node VM_ADDR=$address$node VM_PEER=$address$((3 - node))"
 		echo "export VM_KERNEL=$VM_RELEASE"
 		export -p | grep '^declare -x COR_'

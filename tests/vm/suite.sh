@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # The system tests on another kernel: tests/run.sh in a virtual machine (see run.sh).
 #
-#	tests/vm/suite.sh [--kernel KERNEL] [--rdma siw] [--build DIR] [--limit N]
+#	tests/vm/suite.sh [--kernel KERNEL] [--rdma siw|rxe] [--build DIR] [--limit N]
 #	                  [OPTION...] [NAME...]
 #
 # KERNEL is 6.12 (the default) or 6.1; with two of them, as in 6.1,6.12, there are two
 # virtual machines: the first host of each test is on the one, the others on the other.
 # OPTION and NAME are those of tests/run.sh. Emulation is slow: time-outs are
 # COR_TIME_SCALE times longer, 20 if it is not set. --limit: seconds for all of it, 7200.
-# --rdma siw: each host has a soft-iWARP adapter, for COR_TEST_TRANSPORT=verbs and the like.
+# --rdma siw: each host has a soft-iWARP adapter, for COR_TEST_TRANSPORT=verbs and the like;
+# rxe: a soft-RoCE adapter, which is a machine's, so that each of two machines is one host.
 # Logs of failed tests are in DIR/tests/vm-KERNEL.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -29,8 +30,8 @@ export COR_TIME_SCALE=${COR_TIME_SCALE:-20}
 command=("$here/../run.sh" --build "$build" --log /vm/share "${options[@]}")
 machine=("$here/run.sh" --kernel "$kernel" --memory 4096 --limit "$limit"
 	--share "$build/tests/vm-$kernel" --rdma "${COR_TEST_RDMA:-none}")
-case $kernel in
-*,*)
+case $kernel,${COR_TEST_RDMA:-} in
+*,*,*|*,rxe)
 	# the second one has nothing to say
 	set -o pipefail
 	"${machine[@]}" --nodes 2 "$here/pair" "${command[@]}" | sed -u 's/^1: //'
