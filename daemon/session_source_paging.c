@@ -24,7 +24,6 @@
 #define AGAIN_TIMEOUT_MS 2000   /* connecting anew, which is tried often */
 #define ANSWER_AGAIN_MS  5000
 /* The destination tells of its progress far more often. */
-#define HUGE_SILENCE_MS 5000
 
 static int verify(void *arg, struct cor_stream *stream, struct cor_error *err)
 {
@@ -426,7 +425,7 @@ void source_await_huge(struct source *s)
 	while (s->huge_follow && s->control) {
 		struct pollfd p = { .fd = s->control->in_fd, .events = POLLIN };
 
-		if (!cor_stream_pending(s->control) && poll(&p, 1, HUGE_SILENCE_MS) == 0)
+		if (!cor_stream_pending(s->control) && poll(&p, 1, CONNECT_TIMEOUT_MS) == 0)
 			return;
 		if (hear_destination(s, NULL) < 0)
 			return;

@@ -126,6 +126,7 @@ static int read_receive_queue(struct reading *r, Cor__Names__Connection *out)
 {
 	_cleanup_free_ uint8_t *data = NULL;
 	int unread, offset, none = -1;
+	socklen_t len = sizeof(offset);
 	bool moves;
 	int rc;
 
@@ -136,13 +137,12 @@ static int read_receive_queue(struct reading *r, Cor__Names__Connection *out)
 		rc = unread_bytes(r, &unread);
 	if (rc < 0 || unread == 0)
 		return rc;
-	/* a peek of ours would begin at the task's own offset, and move it on */
-	rc = get(r, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
-	moves = rc == 0 && offset >= 0;
+	/* a peek of ours would begin at the task's own offset, and move it on; before 6.9 TCP
+	 * has none */
+	moves = getsockopt(r->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, &len) == 0 && offset >= 0;
 	if (moves)
 		setsockopt(r->fd, SOL_SOCKET, SO_PEEK_OFF, &none, sizeof(none));
-	if (rc == 0)
-		rc = peek(r, (size_t)unread, 0, &data);
+	rc = peek(r, (size_t)unread, 0, &data);
 	if (moves)
 		setsockopt(r->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset));
 	return rc < 0 ? rc : cor_file_bytes(&out->unread, data, (size_t)unread);
