@@ -20,11 +20,10 @@ void session_hurry(bool on)
 	setpriority(PRIO_PROCESS, 0, on ? -20 : 0);
 }
 
-/* Touched ahead of the freeze: in it no allocation waits for the kernel's zeros. */
 #define WARM_HEAP  (8u << 20)
 #define WARM_STACK (256u << 10)
 
-static void warm_memory(void)
+void session_warm(void)
 {
 	volatile char stack[WARM_STACK];
 	char *heap;
@@ -42,7 +41,7 @@ static void warm_memory(void)
 
 int session_begin(struct session *s, int cord, struct cor_error *err)
 {
-	warm_memory();
+	session_warm();
 	s->state = SESSION_PREPARE;
 	s->cord = cord;
 	s->listen = -1;

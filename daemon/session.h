@@ -24,6 +24,10 @@ struct session {
  * Where that is not allowed the freeze takes what it takes on a busy host. */
 void session_hurry(bool on);
 
+/* Touches the memory that the freeze will want, of this process and thread: in it no
+ * allocation waits for the kernel's zeros, nor, once the process has forked, for copies. */
+void session_warm(void);
+
 /* Begins in PREPARE. cord is borrowed. */
 int  session_begin(struct session *s, int cord, struct cor_error *err);
 void session_end(struct session *s);

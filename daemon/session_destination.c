@@ -22,6 +22,7 @@
 #include "libcor/names/home/mount.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
+#include "libcor/task/sparse.h"
 #include "libcor/task/uts.h"
 
 #define CLOCK_PROBES          8
@@ -396,6 +397,8 @@ static int prepare(struct destination *d, struct cor_error *err)
 	if (r < 0)
 		return r;
 	share(d);
+	session_warm();         /* the supervisor has been forked */
+	reply.sparse = true;
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
 	reply.all_first = !cor_rebuild_follows_forks(d->rebuild);
 	reply.network_namespace = cor_files_same_netns(d->files);
@@ -410,6 +413,18 @@ static int prepare(struct destination *d, struct cor_error *err)
 
 /* ---- rebuild ---------------------------------------------------------------------------- */
 
+static int install_eager(struct destination *d, const Cor__Task__PageData *p, struct cor_error *err)
+{
+	uint8_t page[COR_PAGE_SIZE] __attribute__((aligned(64)));
+
+	if (!p->sparse.len)
+		return cor_pager_install(d->pager, p->addr, p->data.data, p->data.len, err);
+	if (!cor_sparse_unpack(p->sparse.data, p->sparse.len, page))
+		return cor_fail(err, -EPROTO, "the task's page at %#llx cannot be read",
+				(unsigned long long)p->addr);
+	return cor_pager_install(d->pager, p->addr, page, sizeof(page), err);
+}
+
 static int start_pager(struct destination *d, const struct cor_region *regions, unsigned n,
 		       struct cor_error *err)
 {
@@ -419,8 +434,7 @@ static int start_pager(struct destination *d, const struct cor_region *regions, 
 	if (r == 0)
 		r = cor_pager_set_regions(d->pager, regions, n, err);
 	for (size_t i = 0; r == 0 && i < d->image->n_eager; i++)
-		r = cor_pager_install(d->pager, d->image->eager[i]->addr,
-				      d->image->eager[i]->data.data, d->image->eager[i]->data.len, err);
+		r = install_eager(d, d->image->eager[i], err);
 	if (r < 0)
 		return r;
 	cor_pager_hint(d->pager, d->image->hints, (unsigned)d->image->n_hints);

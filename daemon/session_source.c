@@ -213,6 +213,7 @@ static int take_prepared(struct source *s, struct control_message *m, struct cor
 		return -EPROTO;
 	s->same_netns = p->network_namespace;
 	s->all_first = p->all_first;
+	s->options.sparse = p->sparse;
 	for (size_t i = 0; s->departure && i < p->n_hardware; i++)
 		if (p->hardware[i].len == 6)
 			cor_departure_next(s->departure, (unsigned)i, p->hardware[i].data);
@@ -384,6 +385,7 @@ static void rehearse(struct source *s)
 	};
 	unsigned nextra;
 
+	session_warm();         /* the serving part has been forked */
 	cor_capture_rehearse(s->args->pid, &s->options, s->skeleton);
 	if (cor_files_capture_with(s->args->pid, &options, &extra, &nextra, &table, NULL) == 0)
 		cor__names__file_table__free_unpacked(table, NULL);

@@ -18,6 +18,8 @@
 struct cor_capture_options {
 	unsigned inline_written_max;   /* pages of one file mapping that travel in the image; more are lazy */
 	uint32_t without_files;        /* reserved */
+	bool sparse;                   /* eager pages without their zeros (sparse.h): the
+					  destination understands that */
 };
 
 /* Reads pid (running). Refuses with -EOPNOTSUPP and one sentence that names the

@@ -12,11 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/user.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/task/pb.h"
+#include "libcor/task/sparse.h"
 
 #define PAGE        4096ull
 #define RED_ZONE    128
@@ -25,6 +27,7 @@
 #define EAGER_STRINGS 4
 #define STRING_PAGES 32         /* of arguments and environment */
 #define STACK_WORDS 64
+#define READ_AT_ONCE 256        /* process_vm_readv(2) takes 1024 */
 
 static bool in_written(const Cor__Task__Vma *v, uint64_t addr)
 {
@@ -100,46 +103,97 @@ static int set_add(struct page_set *s, uint64_t page, size_t index)
 
 struct eager {
 	struct cor_capture *c;
-	struct page_set pages;  /* in image->eager */
+	struct page_set pages;  /* in bytes and addrs */
 	struct page_set hinted; /* in image->hints */
+	uint8_t *bytes;         /* n pages, for which there is room */
+	uint64_t *addrs;
+	size_t n, room;
+	size_t nread;           /* of them, from the first on, have been read */
 };
 
-static const Cor__Task__PageData *find_eager(struct eager *e, uint64_t page)
+static bool find_eager(struct eager *e, uint64_t page)
 {
 	size_t i;
 
-	return set_find(&e->pages, page, &i) ? e->c->image->eager[i] : NULL;
+	return set_find(&e->pages, page, &i);
 }
 
-/* Adds the page of addr unless it is there, is no lazy page, or cannot be read
- * now (it is then fetched like any other). */
-static int add_page(struct eager *e, uint64_t addr, struct cor_error *err)
+static int make_room(struct eager *e)
 {
-	uint64_t page = addr & ~(PAGE - 1);
-	struct cor_capture *c = e->c;
-	uint8_t buf[PAGE];
-	Cor__Task__PageData *p;
+	size_t room = e->room ? 2 * e->room : 16;
+	void *bytes, *addrs;
 
-	if (!page || find_eager(e, page) || !is_lazy(c, page) ||
-	    !cor_capture_page_is_there(c, page) || cor_capture_read(c, page, buf, PAGE) < 0)
+	if (e->n < e->room)
 		return 0;
-	p = pb_add(&c->image->eager, &c->image->n_eager, Cor__Task__PageData,
-		   cor__task__page_data__init);
-	if (!p || pb_bytes(&p->data, buf, PAGE) < 0 ||
-	    set_add(&e->pages, page, c->image->n_eager - 1) < 0)
-		return cor_capture_no_memory(c, err);
-	p->addr = page;
+	bytes = realloc(e->bytes, room * PAGE);
+	if (bytes)
+		e->bytes = bytes;
+	addrs = realloc(e->addrs, room * sizeof(*e->addrs));
+	if (addrs)
+		e->addrs = addrs;
+	if (!bytes || !addrs)
+		return -ENOMEM;
+	e->room = room;
 	return 0;
 }
 
-/* A word out of an eager page; false when it is in none. */
+/* The page of addr is to be read, unless it is among them, or is no lazy page. */
+static int want_page(struct eager *e, uint64_t addr, struct cor_error *err)
+{
+	uint64_t page = addr & ~(PAGE - 1);
+	struct cor_capture *c = e->c;
+
+	if (!page || find_eager(e, page) || !is_lazy(c, page) ||
+	    !cor_capture_page_is_there(c, page))
+		return 0;
+	if (make_room(e) < 0 || set_add(&e->pages, page, e->n) < 0)
+		return cor_capture_no_memory(c, err);
+	e->addrs[e->n++] = page;
+	return 0;
+}
+
+/* How many pages from first on come in one call; none where one of them is not readable. */
+static size_t read_some(struct eager *e, size_t first)
+{
+	struct iovec here, there[READ_AT_ONCE];
+	size_t n = COR_MIN(e->n - first, (size_t)READ_AT_ONCE);
+
+	here = (struct iovec){ e->bytes + first * PAGE, n * PAGE };
+	for (size_t i = 0; i < n; i++)
+		there[i] = (struct iovec){ (void *)(uintptr_t)e->addrs[first + i], PAGE };
+	return process_vm_readv(e->c->pid, &here, 1, there, n, 0) == (ssize_t)(n * PAGE) ? n : 0;
+}
+
+/* What cannot be read now is fetched like any other: address 0. */
+static void read_wanted(struct eager *e)
+{
+	while (e->nread < e->n) {
+		size_t n = e->n - e->nread > 1 ? read_some(e, e->nread) : 0;
+
+		if (!n && cor_capture_read(e->c, e->addrs[e->nread], e->bytes + e->nread * PAGE, PAGE) < 0)
+			e->addrs[e->nread] = 0;
+		e->nread += n ?: 1;
+	}
+}
+
+static int add_page(struct eager *e, uint64_t addr, struct cor_error *err)
+{
+	int r = want_page(e, addr, err);
+
+	if (r == 0)
+		read_wanted(e);
+	return r;
+}
+
+/* A word out of an eager page that has been read; false when it is in none. */
 static bool word_at(struct eager *e, uint64_t addr, uint64_t *out)
 {
-	const Cor__Task__PageData *p = find_eager(e, addr & ~(PAGE - 1));
+	size_t i;
 
-	if (!p || (addr & (PAGE - 1)) > PAGE - sizeof(*out))
+	if (!set_find(&e->pages, addr & ~(PAGE - 1), &i) || !e->addrs[i] ||
+	    (addr & (PAGE - 1)) > PAGE - sizeof(*out))
 		return false;
-	memcpy(out, p->data.data + (addr & (PAGE - 1)), sizeof(*out));
+	memcpy(out, e->bytes + i * PAGE + (addr & (PAGE - 1)), sizeof(*out));
 	return true;
 }
 
@@ -166,7 +220,7 @@ static int add_robust(struct eager *e, uint64_t head, struct cor_error *err)
 	return r;
 }
 
-static int add_thread(struct eager *e, const Cor__Task__Thread *th, struct cor_error *err)
+static int want_thread(struct eager *e, const Cor__Task__Thread *th, struct cor_error *err)
 {
 	const struct user_regs_struct *regs = (const void *)th->regs.data;
 	const uint64_t at[] = {
@@ -176,8 +230,8 @@ static int add_thread(struct eager *e, const Cor__Task__Thread *th, struct cor_e
 	int r = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(at) && !r; i++)
-		r = add_page(e, at[i], err);
-	return r ? r : add_robust(e, th->robust_list, err);
+		r = want_page(e, at[i], err);
+	return r ? r : want_page(e, th->robust_list, err);
 }
 
 /* ---- hints ------------------------------------------------------------------------ */
@@ -248,7 +302,11 @@ static int collect(struct eager *e, struct cor_error *err)
 	int r = 0;
 
 	for (size_t i = 0; i < image->n_threads && !r; i++)
-		r = add_thread(e, image->threads[i], err);
+		r = want_thread(e, image->threads[i], err);
+	if (r == 0)
+		read_wanted(e);
+	for (size_t i = 0; i < image->n_threads && !r; i++)
+		r = add_robust(e, image->threads[i]->robust_list, err);
 	if (r == 0)
 		r = add_strings(e, err);
 	if (r < 0)
@@ -264,11 +322,41 @@ static int collect(struct eager *e, struct cor_error *err)
 	return 0;
 }
 
+static int put_page(Cor__Task__PageData *p, const uint8_t *page, bool sparse)
+{
+	uint8_t buf[COR_SPARSE_MAX];
+
+	return sparse ? pb_bytes(&p->sparse, buf, cor_sparse_pack(page, buf)) :
+			pb_bytes(&p->data, page, PAGE);
+}
+
+static int put_all(struct eager *e, struct cor_error *err)
+{
+	Cor__Task__Image *image = e->c->image;
+
+	for (size_t i = 0; i < e->n; i++) {
+		Cor__Task__PageData *p;
+
+		if (!e->addrs[i])
+			continue;
+		p = pb_add(&image->eager, &image->n_eager, Cor__Task__PageData,
+			   cor__task__page_data__init);
+		if (!p || put_page(p, e->bytes + i * PAGE, e->c->o.sparse) < 0)
+			return cor_capture_no_memory(e->c, err);
+		p->addr = e->addrs[i];
+	}
+	return 0;
+}
+
 int cor_capture_eager(struct cor_capture *c, struct cor_error *err)
 {
 	struct eager e = { .c = c };
 	int r = collect(&e, err);
 
+	if (r == 0)
+		r = put_all(&e, err);
+	free(e.bytes);
+	free(e.addrs);
 	free(e.pages.slot);
 	free(e.hinted.slot);
 	return r;

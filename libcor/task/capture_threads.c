@@ -22,6 +22,7 @@
 #include "libcor/task/restart.h"
 
 #define XSTATE_MAX 16384        /* AMX tiles included */
+#define XSTATE_MIN 576          /* legacy area and header */
 #define AFFINITY_MAX 1024       /* bytes: 8192 CPUs */
 
 /* sched_setattr(2), first version */
@@ -134,6 +135,9 @@ static int read_xstate(struct cor_capture *c, Cor__Task__Thread *th, pid_t tid, 
 
 	if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &iov) < 0)
 		return cor_fail_errno(err, "cannot read the vector registers of thread %d", tid);
+	/* what is not there is zero, that is, in its initial state */
+	while (iov.iov_len > XSTATE_MIN && !buf[iov.iov_len - 1])
+		iov.iov_len--;
 	return pb_bytes(&th->xstate, buf, iov.iov_len) < 0 ? cor_capture_no_memory(c, err) : 0;
 }
 
