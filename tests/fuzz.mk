@@ -60,10 +60,12 @@ tests_fuzz_fuzz_trees_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_trees_LDADD = $(fuzz_libcor)
 
 # task and names: what comes from a peer
-fuzz_targets += tests/fuzz/fuzz_vdso tests/fuzz/fuzz_elf tests/fuzz/fuzz_image \
+fuzz_targets += tests/fuzz/fuzz_sparse tests/fuzz/fuzz_vdso tests/fuzz/fuzz_elf tests/fuzz/fuzz_image \
 	tests/fuzz/fuzz_update tests/fuzz/fuzz_files tests/fuzz/fuzz_pump tests/fuzz/fuzz_udp
 tests_fuzz_fuzz_udp_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_udp_LDADD = $(fuzz_libcor)
+tests_fuzz_fuzz_sparse_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_sparse_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_vdso_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_vdso_LDADD = $(fuzz_libcor)
 tests_fuzz_fuzz_elf_LDFLAGS = $(fuzz_ldflags)

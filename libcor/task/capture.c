@@ -33,6 +33,7 @@ int cor_capture_no_memory(struct cor_capture *c, struct cor_error *err)
 
 static void end(struct cor_capture *c)
 {
+	cor_capture_calls_drop(c);
 	if (c->proc >= 0)
 		close(c->proc);
 	if (c->mem >= 0)
@@ -151,13 +152,15 @@ int cor_capture_image(struct cor_tracee *t, const struct cor_capture_options *o,
 	if (!r)
 		r = cor_capture_threads(&c, err);
 	if (!r)
+		r = cor_capture_calls_start(&c, err);
+	if (!r)
 		r = cor_capture_identity(&c, err);
 	if (!r)
-		r = cor_capture_calls(&c, err);
+		r = cor_capture_written(&c, err);
+	if (!r)
+		r = cor_capture_calls_take(&c, err);
 	if (!r)
 		r = cor_capture_signals(&c, err);
-	if (!r)
-		r = cor_capture_written(&c, err);
 	if (!r)
 		r = cor_capture_eager(&c, err);
 	if (!r)

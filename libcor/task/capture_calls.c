@@ -37,7 +37,7 @@ struct process_answers {
 	struct itimerspec timer[];
 };
 
-struct batch {
+struct cor_capture_batch {
 	struct cor_capture *c;
 	struct cor_runner *r;
 	struct cor_runner_job *jobs;
@@ -45,9 +45,10 @@ struct batch {
 	struct process_answers *process;        /* in the room */
 	struct cor_proc_timer *timers;
 	unsigned ntimers;
+	struct cor_running *running;
 };
 
-static int list_timers(struct batch *b, struct cor_error *err)
+static int list_timers(struct cor_capture_batch *b, struct cor_error *err)
 {
 	_cleanup_free_ char *text = NULL;
 	struct cor_proc_timer t;
@@ -73,7 +74,7 @@ static void put(struct cor_call *call, long nr, uint64_t a, uint64_t b, uint64_t
 	*call = (struct cor_call){ .nr = (uint64_t)nr, .arg = { a, b, c, d } };
 }
 
-static void ask_thread(struct batch *b, struct cor_call *call, struct thread_answers *a)
+static void ask_thread(struct cor_capture_batch *b, struct cor_call *call, struct thread_answers *a)
 {
 	put(&call[T_ALTSTACK], SYS_sigaltstack, 0, cor_runner_remote(b->r, &a->altstack), 0, 0);
 	put(&call[T_TID_ADDRESS], SYS_prctl, PR_GET_TID_ADDRESS,
@@ -83,7 +84,7 @@ static void ask_thread(struct batch *b, struct cor_call *call, struct thread_ans
 	put(&call[T_SECUREBITS], SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0);
 }
 
-static void ask_process(struct batch *b, struct cor_call *call)
+static void ask_process(struct cor_capture_batch *b, struct cor_call *call)
 {
 	struct process_answers *a = b->process;
 
@@ -104,7 +105,7 @@ static void ask_process(struct batch *b, struct cor_call *call)
 		    cor_runner_remote(b->r, &a->timer[i]), 0, 0);
 }
 
-static size_t room_needed(const struct batch *b)
+static size_t room_needed(const struct cor_capture_batch *b)
 {
 	size_t n = b->c->t->nthreads;
 
@@ -114,7 +115,7 @@ static size_t room_needed(const struct batch *b)
 	       b->ntimers * sizeof(struct itimerspec);
 }
 
-static void ask_all(struct batch *b)
+static void ask_all(struct cor_capture_batch *b)
 {
 	struct cor_call *call = cor_runner_room(b->r);
 	unsigned n = b->c->t->nthreads, leader = P_TIMER + b->ntimers;
@@ -134,7 +135,7 @@ static void ask_all(struct batch *b)
 
 /* ---- answers -------------------------------------------------------------------- */
 
-static void take_thread(struct batch *b, unsigned i)
+static void take_thread(struct cor_capture_batch *b, unsigned i)
 {
 	Cor__Task__Thread *th = b->c->image->threads[i];
 	const struct thread_answers *a = &b->threads[i];
@@ -149,7 +150,7 @@ static void take_thread(struct batch *b, unsigned i)
 	th->creds->securebits = (uint32_t)COR_MAX(call[T_SECUREBITS].ret, (int64_t)0);
 }
 
-static int take_actions(struct batch *b, struct cor_error *err)
+static int take_actions(struct cor_capture_batch *b, struct cor_error *err)
 {
 	Cor__Task__Image *image = b->c->image;
 
@@ -179,7 +180,7 @@ static uint64_t ns(const struct timespec *ts)
 	return (uint64_t)ts->tv_sec * 1000000000 + (uint64_t)ts->tv_nsec;
 }
 
-static int take_itimers(struct batch *b, struct cor_error *err)
+static int take_itimers(struct cor_capture_batch *b, struct cor_error *err)
 {
 	Cor__Task__Image *image = b->c->image;
 
@@ -204,7 +205,7 @@ static pid_t inner_tid(const struct cor_tracee *t, pid_t tid)
 	return 0;
 }
 
-static int take_timers(struct batch *b, struct cor_error *err)
+static int take_timers(struct cor_capture_batch *b, struct cor_error *err)
 {
 	const struct cor_call *call = b->jobs[0].calls + P_TIMER;
 	Cor__Task__Image *image = b->c->image;
@@ -231,7 +232,7 @@ static int take_timers(struct batch *b, struct cor_error *err)
 	return 0;
 }
 
-static int take_all(struct batch *b, struct cor_error *err)
+static int take_all(struct cor_capture_batch *b, struct cor_error *err)
 {
 	const struct cor_call *call = b->jobs[0].calls;
 	Cor__Task__Identity *id = b->c->image->identity;
@@ -265,7 +266,7 @@ static uint64_t find_insn(const struct cor_capture *c)
 }
 
 /* The runner stays: the ghost is better off without the calls that would take it away. */
-static int run(struct batch *b, struct cor_error *err)
+static int start(struct cor_capture_batch *b, struct cor_error *err)
 {
 	struct cor_tracee *t = b->c->t;
 	int r = cor_runner_unmap(take_ptr(t->runner), t->pid, err);
@@ -277,22 +278,52 @@ static int run(struct batch *b, struct cor_error *err)
 	b->r = t->runner;
 	cor_runner_know_caught(b->r, b->c->status.sig_caught);
 	ask_all(b);
-	r = cor_runner_run_many(b->r, b->jobs, t->nthreads, 0, err);
-	return r ? r : take_all(b, err);
+	return cor_runner_start_many(b->r, b->jobs, t->nthreads, 0, &b->running, err);
 }
 
-int cor_capture_calls(struct cor_capture *c, struct cor_error *err)
+static void free_batch(struct cor_capture_batch *b)
 {
-	struct batch b = { .c = c };
+	free(b->jobs);
+	free(b->timers);
+	free(b);
+}
+
+int cor_capture_calls_start(struct cor_capture *c, struct cor_error *err)
+{
+	struct cor_capture_batch *b = calloc(1, sizeof(*b));
 	int r;
 
-	b.jobs = calloc(c->t->nthreads, sizeof(*b.jobs));
-	if (!b.jobs)
+	if (!b)
 		return cor_capture_no_memory(c, err);
-	r = list_timers(&b, err);
+	b->c = c;
+	b->jobs = calloc(c->t->nthreads, sizeof(*b->jobs));
+	r = b->jobs ? list_timers(b, err) : cor_capture_no_memory(c, err);
 	if (!r)
-		r = run(&b, err);
-	free(b.jobs);
-	free(b.timers);
+		r = start(b, err);
+	if (r < 0)
+		free_batch(b);
+	else
+		c->calls = b;
 	return r;
+}
+
+int cor_capture_calls_take(struct cor_capture *c, struct cor_error *err)
+{
+	struct cor_capture_batch *b = take_ptr(c->calls);
+	int r = cor_runner_await_many(b->running, err);
+
+	if (!r)
+		r = take_all(b, err);
+	free_batch(b);
+	return r;
+}
+
+void cor_capture_calls_drop(struct cor_capture *c)
+{
+	struct cor_capture_batch *b = take_ptr(c->calls);
+
+	if (!b)
+		return;
+	cor_runner_await_many(b->running, NULL);
+	free_batch(b);
 }

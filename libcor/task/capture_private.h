@@ -17,6 +17,7 @@ struct cor_capture {
 	int proc;                               /* /proc/PID */
 	int mem, pagemap;                       /* opened when first needed; -1 */
 	uint64_t action_flags[64];              /* of each signal, once known */
+	struct cor_capture_batch *calls;        /* that run; NULL: none */
 };
 
 /* /proc/PID/NAME whole; the caller's to free. */
@@ -55,8 +56,13 @@ int cor_capture_threads(struct cor_capture *c, struct cor_error *err);
 /* Pending signals, and what becomes of interrupted calls. After the calls. */
 int cor_capture_signals(struct cor_capture *c, struct cor_error *err);
 
-/* capture_calls.c: what only the task can say, by injection */
-int cor_capture_calls(struct cor_capture *c, struct cor_error *err);
+/* capture_calls.c: what only the task can say, by injection. Between start and take the
+ * threads run the calls, so that nothing can be asked of them by ptrace, and what can be read
+ * without is. Image.identity is there before take. drop, where that is not wanted any more;
+ * does nothing without start. */
+int cor_capture_calls_start(struct cor_capture *c, struct cor_error *err);
+int cor_capture_calls_take(struct cor_capture *c, struct cor_error *err);
+void cor_capture_calls_drop(struct cor_capture *c);
 
 /* capture_identity.c */
 int cor_capture_identity(struct cor_capture *c, struct cor_error *err);

@@ -549,45 +549,89 @@ static int finish(struct cor_runner *r, struct cor_runner_job *job, struct borro
 	return rc ? rc : back;
 }
 
-/* No more jobs than there are ways back. */
-static int run_some(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
-		    int stop_on_error, struct cor_error *err)
-{
+/* Lists that run: no more of them than there are ways back. */
+struct cor_running {
+	struct cor_runner *runner;
+	struct cor_runner_job *jobs;
+	unsigned njobs;         /* all of them, */
+	unsigned nstarted;      /* of which so many were looked at, the first ones */
+	int stop_on_error;
+	int rc;                 /* of the start */
 	struct borrowed b[WAYS];
+};
+
+static int start_some(struct cor_running *x, struct cor_error *err)
+{
 	int rc = 0;
 
-	for (unsigned i = 0; i < njobs; i++) {
-		jobs[i].done = 0;
-		b[i].signal = 0;
+	x->nstarted = COR_MIN(x->njobs, (unsigned)WAYS);
+	for (unsigned i = 0; i < x->nstarted; i++) {
+		x->jobs[i].done = 0;
+		x->b[i].signal = 0;
 		if (rc == 0)
-			choose_signal(r, jobs[i].tid, &b[i]);
-		if (!b[i].signal)
+			choose_signal(x->runner, x->jobs[i].tid, &x->b[i]);
+		if (!x->b[i].signal)
 			continue;
-		rc = start(r, &jobs[i], stop_on_error, way_back(r, i), &b[i], err);
+		rc = start(x->runner, &x->jobs[i], x->stop_on_error, way_back(x->runner, i), &x->b[i],
+			   err);
 		if (rc < 0)
-			b[i].signal = 0;
+			x->b[i].signal = 0;
 	}
-	for (unsigned i = 0; i < njobs; i++) {
+	return rc;
+}
+
+static int finish_some(struct cor_running *x, int rc, struct cor_error *err)
+{
+	for (unsigned i = 0; i < x->nstarted; i++) {
 		int one = 0;
 
 		/* what was started must be waited for, even after a failure */
-		if (b[i].signal)
-			one = finish(r, &jobs[i], &b[i], rc ? NULL : err);
+		if (x->b[i].signal)
+			one = finish(x->runner, &x->jobs[i], &x->b[i], rc ? NULL : err);
 		else if (!rc)
-			one = run_stepped(r, &jobs[i], stop_on_error, err);
+			one = run_stepped(x->runner, &x->jobs[i], x->stop_on_error, err);
 		rc = rc ? rc : one;
 	}
+	return rc;
+}
+
+int cor_runner_start_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
+			  int stop_on_error, struct cor_running **out, struct cor_error *err)
+{
+	struct cor_running *x = malloc(sizeof(*x));
+
+	if (!x)
+		return cor_fail(err, -ENOMEM, "no memory to run calls in %u threads", njobs);
+	x->runner = r;
+	x->jobs = jobs;
+	x->njobs = njobs;
+	x->stop_on_error = stop_on_error;
+	x->rc = start_some(x, err);
+	*out = x;
+	return 0;
+}
+
+int cor_runner_await_many(struct cor_running *x, struct cor_error *err)
+{
+	int rc = finish_some(x, x->rc, x->rc ? NULL : err);
+
+	while (rc == 0 && x->njobs > x->nstarted) {
+		x->jobs += x->nstarted;
+		x->njobs -= x->nstarted;
+		rc = start_some(x, err);
+		rc = finish_some(x, rc, rc ? NULL : err);
+	}
+	free(x);
 	return rc;
 }
 
 int cor_runner_run_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
 			int stop_on_error, struct cor_error *err)
 {
-	int rc = 0;
+	struct cor_running *x = NULL;
+	int rc = cor_runner_start_many(r, jobs, njobs, stop_on_error, &x, err);
 
-	for (unsigned i = 0; i < njobs && rc == 0; i += WAYS)
-		rc = run_some(r, jobs + i, COR_MIN(njobs - i, (unsigned)WAYS), stop_on_error, err);
-	return rc;
+	return rc < 0 ? rc : cor_runner_await_many(x, err);
 }
 
 int cor_runner_run(struct cor_runner *r, pid_t tid, struct cor_call *calls, unsigned n,

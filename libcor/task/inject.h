@@ -73,6 +73,14 @@ struct cor_runner_job { pid_t tid; struct cor_call *calls; unsigned n; unsigned 
 int cor_runner_run_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
 			int stop_on_error, struct cor_error *err);
 
+/* The same in two steps: what has been started runs while the caller does something else, that
+ * needs none of these threads stopped. jobs stay the caller's until the second one, which frees
+ * x, and brings the failures of both. The first one's own: -ENOMEM. */
+struct cor_running;
+int cor_runner_start_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
+			  int stop_on_error, struct cor_running **out, struct cor_error *err);
+int cor_runner_await_many(struct cor_running *x, struct cor_error *err);
+
 /* Unmaps it in the tracee, by a stepped munmap of thread tid. */
 int cor_runner_leave(struct cor_runner *r, pid_t tid, struct cor_error *err);
 

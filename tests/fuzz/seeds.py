@@ -415,7 +415,14 @@ def homes():
          mount(b"/srv", b"nfs") + b"\x22\x08\x0a\x04/usr\x10\x01")
 
 
+def pages():
+    seed("sparse", "empty", bytes(64))
+    seed("sparse", "ends", b"\x01" + bytes(62) + b"\x80" + bytes(range(1, 17)))
+    seed("sparse", "full", b"\xff" * (64 + 4096))
+
+
 kernel_texts()
+pages()
 homes()
 image_parts()
 descriptors()

@@ -1,6 +1,7 @@
 /* inject: calls made by a forked process, which must not notice. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -435,6 +436,41 @@ static void run_many_runs_each_list_in_its_thread(void **state)
 	assert_int_equal(victim_finish(&v), 0);
 }
 
+/* The list waits, in a futex, for what the caller does between the two. */
+static void lists_run_while_the_caller_goes_on(void **state)
+{
+	struct cor_running *running;
+	struct cor_runner_job job;
+	struct cor_runner *r;
+	struct cor_call *c;
+	uint32_t *word;
+
+	victim_start(&v, body_two_threads, NULL);
+	victim_await_sleep(v.pid);
+	victim_seize(v.pid);
+	r = map_runner();
+	c = cor_runner_room(r);
+	memset(c, 0, 128);
+	word = (uint32_t *)(c + 2);
+	*word = 1;
+	c[0] = (struct cor_call){ .nr = SYS_futex,
+				  .arg = { cor_runner_remote(r, word), FUTEX_WAIT, 1 } };
+	c[1].nr = SYS_gettid;
+	job = (struct cor_runner_job){ .tid = v.pid, .calls = c, .n = 2 };
+	assert_int_equal(cor_runner_start_many(r, &job, 1, 0, &running, NULL), 0);
+	victim_await_sleep(v.pid);
+	assert_int_equal(c[1].ret, 0);
+	__atomic_store_n(word, 2, __ATOMIC_SEQ_CST);
+	assert_int_equal(syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0), 1);
+	assert_int_equal(cor_runner_await_many(running, NULL), 0);
+	assert_int_equal(job.done, 2);
+	assert_int_equal(c[0].ret, 0);
+	assert_int_equal(c[1].ret, v.pid);
+	cor_runner_unmap(r, v.pid, NULL);
+	detach();
+	assert_int_equal(victim_finish(&v), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -454,6 +490,7 @@ int main(void)
 		T(sigstop_in_the_middle_is_kept),
 		T(death_in_the_middle_is_reported),
 		T(run_many_runs_each_list_in_its_thread),
+		T(lists_run_while_the_caller_goes_on),
 	};
 
 	if (geteuid())
