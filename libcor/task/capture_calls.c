@@ -126,6 +126,8 @@ static void ask_all(struct cor_capture_batch *b)
 		b->jobs[i].tid = b->c->t->threads[i].tid;
 		b->jobs[i].calls = call;
 		b->jobs[i].n = i ? T_CALLS : leader;
+		b->jobs[i].was = &b->c->t->threads[i].regs;
+		b->jobs[i].mask = b->c->t->threads[i].sigmask;
 		ask_thread(b, call, &b->threads[i]);
 		if (!i)
 			ask_process(b, call);

@@ -54,6 +54,7 @@ struct cor_runner {
 	size_t   len;           /* head included */
 	bool     caught_known;
 	uint64_t caught;        /* the signals that the tracee has handlers for */
+	bool     bare;          /* its threads have nothing to come back to */
 };
 
 /* What a thread's state was before we borrowed it. */
@@ -78,7 +79,6 @@ static int fail_thread(struct cor_error *err, pid_t tid, const char *what)
 
 static int borrow(pid_t tid, struct borrowed *b, struct cor_error *err)
 {
-	b->signal_seen = b->stop_seen = false;
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &b->regs) < 0)
 		return fail_thread(err, tid, "cannot read its registers");
 	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(b->mask), &b->mask) < 0)
@@ -402,6 +402,11 @@ void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end
 	*end = r->remote + r->len;
 }
 
+void cor_runner_bare(struct cor_runner *r)
+{
+	r->bare = true;
+}
+
 void cor_runner_know_caught(struct cor_runner *r, uint64_t signals)
 {
 	r->caught_known = true;
@@ -416,10 +421,11 @@ void cor_runner_know_caught(struct cor_runner *r, uint64_t signals)
  *
  * A trap would not do: a tracer that is killed in the midst of it leaves SIGTRAP behind,
  * which ends the task. So does this where the task has handlers for all the others. */
-static void choose_signal(struct cor_runner *r, pid_t tid, struct borrowed *b)
+static void choose_signal(struct cor_runner *r, pid_t tid, uint64_t shared, struct borrowed *b)
 {
 	static const int harmless[] = { SIGURG, SIGWINCH, SIGCHLD };
-	uint64_t waiting = cor_signals_pending(tid), caught = ~UINT64_C(0);
+	uint64_t waiting = shared | (r->bare ? 0 : cor_signals_pending_own(tid));
+	uint64_t caught = ~UINT64_C(0);
 
 	if (!r->caught_known) {
 		cor_signals_caught(r->pid, &caught);
@@ -486,8 +492,17 @@ static int start(struct cor_runner *r, const struct cor_runner_job *job, int sto
 		 struct way_back *w, struct borrowed *b, struct cor_error *err)
 {
 	struct user_regs_struct regs;
-	int rc = borrow(job->tid, b, err);
+	int rc = 0;
 
+	if (job->was) {
+		b->regs = *job->was;
+		b->mask = job->mask;
+	} else if (r->bare) {
+		/* the segments that user code has on x86-64, and interrupts on */
+		b->regs = (struct user_regs_struct){ .cs = 0x33, .ss = 0x2b, .eflags = 0x202 };
+	} else {
+		rc = borrow(job->tid, b, err);
+	}
 	if (rc < 0)
 		return rc;
 	note_way_back(w, b);
@@ -501,7 +516,7 @@ static int start(struct cor_runner *r, const struct cor_runner_job *job, int sto
 	rc = redirect(job->tid, &regs, b->blocked, err);
 	if (!rc && ptrace(PTRACE_CONT, job->tid, NULL, NULL) < 0)
 		rc = fail_thread(err, job->tid, "cannot be resumed");
-	if (rc < 0)
+	if (rc < 0 && !r->bare)
 		give_back(job->tid, b, NULL);
 	return rc;
 }
@@ -543,7 +558,7 @@ static int finish(struct cor_runner *r, struct cor_runner_job *job, struct borro
 
 	if (rc == -ESRCH)
 		return rc;
-	back = give_back(job->tid, b, rc ? NULL : err);
+	back = r->bare ? 0 : give_back(job->tid, b, rc ? NULL : err);
 	if (!rc)
 		job->done = (unsigned)regs.rbx;
 	return rc ? rc : back;
@@ -562,14 +577,17 @@ struct cor_running {
 
 static int start_some(struct cor_running *x, struct cor_error *err)
 {
+	uint64_t shared = 0;
 	int rc = 0;
 
+	if (x->njobs && !x->runner->bare)
+		shared = cor_signals_pending_shared(x->jobs[0].tid);
 	x->nstarted = COR_MIN(x->njobs, (unsigned)WAYS);
 	for (unsigned i = 0; i < x->nstarted; i++) {
 		x->jobs[i].done = 0;
-		x->b[i].signal = 0;
+		x->b[i] = (struct borrowed){ 0 };
 		if (rc == 0)
-			choose_signal(x->runner, x->jobs[i].tid, &x->b[i]);
+			choose_signal(x->runner, x->jobs[i].tid, shared, &x->b[i]);
 		if (!x->b[i].signal)
 			continue;
 		rc = start(x->runner, &x->jobs[i], x->stop_on_error, way_back(x->runner, i), &x->b[i],

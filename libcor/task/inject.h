@@ -13,7 +13,8 @@
  * from the few calls that no stop restarts (signal(7)). Only a stepped call cannot: the two that map and unmap a runner, some 20 us each.
  *
  * All functions work on threads in a ptrace-stop whose tracer is the caller.
- * They leave general registers and signal mask of the thread as they were.
+ * They leave general registers and signal mask of the thread as they were, but for
+ * cor_runner_bare().
  */
 #pragma once
 
@@ -62,6 +63,10 @@ void cor_runner_range(const struct cor_runner *r, uint64_t *start, uint64_t *end
 /* Which signals the tracee has handlers for (bit 0: signal 1): it is then not read. */
 void cor_runner_know_caught(struct cor_runner *r, uint64_t signals);
 
+/* From now on the tracee's threads are given registers and masks by the caller before they go
+ * on, and have no signals that wait: lists leave them where they end, and no state is read. */
+void cor_runner_bare(struct cor_runner *r);
+
 /* Runs n calls that lie in the room, in thread tid; results in calls[i].ret.
  * stop_on_error: the first negative return ends the list. 0, or -errno when the
  * thread died or stopped for another reason. *done: calls made. */
@@ -69,7 +74,15 @@ int cor_runner_run(struct cor_runner *r, pid_t tid, struct cor_call *calls, unsi
 		   int stop_on_error, unsigned *done, struct cor_error *err);
 
 /* The same for many threads at once: start them all, then wait for them all. */
-struct cor_runner_job { pid_t tid; struct cor_call *calls; unsigned n; unsigned done; };
+struct cor_runner_job {
+	pid_t tid;
+	struct cor_call *calls;
+	unsigned n;
+	unsigned done;
+	/* its registers and signal mask, where the caller knows them; NULL: they are read */
+	const struct user_regs_struct *was;
+	uint64_t mask;
+};
 int cor_runner_run_many(struct cor_runner *r, struct cor_runner_job *jobs, unsigned njobs,
 			int stop_on_error, struct cor_error *err);
 

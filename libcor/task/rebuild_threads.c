@@ -245,8 +245,11 @@ int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 
 	if (r == 0)
 		r = cor_rebuild_clone(rb, image, err);
-	if (r == 0)
+	if (r == 0) {
+		/* what follows ends in registers */
+		cor_runner_bare(rb->runner);
 		cor_rebuild_limits(rb, image);
+	}
 	if (r == 0)
 		r = run_threads(rb, image, err);
 	if (r == 0)

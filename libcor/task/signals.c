@@ -25,9 +25,19 @@ static uint64_t queued(pid_t tid, unsigned flags)
 	return set;
 }
 
+uint64_t cor_signals_pending_own(pid_t tid)
+{
+	return queued(tid, 0);
+}
+
+uint64_t cor_signals_pending_shared(pid_t tid)
+{
+	return queued(tid, PTRACE_PEEKSIGINFO_SHARED);
+}
+
 uint64_t cor_signals_pending(pid_t tid)
 {
-	return queued(tid, 0) | queued(tid, PTRACE_PEEKSIGINFO_SHARED);
+	return cor_signals_pending_own(tid) | cor_signals_pending_shared(tid);
 }
 
 int cor_signals_caught(pid_t pid, uint64_t *set)

@@ -184,7 +184,8 @@ static void stop_and_thaw(int inject)
 		memset(c, 0, 4096);
 		for (unsigned i = 0; i < t->nthreads; i++) {
 			c[i].nr = SYS_gettid;
-			job[i] = (struct cor_runner_job){ t->threads[i].tid, &c[i], 1, 0 };
+			job[i] = (struct cor_runner_job){
+				.tid = t->threads[i].tid, .calls = &c[i], .n = 1 };
 		}
 		assert_int_equal(cor_runner_run_many(r, job, t->nthreads, 0, &err), 0);
 		for (unsigned i = 0; i < t->nthreads; i++)
@@ -313,7 +314,8 @@ static void trace_for_ever(int ready)
 		_exit(1);
 	c = cor_runner_room(r);
 	for (unsigned i = 0; i < t->nthreads; i++)
-		job[i] = (struct cor_runner_job){ t->threads[i].tid, &c[i * 3], 3, 0 };
+		job[i] = (struct cor_runner_job){
+			.tid = t->threads[i].tid, .calls = &c[i * 3], .n = 3 };
 	(void)!write(ready, "", 1);
 	for (;;) {
 		memset(c, 0, 4096);
