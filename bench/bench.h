@@ -21,6 +21,16 @@ struct bench_common {
 
 extern const struct argp bench_common_argp;
 
+/* Of the subcommands that take a size and a count too. parse_sized is their argp's parser, or
+ * what their parser calls for keys that are not its own, its input beginning with this; how the
+ * two options are documented is theirs. */
+struct bench_sized {
+	struct bench_common common;
+	size_t   size;          /* --size, 's' */
+	unsigned count;         /* --count, 'n' */
+};
+error_t parse_sized(int key, char *arg, struct argp_state *state);
+
 /* One subcommand each: argv[0] is "cor-bench NAME". They return an exit status. */
 int cmd_floor(int argc, char **argv);
 int cmd_fault(int argc, char **argv);

@@ -15,9 +15,7 @@
 #define CHUNK (1u << 20)
 
 struct options {
-	struct bench_common common;
-	size_t   size;
-	unsigned count;
+	struct bench_sized sized;
 	const char *dir;
 };
 
@@ -32,16 +30,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
-	switch (key) {
-	case 's': o->size = parse_size(state, arg); return 0;
-	case 'n': o->count = parse_count(state, arg, 1000000); return 0;
-	case 'd': o->dir = arg; return 0;
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &o->common;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	if (key != 'd')
+		return parse_sized(key, arg, state);
+	o->dir = arg;
+	return 0;
 }
 
 /* ---- reading ------------------------------------------------------------------ */
@@ -112,8 +104,8 @@ static void reads(struct report *r, const struct options *o, const char *path, c
 
 	snprintf(at, sizeof(at), "%s/data", path);
 	snprintf(from, sizeof(from), "%s/data", far);
-	make_file(at, o->size);
-	for (unsigned i = 0; i < o->common.runs; i++) {
+	make_file(at, o->sized.size);
+	for (unsigned i = 0; i < o->sized.common.runs; i++) {
 		double local, home;
 
 		evict(at);
@@ -218,17 +210,17 @@ static void names(struct report *r, const struct options *o, const char *path, c
 	struct samples s[NKINDS][2] = { 0 };
 	double all = 0, seconds = 0;
 
-	for (unsigned run = 0; run < o->common.runs; run++)
+	for (unsigned run = 0; run < o->sized.common.runs; run++)
 		for (unsigned side = 0; side < 2; side++)
 			for (unsigned k = 0; k < NKINDS; k++) {
 				uint64_t from = cor_now_ns(), took;
 
-				for (unsigned i = 0; i < o->count; i++)
+				for (unsigned i = 0; i < o->sized.count; i++)
 					kinds[k].run(side ? far : path, i);
 				took = cor_now_ns() - from;
-				samples_add(&s[k][side], o->count * kinds[k].each * 1e9 / (double)took);
+				samples_add(&s[k][side], o->sized.count * kinds[k].each * 1e9 / (double)took);
 				if (side) {
-					all += o->count * kinds[k].each;
+					all += o->sized.count * kinds[k].each;
 					seconds += (double)took / 1e9;
 				}
 			}
@@ -245,7 +237,7 @@ int cmd_files(int argc, char **argv)
 	struct argp argp = { options, parse, NULL,
 		"Files that stay at home: read and named from afar over loopback TCP, beside the "
 		"same at home.", children, NULL, NULL };
-	struct options o = { .common.runs = 3, .size = 512u << 20, .count = 2000, .dir = "/var/tmp" };
+	struct options o = { .sized = { .common.runs = 3, .size = 512u << 20, .count = 2000 }, .dir = "/var/tmp" };
 	char path[256], far[256];
 	struct home_rig *rig;
 	struct report *r;
@@ -257,5 +249,5 @@ int cmd_files(int argc, char **argv)
 	reads(r, &o, path, far);
 	names(r, &o, path, far);
 	home_rig_end(rig);
-	return report_end(r, &o.common);
+	return report_end(r, &o.sized.common);
 }

@@ -5,38 +5,13 @@
 #include "bench/bare.h"
 #include "bench/floor.h"
 
-struct options {
-	struct bench_common common;
-	size_t   size;
-	unsigned count;
-};
-
 static const struct argp_option floor_options[] = {
 	{ "size", 's', "BYTES", 0, "Memory for rates and the bare drain (default 256M)", 0 },
 	{ "count", 'n', "N", 0, "Faults and round trips for latencies (default 4000)", 0 },
 	{ 0 }
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct options *o = state->input;
-
-	switch (key) {
-	case 's':
-		o->size = parse_size(state, arg);
-		return 0;
-	case 'n':
-		o->count = parse_count(state, arg, 1000000);
-		return 0;
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &o->common;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-static void latencies(struct report *r, const struct options *o)
+static void latencies(struct report *r, const struct bench_sized *o)
 {
 	static const uint64_t computing_us[] = { 0, 20, 200 };
 	struct cor_hist h;
@@ -66,7 +41,7 @@ static void latencies(struct report *r, const struct options *o)
 	report_latency(r, "posix_spawn + wait of /bin/true", &h);
 }
 
-static void rates(struct report *r, const struct options *o)
+static void rates(struct report *r, const struct bench_sized *o)
 {
 	static const struct report_column column[] = { { "gb_per_s", "GB/s", 2 } };
 	static const struct { size_t chunk; const char *name; } copies[] = {
@@ -102,9 +77,9 @@ static void rates(struct report *r, const struct options *o)
 int cmd_floor(int argc, char **argv)
 {
 	static const struct argp_child children[] = { { &bench_common_argp, 0, NULL, 0 }, { 0 } };
-	static const struct argp argp = { floor_options, parse, NULL,
+	static const struct argp argp = { floor_options, parse_sized, NULL,
 		"Measures what this machine can do at best.", children, NULL, NULL };
-	struct options o = { .common.runs = 3, .size = 256u << 20, .count = 4000 };
+	struct bench_sized o = { .common.runs = 3, .size = 256u << 20, .count = 4000 };
 	struct report *r;
 
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))

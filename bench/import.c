@@ -22,36 +22,11 @@
 #define BARE_FAULTS  300
 #define TICKET_ROOM  512
 
-struct options {
-	struct bench_common common;
-	size_t   size;
-	unsigned count;
-};
-
 static const struct argp_option import_options[] = {
 	{ "size", 's', "BYTES", 0, "Memory exported (default 4G)", 0 },
 	{ "count", 'n', "N", 0, "Pages read at random after the first (default 2000)", 0 },
 	{ 0 }
 };
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct options *o = state->input;
-
-	switch (key) {
-	case 's':
-		o->size = parse_size(state, arg);
-		return 0;
-	case 'n':
-		o->count = parse_count(state, arg, 1000000);
-		return 0;
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &o->common;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
 
 /* --- the exporter: a process of its own ---------------------------------------- */
 static void export_and_wait(size_t size, int out)
@@ -134,7 +109,7 @@ static const struct report_column columns[NCOLUMNS] = {
 	{ "held_kib", "held KiB", 0 }, { "imported_kib", "of it", 0 },
 };
 
-static void import_once(const struct cor_ctx *ctx, const char *ticket, const struct options *o,
+static void import_once(const struct cor_ctx *ctx, const char *ticket, const struct bench_sized *o,
 			double v[NCOLUMNS])
 {
 	uint64_t start = cor_now_ns(), before = resident_kib(), seed = 88172645463325252ull;
@@ -167,7 +142,7 @@ static void import_once(const struct cor_ctx *ctx, const char *ticket, const str
 	cor_import_close(i);
 }
 
-static void measure(const struct cor_ctx *ctx, const struct options *o,
+static void measure(const struct cor_ctx *ctx, const struct bench_sized *o,
 		    struct samples s[NCOLUMNS])
 {
 	const struct order order = { .walk = WALK_RANDOM, .count = BARE_FAULTS };
@@ -195,11 +170,11 @@ static void measure(const struct cor_ctx *ctx, const struct options *o,
 int cmd_import(int argc, char **argv)
 {
 	static const struct argp_child children[] = { { &bench_common_argp, 0, NULL, 0 }, { 0 } };
-	static const struct argp argp = { import_options, parse, NULL,
+	static const struct argp argp = { import_options, parse_sized, NULL,
 		"Imports memory that another process exports: the time until the import is open, "
 		"and from there to its first byte, beside a fault of the bare loop.",
 		children, NULL, NULL };
-	struct options o = { .common.runs = 5, .size = 4ull << 30, .count = 2000 };
+	struct bench_sized o = { .common.runs = 5, .size = 4ull << 30, .count = 2000 };
 	struct samples s[NCOLUMNS] = { 0 };
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_ctx *ctx;

@@ -7,36 +7,11 @@
 #include "bench/live.h"
 #include "bench/report.h"
 
-struct options {
-	struct bench_common common;
-	size_t   size;
-	unsigned count;
-};
-
 static const struct argp_option tls_options[] = {
 	{ "size", 's', "BYTES", 0, "Memory to move (default 512M)", 0 },
 	{ "count", 'n', "N", 0, "Pages touched in each run (default 3000)", 0 },
 	{ 0 }
 };
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct options *o = state->input;
-
-	switch (key) {
-	case 's':
-		o->size = parse_size(state, arg);
-		return 0;
-	case 'n':
-		o->count = parse_count(state, arg, 1000000);
-		return 0;
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &o->common;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
 
 enum { RATE, RATE_RATIO, CPU, CPU_RATIO, P50, P50_RATIO, P99, P99_RATIO, NCOLUMNS };
 
@@ -98,11 +73,11 @@ static void run_once(const struct cor_ctx *ctx, const struct ghost *g, unsigned 
 int cmd_tls(int argc, char **argv)
 {
 	static const struct argp_child children[] = { { &bench_common_argp, 0, NULL, 0 }, { 0 } };
-	static const struct argp argp = { tls_options, parse, NULL,
+	static const struct argp argp = { tls_options, parse_sized, NULL,
 		"What encryption costs, and what the check of each reply costs: a drain and a random "
 		"demand fault beside the same in the clear.", children, NULL, NULL };
 	static struct samples s[LIVE_COVERS][NCOLUMNS];
-	struct options o = { .common.runs = 5, .size = 512u << 20, .count = 3000 };
+	struct bench_sized o = { .common.runs = 5, .size = 512u << 20, .count = 3000 };
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_ctx *ctx;
 	struct report *r;

@@ -47,6 +47,25 @@ static const struct argp_option common_options[] = {
 
 const struct argp bench_common_argp = { .options = common_options, .parser = parse_common };
 
+error_t parse_sized(int key, char *arg, struct argp_state *state)
+{
+	struct bench_sized *o = state->input;
+
+	switch (key) {
+	case 's':
+		o->size = parse_size(state, arg);
+		return 0;
+	case 'n':
+		o->count = parse_count(state, arg, 1000000);
+		return 0;
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &o->common;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
 void samples_add(struct samples *s, double v)
 {
 	if (s->n < BENCH_MAX_RUNS)
