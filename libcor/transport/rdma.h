@@ -21,6 +21,9 @@
  * valid) makes it lost: poll() says so once and for all, and what was posted never
  * completes. A device is safe for use by many threads, a queue pair by one at a time.
  *
+ * Nothing of it survives fork(2): a child of a process that has opened a device, even if it
+ * is closed again, can open none of the same adapter (verbs: -EACCES).
+ *
  * The libraries are loaded when the first device is opened, never before: that of
  * libfabric takes a fifth of a second. Where cor was built without them, or they
  * are not installed, opening says so.
