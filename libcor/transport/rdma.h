@@ -13,6 +13,9 @@
  *	read and write   memory that the other has registered and told the key of
  *	send             short messages, which the other finds in poll()
  *
+ * but who accepted posts nothing before he has heard of the peer. iWARP wants it so (RFC
+ * 5044, 7.1): what came amid the handshake would end the connection.
+ *
  * Messages and the notes of writes arrive in the order in which they were posted,
  * and a note or a message later than the data of the writes before it. Reads
  * complete in any order.
@@ -141,6 +144,7 @@ struct cor_rdma {
 struct cor_rdma_qp {
 	const struct cor_rdma_ops *ops;
 	struct cor_rdma *device;        /* on which its owner has a reference */
+	bool accepted;                  /* by accept(): the peer has to speak first */
 };
 
 struct cor_rdma_ops {
