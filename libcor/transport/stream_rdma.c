@@ -21,6 +21,9 @@
 /* What was taken out is told when it is so much of the window. */
 #define ACK_SHARE 4u
 
+/* Who connected and hears nothing for so long nudges the peer, and then after twice as long. */
+#define NUDGE_NS (50 * UINT64_C(1000000))
+
 #define ROOM_MAX (64u << 20)
 #define FULL     (UINT64_MAX - 1)       /* of an eventfd: not writable */
 
@@ -324,17 +327,34 @@ static int say_hello(struct rdma_stream *s)
 	return s->ops->send(s->qp, &h, sizeof(h));
 }
 
+/* Acknowledges nothing. Soft-iWARP does not notice what comes while its side of the connection
+ * is still being made, until more comes. */
+static void nudge(struct rdma_stream *s)
+{
+	static const struct taken nothing;
+
+	(void)!s->ops->send(s->qp, &nothing, sizeof(nothing));
+}
+
 static int hear_hello(struct rdma_stream *s, uint64_t until)
 {
+	uint64_t pause = NUDGE_NS, nudge_at = cor_now_ns() + pause;
+
 	while (!s->agreed) {
 		int r = look(s);
+		uint64_t now = cor_now_ns();
 
 		if (r < 0)
 			return r;
-		if (r == 0 && cor_now_ns() > until)
+		if (r > 0)
+			continue;
+		if (now > until)
 			return -ETIMEDOUT;
-		if (r == 0)
-			cor_rdma_wait(s->qp, s->wake, 10);
+		if (now > nudge_at && !s->qp->accepted) {
+			nudge(s);
+			nudge_at = now + (pause *= 2);
+		}
+		cor_rdma_wait(s->qp, s->wake, 10);
 	}
 	return 0;
 }
