@@ -75,6 +75,11 @@ pid_t fork_child(void);
 /* SIGKILL and wait; 0 and -1 are ignored. */
 void end_child(pid_t pid);
 
+/* Runs fn in a child and waits until it returns; ends the program where it does not. What it
+ * found out is in memory of shared_memory(), zeros at first, for good. */
+void in_child(void (*fn)(void *arg), void *arg);
+void *shared_memory(size_t size);
+
 /* CPU time that a process of ours has used so far, in nanoseconds. */
 uint64_t cpu_ns(pid_t pid);
 

@@ -8,6 +8,7 @@
 
 #include "bench/live.h"
 #include "bench/remote.h"
+#include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/server.h"
 #include "libcor/transport/lane.h"
@@ -94,8 +95,8 @@ void live_start(struct live *l, const struct cor_ctx *ctx, const struct ghost *g
 	live_start_covered(l, ctx, g, t, prefetch, LIVE_CLEAR);
 }
 
-static void start_server_over(struct live *l, const struct ghost *g, const struct remote *over,
-			      struct cor_stream *ours[NLANES])
+/* Returns the socket by which its lanes are made. */
+static int start_server_over(struct live *l, const struct ghost *g, const struct remote *over)
 {
 	struct cor_stream *theirs[NLANES];
 	int hold[2], pair[2];
@@ -112,8 +113,7 @@ static void start_server_over(struct live *l, const struct ghost *g, const struc
 	close(hold[0]);
 	close(pair[1]);
 	l->hold = hold[1];
-	remote_lanes_here(over, pair[0], ours);
-	close(pair[0]);
+	return pair[0];
 }
 
 /* Takes the lanes and the task's userfaultfd. */
@@ -156,9 +156,16 @@ void live_start_over(struct live *l, const struct cor_ctx *ctx, const struct gho
 {
 	struct cor_stream *lanes[NLANES], *reach = NULL;
 	struct cor_error e = COR_ERROR_INIT;
+	int server, owner = -1;
 
-	l->owner = one_sided ? remote_owner_start(over, g, REMOTE_BOUND, &reach, NULL) : 0;
-	start_server_over(l, g, over, lanes);
+	/* both children before an adapter is opened */
+	l->owner = one_sided ? remote_owner_start(over, g, REMOTE_BOUND, &owner) : 0;
+	server = start_server_over(l, g, over);
+	if (one_sided)
+		reach = remote_owner_here(over, owner);
+	remote_lanes_here(over, server, lanes);
+	close(server);
+	cor_closep(&owner);
 	start_pager(l, ctx, t, lanes, false);
 	if (reach && cor_pager_add_lane(l->pager, reach, COR_CONN_DEMAND, &e))
 		errx(1, "pager: %s", e.text);

@@ -75,21 +75,36 @@ static const struct report_column columns[NCOLUMNS] = {
 	{ "bound_mib", "bound MiB", 1 }, { "pinned_of_bound", "of bound", 3 },
 };
 
-static void measure(const struct options *o, struct samples s[NCOLUMNS])
+struct measurement {
+	const struct options *o;
+	double v[NCOLUMNS];
+};
+
+static void check(void *arg)
 {
+	struct measurement *m = arg;
+
+	remote_check(&m->o->over);
+}
+
+static void measure(void *arg)
+{
+	struct measurement *m = arg;
+	const struct options *o = m->o;
 	/* nobody has faulted yet: the first page is in the middle */
 	struct ghost g = { .base = mmap(NULL, o->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
 					MAP_NORESERVE, -1, 0), .size = o->size };
 	uint64_t base = (uintptr_t)g.base, start;
 	struct remote_owned told;
 	struct cor_stream *lane;
-	double v[NCOLUMNS];
+	double *v = m->v;
 	pid_t owner;
 	int sock;
 
 	if (g.base == MAP_FAILED)
 		err(1, "memory");
-	owner = remote_owner_start(&o->over, &g, o->bound, &lane, &sock);
+	owner = remote_owner_start(&o->over, &g, o->bound, &sock);
+	lane = remote_owner_here(&o->over, sock);
 	start = cor_now_ns();
 	fetch(lane, base + g.size / 2);
 	v[SERVING] = US(cor_now_ns() - start) / 1e3;
@@ -102,8 +117,6 @@ static void measure(const struct options *o, struct samples s[NCOLUMNS])
 	v[PINNED] = (double)told.stats.pinned_max / (1 << 20);
 	v[BOUND] = (double)o->bound / (1 << 20);
 	v[OF_BOUND] = v[PINNED] / v[BOUND];
-	for (unsigned i = 0; i < NCOLUMNS; i++)
-		samples_add(&s[i], v[i]);
 	cor_stream_close(lane);
 	close(sock);
 	end_child(owner);
@@ -119,6 +132,7 @@ int cmd_pin(int argc, char **argv)
 		children, NULL, NULL };
 	struct options o = { .common.runs = 3, .size = 4ull << 30, .bound = REMOTE_BOUND,
 			     .over = { "fabric:tcp", "127.0.0.1" } };
+	struct measurement *m = shared_memory(sizeof(*m));
 	struct samples s[NCOLUMNS] = { 0 };
 	struct report *r;
 	char name[24];
@@ -127,9 +141,13 @@ int cmd_pin(int argc, char **argv)
 		return 2;
 	if (o.size < COR_REACH_CHUNK || o.bound < 2 * COR_REACH_CHUNK)
 		errx(2, "memory is registered in pieces of 2 MiB");
-	remote_check(&o.over);
-	for (unsigned run = 0; run < o.common.runs; run++)
-		measure(&o, s);
+	m->o = &o;
+	in_child(check, m);
+	for (unsigned run = 0; run < o.common.runs; run++) {
+		in_child(measure, m);
+		for (unsigned i = 0; i < NCOLUMNS; i++)
+			samples_add(&s[i], m->v[i]);
+	}
 	r = report_new("pin");
 	report_table(r, "pin", "one-sided reads of a large memory", columns, NCOLUMNS);
 	report_row_medians(r, size_text(name, o.size), s);

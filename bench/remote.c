@@ -27,7 +27,7 @@ static const struct cor_rdma_ops *ops_of(const struct remote *r, const char **pr
 	return ops;
 }
 
-void remote_check(const struct remote *r)
+unsigned remote_check(const struct remote *r)
 {
 	struct cor_error e = COR_ERROR_INIT;
 	const char *provider;
@@ -36,6 +36,7 @@ void remote_check(const struct remote *r)
 
 	if (ops->probe(provider, &caps, &e))
 		errx(1, "the transport %s: %s", r->transport, e.text);
+	return caps;
 }
 
 /* ---- connections ------------------------------------------------------------------- */
@@ -184,11 +185,8 @@ static void own(const struct remote *r, const struct ghost *g, uint64_t bound, i
 		pause();        /* the owner has a thread */
 }
 
-pid_t remote_owner_start(const struct remote *r, const struct ghost *g, uint64_t bound,
-			 struct cor_stream **demand, int *sock)
+pid_t remote_owner_start(const struct remote *r, const struct ghost *g, uint64_t bound, int *sock)
 {
-	struct cor_error e = COR_ERROR_INIT;
-	struct cor_rdma *device;
 	int pair[2];
 	pid_t pid;
 
@@ -200,15 +198,20 @@ pid_t remote_owner_start(const struct remote *r, const struct ghost *g, uint64_t
 		own(r, g, bound, pair[1]);
 	}
 	close(pair[1]);
-	device = listen_here(r, pair[0]);
-	if (cor_stream_reach(demand, accept_here(device), PATIENCE_MS, &e))
+	*sock = pair[0];
+	return pid;
+}
+
+struct cor_stream *remote_owner_here(const struct remote *r, int sock)
+{
+	struct cor_rdma *device = listen_here(r, sock);
+	struct cor_error e = COR_ERROR_INIT;
+	struct cor_stream *demand;
+
+	if (cor_stream_reach(&demand, accept_here(device), PATIENCE_MS, &e))
 		errx(1, "lane: %s", e.text);
 	cor_rdma_unref(device);
-	if (sock)
-		*sock = pair[0];
-	else
-		close(pair[0]);
-	return pid;
+	return demand;
 }
 
 void remote_owner_ask(int sock, struct remote_owned *out)

@@ -1,6 +1,10 @@
 /* remote: queue pairs (libcor/transport/rdma.h) between cor-bench and a child. The two
  * tell each other what they must know over sock, a pair of sockets. Both end the program
- * where something cannot be had. */
+ * where something cannot be had.
+ *
+ * Who has opened an adapter must fork nobody who uses one (rdma.h). So a process that
+ * measures does that once, and is a child itself (in_child()); and its own children are all
+ * there before the first of the functions whose names end with _here. */
 #pragma once
 
 #include "bench/rig.h"
@@ -14,8 +18,9 @@ struct remote {
 
 enum { REMOTE_LANES = 2 };      /* demand, bulk */
 
-/* Ends the program with the reason where the transport cannot be had here. */
-void remote_check(const struct remote *r);
+/* What the transport can do (enum cor_rdma_caps); ends the program with the reason where it
+ * cannot be had here. */
+unsigned remote_check(const struct remote *r);
 
 /* The pager's ends of its lanes; the page server's in the child. */
 void remote_lanes_here(const struct remote *r, int sock, struct cor_stream *out[REMOTE_LANES]);
@@ -24,10 +29,10 @@ void remote_lanes_there(const struct remote *r, int sock, struct cor_stream *out
 #define REMOTE_BOUND (256ull << 20)
 
 /* A child that has a ghost's pages itself and offers them for one-sided reads (reach.h), of
- * which it registers bound bytes at the most, and the pager's end of the lane. end_child()
- * ends it. sock (NULL: none): to ask it by, the caller's. */
-pid_t remote_owner_start(const struct remote *r, const struct ghost *g, uint64_t bound,
-			 struct cor_stream **demand, int *sock);
+ * which it registers bound bytes at the most. end_child() ends it. *sock is the caller's. */
+pid_t remote_owner_start(const struct remote *r, const struct ghost *g, uint64_t bound, int *sock);
+/* The pager's end of the lane to it. */
+struct cor_stream *remote_owner_here(const struct remote *r, int sock);
 
 struct remote_owned {
 	struct cor_reach_stats stats;

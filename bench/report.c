@@ -192,6 +192,11 @@ static void print_table(const struct table *t)
 	putchar('\n');
 }
 
+static bool is_met(const struct finding *f)
+{
+	return f->least ? f->value >= f->goal : f->value <= f->goal;
+}
+
 static void print_text(const struct report *r)
 {
 	for (unsigned i = 0; i < r->ntables; i++)
@@ -201,7 +206,8 @@ static void print_text(const struct report *r)
 
 		printf("%-58s %8.2f", f->what, f->value);
 		if (!isnan(f->goal))
-			printf("   goal: at %s %.2f", f->least ? "least" : "most", f->goal);
+			printf("   goal: at %s %.2f, %s", f->least ? "least" : "most", f->goal,
+			       is_met(f) ? "met" : "missed");
 		putchar('\n');
 	}
 }
@@ -244,8 +250,9 @@ static int print_json(const struct report *r, const struct bench_common *c)
 
 		json_object_set_new(o, f->key, number(f->value));
 		if (!isnan(f->goal))
-			json_object_set_new(goals, f->key, json_pack("{s:o}", f->least ? "least" : "most",
-								     number(f->goal)));
+			json_object_set_new(goals, f->key,
+					    json_pack("{s:o,s:b}", f->least ? "least" : "most",
+						      number(f->goal), "met", is_met(f)));
 	}
 	json_object_set_new(root, "findings", o);
 	json_object_set_new(root, "goals", goals);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -202,6 +203,33 @@ void end_child(pid_t pid)
 	kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
+}
+
+void in_child(void (*fn)(void *arg), void *arg)
+{
+	pid_t pid = fork_child();
+	int status;
+
+	if (!pid) {
+		fn(arg);
+		_exit(0);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			err(1, "waitpid");
+	if (WIFSIGNALED(status))
+		errx(1, "a child was ended by signal %d", WTERMSIG(status));
+	if (WEXITSTATUS(status))
+		exit(WEXITSTATUS(status));      /* it has said why */
+}
+
+void *shared_memory(size_t size)
+{
+	void *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (m == MAP_FAILED)
+		err(1, "memory");
+	return m;
 }
 
 uint64_t cpu_ns(pid_t pid)

@@ -131,7 +131,8 @@ static int take_message(struct reach *s, const struct cor_rdma_event *e)
 	memcpy(&m, e->bytes, sizeof(m));
 	if (m.kind == REACH_RANGE && s->greeted)
 		return reach_table_take(&s->table, &m);
-	if (m.kind != REACH_HELLO || s->greeted || m.offset != REACH_MAGIC)
+	/* it may come twice: see reach_owner.c */
+	if (m.kind != REACH_HELLO || m.offset != REACH_MAGIC || (s->greeted && s->table.bound != m.len))
 		return -EPROTO;
 	s->table.bound = m.len;
 	s->greeted = true;

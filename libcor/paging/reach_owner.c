@@ -22,6 +22,10 @@
 /* And how often it looks at all: not every provider wakes it for another's reads. */
 #define LOOK_MS 1
 
+/* Who connected speaks first, and soft-iWARP may not notice it until more comes: a pager that
+ * has asked for nothing after so long is greeted once more. */
+#define GREET_MS 100
+
 struct owned {
 	uint64_t key;
 	unsigned n;
@@ -220,28 +224,41 @@ static int serve(struct cor_reach_owner *o, const struct cor_rdma_event *e)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static int greet(struct cor_reach_owner *o)
+{
+	const struct reach_message hello = { .kind = REACH_HELLO, .offset = REACH_MAGIC,
+					     .len = o->options.bound };
+
+	return say(o, &hello);
+}
+
 /* Until the peer ends, which not every provider tells, or *stop. */
 static void *attend(void *arg)
 {
 	struct cor_reach_owner *o = arg;
 	bool offloaded = o->qp->device->caps & COR_RDMA_OFFLOADED;
+	bool sane = true, greeted = !offloaded;
 	struct cor_rdma_event e;
 	uint64_t until = 0;
-	bool sane = true;
 	int n;
 
 	while (!atomic_load(&o->stop) && (n = o->ops->poll(o->qp, &e, 1)) >= 0) {
 		/* who makes no sense can still read what he has */
 		if (n > 0 && sane)
 			sane = serve(o, &e) == 0;
+		greeted |= n > 0;
 		if (n > 0)
 			continue;
 		if (!offloaded && cor_now_ns() < until) {
 			sched_yield();
 			continue;
 		}
-		if (cor_rdma_wait(o->qp, o->wake, offloaded ? -1 : LOOK_MS))
+		if (cor_rdma_wait(o->qp, o->wake, !greeted ? GREET_MS : offloaded ? -1 : LOOK_MS)) {
 			until = cor_now_ns() + ATTEND_NS;
+		} else if (!greeted) {
+			greeted = true;
+			greet(o);
+		}
 	}
 	return NULL;
 }
@@ -263,8 +280,6 @@ static int start(struct cor_reach_owner *o)
 int cor_reach_owner_new(struct cor_reach_owner **out, struct cor_rdma_qp *qp,
 			const struct cor_reach_options *options, struct cor_error *err)
 {
-	const struct reach_message hello = { .kind = REACH_HELLO, .offset = REACH_MAGIC,
-					     .len = options->bound };
 	struct cor_reach_owner *o = calloc(1, sizeof(*o));
 	int r;
 
@@ -276,7 +291,7 @@ int cor_reach_owner_new(struct cor_reach_owner **out, struct cor_rdma_qp *qp,
 	o->ops = qp->ops;
 	o->options = *options;
 	o->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = o->wake < 0 ? -errno : say(o, &hello);
+	r = o->wake < 0 ? -errno : greet(o);
 	if (r == 0)
 		r = start(o);
 	if (r < 0) {

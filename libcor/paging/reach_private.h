@@ -4,7 +4,7 @@
  *	reach_table.c  its table of chunks
  *	reach_owner.c  the owner
  *
- * The owner's HELLO comes first. The pager's WANT is answered by one or more RANGE, the last of
+ * The owner's HELLO comes first, and may come again. The pager's WANT is answered by one or more RANGE, the last of
  * which has left 0; len 0: there is nothing to be had so. DROP is not answered: the pager has
  * no read of that chunk under way.
  */

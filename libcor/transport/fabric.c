@@ -316,6 +316,7 @@ static int fabric_accept(struct cor_rdma *r, bool (*admit)(void *, const struct 
 
 	if (result < 0)
 		return result;
+	q->base.accepted = true;
 	*greeting = q->greeting;
 	*qp = &q->base;
 	return 0;

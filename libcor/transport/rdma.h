@@ -13,6 +13,9 @@
  *	read and write   memory that the other has registered and told the key of
  *	send             short messages, which the other finds in poll()
  *
+ * but who accepted posts nothing before he has heard of the peer. iWARP wants it so (RFC
+ * 5044, 7.1): what came amid the handshake would end the connection.
+ *
  * Messages and the notes of writes arrive in the order in which they were posted,
  * and a note or a message later than the data of the writes before it. Reads
  * complete in any order.
@@ -20,6 +23,9 @@
  * What goes wrong with a queue pair (the peer ended, the cable is out, a key is not
  * valid) makes it lost: poll() says so once and for all, and what was posted never
  * completes. A device is safe for use by many threads, a queue pair by one at a time.
+ *
+ * Nothing of it survives fork(2): a child of a process that has opened a device, even if it
+ * is closed again, can open none of the same adapter (verbs: -EACCES).
  *
  * The libraries are loaded when the first device is opened, never before: that of
  * libfabric takes a fifth of a second. Where cor was built without them, or they
@@ -138,6 +144,7 @@ struct cor_rdma {
 struct cor_rdma_qp {
 	const struct cor_rdma_ops *ops;
 	struct cor_rdma *device;        /* on which its owner has a reference */
+	bool accepted;                  /* by accept(): the peer has to speak first */
 };
 
 struct cor_rdma_ops {

@@ -21,6 +21,9 @@
 /* What was taken out is told when it is so much of the window. */
 #define ACK_SHARE 4u
 
+/* Who connected and hears nothing for so long nudges the peer, and then after twice as long. */
+#define NUDGE_NS (50 * UINT64_C(1000000))
+
 #define ROOM_MAX (64u << 20)
 #define FULL     (UINT64_MAX - 1)       /* of an eventfd: not writable */
 
@@ -317,23 +320,59 @@ static int make_ring(struct rdma_stream *s, struct ring *r, size_t size, unsigne
 	return s->ops->enroll(s->qp->device, m, size, access, &r->memory, err);
 }
 
-/* Both tell the other where to write; then each has a ring like the peer's. */
+static int say_hello(struct rdma_stream *s)
+{
+	struct hello h = { MAGIC, s->in.size, s->in.memory.remote, s->in.memory.key };
+
+	return s->ops->send(s->qp, &h, sizeof(h));
+}
+
+/* Acknowledges nothing. Soft-iWARP does not notice what comes while its side of the connection
+ * is still being made, until more comes. */
+static void nudge(struct rdma_stream *s)
+{
+	static const struct taken nothing;
+
+	(void)!s->ops->send(s->qp, &nothing, sizeof(nothing));
+}
+
+static int hear_hello(struct rdma_stream *s, uint64_t until)
+{
+	uint64_t pause = NUDGE_NS, nudge_at = cor_now_ns() + pause;
+
+	while (!s->agreed) {
+		int r = look(s);
+		uint64_t now = cor_now_ns();
+
+		if (r < 0)
+			return r;
+		if (r > 0)
+			continue;
+		if (now > until)
+			return -ETIMEDOUT;
+		if (now > nudge_at && !s->qp->accepted) {
+			nudge(s);
+			nudge_at = now + (pause *= 2);
+		}
+		cor_rdma_wait(s->qp, s->wake, 10);
+	}
+	return 0;
+}
+
+/* Both tell the other where to write, who connected first; then each has a ring like the
+ * peer's. */
 static int agree(struct rdma_stream *s, unsigned timeout_ms, struct cor_error *err)
 {
 	uint64_t until = cor_now_ns() + timeout_ms * UINT64_C(1000000);
-	struct hello h = { MAGIC, s->in.size, s->in.memory.remote, s->in.memory.key };
-	int r = s->ops->send(s->qp, &h, sizeof(h));
+	bool second = s->qp->accepted;
+	int r = second ? 0 : say_hello(s);
 
-	while (r == 0 && !s->agreed) {
-		r = look(s);
-		if (r < 0)
-			break;
-		if (r == 0 && cor_now_ns() > until)
-			return cor_fail(err, -ETIMEDOUT, "the peer did not say where its lane begins");
-		if (r == 0)
-			cor_rdma_wait(s->qp, s->wake, 10);
-		r = 0;
-	}
+	if (r == 0)
+		r = hear_hello(s, until);
+	if (r == 0 && second)
+		r = say_hello(s);
+	if (r == -ETIMEDOUT)
+		return cor_fail(err, r, "the peer did not say where its lane begins");
 	if (r < 0)
 		return cor_fail_code(err, r, "agreeing on a lane's buffers");
 	return make_ring(s, &s->out, s->out.size, COR_RDMA_LOCAL, err);

@@ -111,12 +111,29 @@ static void ask_device(struct verbs *v)
 		       a.odp_caps.per_transport_caps.rc_odp_caps & IBV_ODP_SUPPORT_READ;
 }
 
+/* librdmacm opens an adapter once and for all, and the kernel takes work from no other process
+ * than the one that did: it says so before it looks at what is written. */
+static int check_ours(const struct verbs *v, struct cor_error *err)
+{
+	const char nothing = 0;
+
+	if (write(v->context->cmd_fd, &nothing, sizeof(nothing)) < 0 && errno == EACCES)
+		return cor_fail(err, -EACCES, "%s was opened before this process was forked, or "
+				"changed its credentials", v->context->device->name);
+	return 0;
+}
+
 /* Behind verbs_cm_bind() or verbs_cm_resolve(), which know the adapter. */
 static int open_adapter(struct verbs *v, struct cor_error *err)
 {
+	int r;
+
 	v->context = v->id->verbs;
 	if (!v->context)
 		return cor_fail(err, -ENODEV, "no RDMA adapter has this address");
+	r = check_ours(v, err);
+	if (r < 0)
+		return r;
 	ask_device(v);
 	v->base.caps = COR_RDMA_OFFLOADED | COR_RDMA_EVENTS;
 	if (v->on_demand)

@@ -146,6 +146,7 @@ int verbs_accept(struct cor_rdma *r, bool (*admit)(void *, const struct cor_rdma
 			verbs_qp_free(q);
 			continue;
 		}
+		q->base.accepted = true;
 		*greeting = q->greeting;
 		*qp = &q->base;
 		return 0;

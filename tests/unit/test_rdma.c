@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -280,6 +281,28 @@ static void an_armed_descriptor_wakes(void **state)
 	assert_memory_equal(e.bytes, "wake", 4);
 }
 
+/* What librdmacm has opened it uses for all devices of a process, and of its children. */
+static void a_forked_child_is_told_that_it_has_no_adapter(void **state)
+{
+	struct pair *p = *state;
+	struct cor_error err = COR_ERROR_INIT;
+	struct cor_rdma *device;
+	int status;
+	pid_t pid;
+
+	if (strcmp(pair_transport, "verbs") != 0)
+		skip();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		int r = p->ops->open("", &p->address, &device, &err);
+
+		_exit(r != -EACCES ? 1 : !strstr(err.text, "before this process was forked"));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void names_of_transports(void **state)
 {
 	const char *provider;
@@ -320,6 +343,7 @@ int main(void)
 		OVER(memory_that_is_not_for_writing),
 		OVER(the_end_of_the_peer_is_noticed),
 		OVER(an_armed_descriptor_wakes),
+		OVER(a_forked_child_is_told_that_it_has_no_adapter),
 	};
 	const struct CMUnitTest once[] = {
 		cmocka_unit_test(names_of_transports),

@@ -58,6 +58,65 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* iWARP's handshake does not bear what comes amid it. */
+static void who_accepted_does_not_speak_first(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct cor_stream *s;
+	struct cor_rdma_event e;
+	struct pair *p;
+	int n;
+
+	assert_int_equal(pair_setup((void **)&p), 0);
+	assert_int_equal(cor_stream_rdma(&s, p->in, ROOM, 20, &err), -ETIMEDOUT);
+	p->in = NULL;
+	/* it is gone, so all that it said has come */
+	for (unsigned i = 0; p->tells_the_end && i < 500 && (n = p->ops->poll(p->out, &e, 1)) >= 0; i++) {
+		assert_int_equal(n, 0);
+		cor_rdma_wait(p->out, -1, 10);
+	}
+	assert_int_equal(p->ops->poll(p->out, &e, 1) > 0, 0);
+	pair_teardown((void **)&p);
+	(void)state;
+}
+
+static void *agree_alone(void *arg)
+{
+	struct pair *p = arg;
+	struct cor_stream *s;
+
+	/* nobody answers */
+	assert_int_equal(cor_stream_rdma(&s, p->out, ROOM, 400, NULL), -ETIMEDOUT);
+	p->out = NULL;
+	return NULL;
+}
+
+/* Soft-iWARP may have taken no notice of what came first. */
+static void who_connected_nudges_a_peer_that_says_nothing(void **state)
+{
+	const uint64_t nothing = 0;
+	struct cor_rdma_event e[2];
+	unsigned n = 0;
+	struct pair *p;
+	pthread_t t;
+
+	assert_int_equal(pair_setup((void **)&p), 0);
+	assert_int_equal(pthread_create(&t, NULL, agree_alone, p), 0);
+	for (int r = 0; n < 2 && r >= 0; n += r > 0) {
+		r = p->ops->poll(p->in, &e[n], 1);
+		if (r == 0)
+			cor_rdma_wait(p->in, -1, 10);
+	}
+	assert_int_equal(n, 2);
+	assert_int_equal(e[0].kind, COR_RDMA_MSG);
+	assert_int_equal(e[1].kind, COR_RDMA_MSG);
+	assert_int_equal(e[1].len, sizeof(nothing));
+	assert_memory_equal(e[1].bytes, &nothing, sizeof(nothing));
+	pthread_join(t, NULL);
+	pair_teardown((void **)&p);
+	(void)state;
+}
+
 /* Each end has a thread, as lanes have: software that carries data for the other end
  * runs in them. */
 struct flow {
@@ -295,6 +354,8 @@ static void the_end_of_the_peer_is_the_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_accepted_does_not_speak_first),
+		cmocka_unit_test(who_connected_nudges_a_peer_that_says_nothing),
 		OVER(bytes_arrive_in_order),
 		OVER(more_than_there_is_room_for),
 		OVER(many_small_ones),
