@@ -5,36 +5,34 @@ cord_session_sources = \
 	daemon/doors.c daemon/doors.h \
 	daemon/fault.c daemon/fault.h \
 	daemon/sandbox.c daemon/sandbox.h \
-	daemon/session.c daemon/session.h \
-	daemon/session_clock.c daemon/session_clock.h \
-	daemon/session_mechanisms.c daemon/session_mechanisms.h \
-	daemon/session_permit.c \
-	daemon/session_pumps.c daemon/session_pumps.h daemon/session_pumps_private.h \
-	daemon/session_standin.c daemon/session_standin.h \
-	daemon/session_pumps_source.c daemon/session_pumps_destination.c \
-	daemon/session_destination.c daemon/session_destination.h \
-	daemon/session_destination_keeper.c \
-	daemon/session_destination_missing.c \
-	daemon/session_destination_paging.c \
-	daemon/session_destination_peer.c \
-	daemon/session_destination_retake.c \
-	daemon/session_destination_huge.c \
-	daemon/session_destination_network.c \
-	daemon/session_destination_task.c \
-	daemon/session_destination_transport.c \
-	daemon/session_source.c daemon/session_source.h \
-	daemon/session_source_home.c daemon/session_home.h \
-	daemon/session_destination_build.c \
-	daemon/session_destination_home.c \
-	daemon/session_source_keeper.c \
-	daemon/session_source_obituary.c \
-	daemon/session_source_network.c \
-	daemon/session_source_objects.c \
-	daemon/session_source_paging.c \
-	daemon/session_source_reach.c \
-	daemon/session_source_server.c \
-	daemon/session_source_transport.c \
-	daemon/session_transport.c daemon/session_transport.h
+	$(session_sources) $(source_sources) $(destination_sources)
+
+# what both sides of a migration share
+session_sources = \
+	daemon/session/session.c daemon/session/session.h \
+	daemon/session/clock.c daemon/session/clock.h \
+	daemon/session/home.h \
+	daemon/session/mechanisms.c daemon/session/mechanisms.h \
+	daemon/session/permit.c \
+	daemon/session/pumps.c daemon/session/pumps.h daemon/session/pumps_private.h \
+	daemon/session/pumps_source.c daemon/session/pumps_destination.c \
+	daemon/session/standin.c daemon/session/standin.h \
+	daemon/session/transport.c daemon/session/transport.h
+
+source_sources = \
+	daemon/source/source.h \
+	daemon/source/home.c daemon/source/keeper.c daemon/source/network.c \
+	daemon/source/obituary.c daemon/source/objects.c daemon/source/paging.c \
+	daemon/source/reach.c daemon/source/run.c daemon/source/server.c \
+	daemon/source/transport.c
+
+destination_sources = \
+	daemon/destination/destination.h \
+	daemon/destination/build.c daemon/destination/home.c daemon/destination/huge.c \
+	daemon/destination/keeper.c daemon/destination/missing.c \
+	daemon/destination/network.c daemon/destination/paging.c \
+	daemon/destination/peer.c daemon/destination/retake.c daemon/destination/run.c \
+	daemon/destination/task.c daemon/destination/transport.c
 
 EXTRA_DIST += daemon/control.proto
 BUILT_SOURCES += daemon/control.pb-c.c daemon/control.pb-c.h

@@ -29,7 +29,7 @@ tests_unit_test_sandbox_SOURCES = tests/unit/test_sandbox.c daemon/sandbox.c dae
 tests_unit_test_sandbox_CFLAGS = $(AM_CFLAGS) $(CAPNG_CFLAGS) $(SECCOMP_CFLAGS)
 tests_unit_test_sandbox_LDADD = libcor/libcor-internal.la $(CAPNG_LIBS) $(SECCOMP_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_session_clock_SOURCES = tests/unit/test_session_clock.c \
-	daemon/session_clock.c daemon/session_clock.h
+	daemon/session/clock.c daemon/session/clock.h
 tests_unit_test_session_clock_LDADD = libcor/libcor-internal.la $(CMOCKA_LIBS)
 tests_unit_test_cord_SOURCES = tests/unit/test_cord.c \
 	tests/unit/cord_fixture.c tests/unit/cord_fixture.h

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "daemon/session_clock.h"
+#include "daemon/session/clock.h"
 
 static void offsets_make_up_for_the_difference(void **state)
 {
