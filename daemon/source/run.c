@@ -28,50 +28,7 @@
 #define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
 #define HOOKS_TIMEOUT_MS    1000
 #define CHILDREN_FOR_NS 1000000000ull /* how long short-lived children may take */
-#define CLOSE_TIMEOUT_MS    5000
 #define SLOWEST_BYTES_PER_MS 10000u   /* of a destination that fetches all first */
-
-/* ---- what cord says ----------------------------------------------------------- */
-
-bool source_cancelled(struct source *s, bool *go)
-{
-	json_t *m;
-	int fd;
-
-	while (session_hear(&s->session, &m, &fd) > 0) {
-		const char *type = json_string_value(json_object_get(m, "type")) ?: "";
-		bool cancel = strcmp(type, "cancel") == 0;
-
-		s->resolved |= strcmp(type, "resolve") == 0;
-		if (go && strcmp(type, "go") == 0)
-			*go = true;
-		json_decref(m);
-		if (fd >= 0)
-			close(fd);
-		if (cancel)
-			return true;
-	}
-	return false;
-}
-
-/* A task that is still arriving itself: its pages are on two hosts, and reading
- * the lazy ones from outside fails. */
-static int await_go(struct source *s, struct cor_error *err)
-{
-	bool go = !s->args->wait_for_go;
-
-	while (!go) {
-		struct pollfd p = { .fd = session_fd(&s->session), .events = POLLIN };
-
-		if (session_fd(&s->session) < 0)
-			return cor_fail(err, -ENOTCONN, "cord ended while the task was arriving");
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
-			return cor_fail_errno(err, "poll");
-		if (source_cancelled(s, &go))
-			return cor_fail(err, -ECANCELED, "cancelled");
-	}
-	return 0;
-}
 
 /* The program may want to know (include/cor/migrate.h). That it does not answer in
  * time, or has no hooks after all, is no reason to stay. */
@@ -266,27 +223,6 @@ static int connect_control(struct source *s, struct cor_error *err)
 	return r;
 }
 
-/* A user may move his own tasks only, and it must be his still: it may have executed a
- * set-user-ID program since he asked. */
-static int check_owner(const struct source *s, const Cor__Task__Image *image, bool frozen,
-		       struct cor_error *err)
-{
-	int64_t owner = s->args->owner;
-
-	for (size_t i = 0; i < image->n_threads && owner >= 0; i++) {
-		const Cor__Task__Credentials *c = image->threads[i]->creds;
-
-		if (!c || c->uid != owner || c->euid != owner || c->suid != owner ||
-		    c->fsuid != owner)
-			return cor_fail(err, -EPERM, "process %d is not, or no longer, user %lld's",
-					s->args->pid, (long long)owner);
-	}
-	if (owner >= 0 && frozen && image->identity->dumpable != 1)
-		return cor_fail(err, -EPERM, "process %d keeps its memory from its user (it is not "
-				"dumpable)", s->args->pid);
-	return 0;
-}
-
 /* -EAGAIN: children, which may soon be gone. */
 static int capture_skeleton(struct source *s, struct cor_error *err)
 {
@@ -322,7 +258,7 @@ static int prepare(struct source *s, struct cor_error *err)
 
 	r = capture_skeleton(s, err);
 	if (r == 0)
-		r = check_owner(s, s->skeleton, false, err);
+		r = source_check_owner(s, s->skeleton, false, err);
 	if (r == 0)
 		r = cor_capture_owns_memory(s->args->pid, s->skeleton, err);
 	if (r < 0)
@@ -371,150 +307,6 @@ static int prepare(struct source *s, struct cor_error *err)
 	return r;
 }
 
-/* ---- freeze ------------------------------------------------------------------- */
-
-/* What the freeze will do, as far as that can be done to a running task. */
-static void rehearse(struct source *s)
-{
-	Cor__Names__FileTable *table = NULL;
-	struct cor_files_object *extra = NULL;
-	const struct cor_files_options options = {
-		.with_content = true, .before = s->files, .mechanisms = &s->mechanisms,
-		.departure = s->departure, .pumps = &s->pumps.seen,
-		.plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
-	};
-	unsigned nextra;
-
-	session_warm();         /* the serving part has been forked */
-	cor_capture_rehearse(s->args->pid, &s->options, s->skeleton);
-	if (cor_files_capture_with(s->args->pid, &options, &extra, &nextra, &table, NULL) == 0)
-		cor__names__file_table__free_unpacked(table, NULL);
-	free(extra);
-}
-
-/* Stops the task and reads it. -EAGAIN: something short-lived was in the way. */
-static int freeze_once(struct source *s, struct cor_error *err)
-{
-	int r;
-
-	rehearse(s);
-	r = source_network_settle(s, err);
-	if (r < 0)
-		return r;
-	r = cor_tracee_seize(&s->tracee, s->args->pid, err);
-	if (r < 0)
-		return r;
-	session_hurry(true);
-	r = cor_tracee_stop(s->tracee, FREEZE_TIMEOUT_MS, err);
-	s->freeze_from_ns = s->tracee->stopping_ns;
-	FAULT_POINT("frozen", s->control);
-	if (r == 0 && s->departure)
-		cor_departure_stop(s->departure);
-	if (r == 0 && s->have_hooks)
-		cor_hooks_arriving(&s->hooks, NULL);
-	if (r == 0)
-		r = cor_capture_image(s->tracee, &s->options, s->skeleton, &s->image, err);
-	if (r == 0)
-		r = check_owner(s, s->image, true, err);
-	if (r == 0)
-		r = source_pumps_freeze(&s->pumps, err);
-	if (r == 0)
-		r = source_capture_files(s, s->image, err);
-	if (r == 0)
-		r = source_note_descriptor_objects(s, s->image, err);
-	return r;
-}
-
-/* The destination has been told to give up: when it closes the connection, the
- * addresses that it had taken for the task are free again. */
-static void await_close(struct source *s)
-{
-	struct control_message m;
-
-	while (s->control && control_receive(s->control, CLOSE_TIMEOUT_MS, &m, NULL) == 0)
-		control_message_done(&m);
-}
-
-void source_thaw(struct source *s)
-{
-	source_network_undo(s);
-	if (s->image)
-		cor__task__image__free_unpacked(s->image, NULL);
-	s->image = NULL;
-	if (s->parked) {
-		await_close(s);
-		cor_files_unpark(s->args->pid, s->files, NULL);
-		cor_files_unpark_locks(s->tracee, s->files, NULL);
-		s->parked = false;
-	}
-	if (s->have_hooks && s->hooks.arriving) {
-		/* only the arrival is taken back: another attempt may follow */
-		bool asked = s->hooks.asked;
-
-		s->hooks.asked = false;
-		cor_hooks_cancel(&s->hooks, true, NULL);
-		s->hooks.asked = asked;
-	}
-	source_pumps_thaw(&s->pumps);
-	cor_tracee_thaw(s->tracee);
-	s->tracee = NULL;
-	session_hurry(false);
-}
-
-static int freeze(struct source *s, struct cor_error *err)
-{
-	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS;
-	unsigned pause_us = 1000;
-	int r;
-
-	for (;;) {
-		if (source_cancelled(s, NULL))
-			return cor_fail(err, -ECANCELED, "cancelled");
-		r = session_move(&s->session, SESSION_FREEZE, err);
-		if (r == 0)
-			r = freeze_once(s, err);
-		if (r != -EAGAIN || cor_now_ns() > until)
-			return r;
-		source_thaw(s);
-		session_move(&s->session, SESSION_PREPARE, NULL);
-		/* what is in the way ends by itself; nothing tells when */
-		usleep(pause_us);
-		pause_us = COR_MIN(pause_us * 2, 50000u);
-	}
-}
-
-/* The task's addresses and locks: the destination may see the same network and
- * the same files. */
-static int park(struct source *s, struct cor_error *err)
-{
-	int r = cor_files_park(s->args->pid, s->files, s->same_netns, err);
-
-	if (r < 0)
-		return r;
-	r = cor_files_park_locks(s->tracee, s->files, err);
-	if (r < 0)
-		cor_files_unpark(s->args->pid, s->files, NULL);
-	s->parked = r == 0;
-	return r;
-}
-
-/* A server that was started ahead must still be the one for this task. */
-static int check_server(struct source *s, struct cor_error *err)
-{
-	uint64_t page = s->tracee->threads[0].regs.rsp & ~(uint64_t)(COR_PAGE_SIZE - 1);
-	uint8_t buf[COR_PAGE_SIZE];
-
-	if (!s->serving)
-		return source_give_image_objects(s, s->image, err);
-	if (s->image->memory->n_objects)
-		return cor_fail(err, -EAGAIN, "process %d made shared memory while its migration "
-				"was prepared; try again", s->args->pid);
-	if (s->memory->ops->read(s->memory, 0, page, 1, buf) != 1)
-		return cor_fail(err, -EAGAIN, "process %d executed another program while its "
-				"migration was prepared; try again", s->args->pid);
-	return 0;
-}
-
 static void note_ready(struct source *s, const struct control_message *m)
 {
 	Cor__Control__Ready *r = control_unpack(m, &cor__control__ready__descriptor, NULL);
@@ -543,9 +335,9 @@ static int hand_over(struct source *s, struct cor_error *err)
 
 	s->captured_ns = cor_now_ns();
 	FAULT_POINT("captured", s->control);
-	r = park(s, err);
+	r = source_park(s, err);
 	if (r == 0)
-		r = check_server(s, err);
+		r = source_check_server(s, err);
 	if (r == 0)
 		r = send_packed(s, CONTROL_IMAGE, s->image, err);
 	FAULT_POINT("image-sent", s->control);
@@ -583,13 +375,13 @@ static int migrate(struct source *s, struct cor_error *err)
 	int r = session_transports(&s->transports, s->args->config, s->args->transport, err);
 
 	if (r == 0)
-		r = await_go(s, err);
+		r = source_await_go(s, err);
 	if (r < 0)
 		return r;
 	run_hooks(s);
 	r = prepare(s, err);
 	if (r == 0)
-		r = freeze(s, err);
+		r = source_freeze(s, err);
 	if (r == 0)
 		r = hand_over(s, err);
 	return r;

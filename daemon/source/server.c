@@ -21,27 +21,6 @@
 /* How often a destination that cannot be reached is told that the ghost has died. */
 #define TELL_AGAIN_US 500000
 
-/* ---- the link to the tracer -------------------------------------------------------------- */
-
-int source_link_say(int link, json_t *message, const int *fds, unsigned nfds)
-{
-	_cleanup_free_ char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
-
-	json_decref(message);
-	return text ? cor_send_fds(link, text, strlen(text), fds, nfds) : -ENOMEM;
-}
-
-int source_link_hear(int link, json_t **out, int *fds, unsigned *nfds)
-{
-	char buf[WORKER_MESSAGE_MAX];
-	ssize_t n = cor_recv_fds(link, buf, sizeof(buf), fds, nfds);
-
-	if (n <= 0)
-		return n ? (int)n : -EPIPE;
-	*out = json_loadb(buf, (size_t)n, 0, NULL);
-	return *out ? 0 : -EPROTO;
-}
-
 /* With what the tracer cannot know, which is among the figures. */
 static int say_outcome(struct source *s, int r, const struct cor_error *err)
 {

@@ -85,10 +85,12 @@ struct source {
 	uint64_t mend_ns;               /* connections are looked after again then */
 };
 
-/* Has cord asked to give up? *go (NULL allowed): set when it said go. */
+/* cord.c: has cord asked to give up? *go (NULL allowed): set when it said go. */
 bool source_cancelled(struct source *s, bool *go);
+/* Waits until it says go, where it is to. -ECANCELED; -ENOTCONN: it has ended. */
+int source_await_go(struct source *s, struct cor_error *err);
 
-/* A connection to the destination's cord, which fails when the other side is silent, and
+/* connect.c: a connection to the destination's cord, which fails when the other side is silent, and
  * is encrypted where there are keys. */
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
 		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
@@ -152,10 +154,21 @@ int source_give_image_objects(struct source *s, const Cor__Task__Image *image,
 
 /* ---- the tracer ------------------------------------------------------------------------- */
 
+/* freeze.c: may the user who asked for it move this task? -EPERM. frozen: the image is a
+ * stopped task's. */
+int  source_check_owner(const struct source *s, const Cor__Task__Image *image, bool frozen,
+			struct cor_error *err);
+/* Stops the task and reads it, into s->image and s->files; as often as something short-lived
+ * is in the way. */
+int  source_freeze(struct source *s, struct cor_error *err);
+/* Of a stopped task: its addresses and locks are the destination's; and is the server that was
+ * started ahead still one for it? */
+int  source_park(struct source *s, struct cor_error *err);
+int  source_check_server(struct source *s, struct cor_error *err);
 /* Lets the task go on as if nothing had happened. */
 void source_thaw(struct source *s);
 
-/* Ahead of the freeze: starts the serving part, which connects the lanes. */
+/* serving.c. Ahead of the freeze: starts the serving part, which connects the lanes. */
 int  source_start_server(struct source *s, struct cor_error *err);
 /* Has it serve the task's memory, with n objects of shared memory (fds, in order, the
  * caller's). Its word on that is waited for, or only looked at. */
@@ -164,15 +177,17 @@ int  source_await_serving(struct source *s, struct cor_error *err);
 int  source_check_serving(struct source *s, struct cor_error *err);
 /* Before COMMIT: it is not needed. */
 void source_end_server(struct source *s);
+/* again: in the place of one that has died. */
+int  source_fork_server(struct source *s, bool again, struct cor_error *err);
 
-/* Sends COMMIT and waits for RESUMED. Not heard: doubt, a text, says why; else it is "". */
+/* paging.c: sends COMMIT and waits for RESUMED. Not heard: doubt, a text, says why; else it is "". */
 void source_commit(struct source *s, char *doubt, size_t size);
-/* Keeps the ghost until the serving part has its verdict; returns the exit status. */
+/* keeper.c: keeps the ghost until the serving part has its verdict; returns the exit status. */
 int  source_keep(struct source *s, const char *doubt);
 
 /* ---- the serving part ------------------------------------------------------------------------ */
 
-/* All of it, from its start; again: another one has died. Returns the exit status. */
+/* server.c: all of it, from its start; again: another one has died. Returns the exit status. */
 int source_serve(struct source *s, bool again);
 
 /* Whether COMMIT arrived: 0 once it is known that the destination took the task over,
@@ -188,7 +203,7 @@ int source_page(struct source *s, struct cor_error *err);
  * more to do for the task. */
 void source_await_huge(struct source *s);
 
-/* ---- between them: JSON over SOCK_SEQPACKET ------------------------------------------------- */
+/* ---- between them (link.c): JSON over SOCK_SEQPACKET ------------------------------------------------- */
 
 #define SOURCE_LINK_FDS 64      /* descriptors in one message */
 
