@@ -194,7 +194,7 @@ static void packets_finish(void)
 
 /* FIFOs, whose writers come and go. */
 static struct there g_fifo;
-static char g_path[2][64];
+static char g_dir[] = "/tmp/cor-outside.XXXXXX", g_path[2][64];
 
 static void fifo_peer(void)
 {
@@ -216,16 +216,20 @@ static void fifo_peer(void)
 
 static void fifo_setup(void)
 {
+	int both;
+
+	need(mkdtemp(g_dir));
 	for (unsigned i = 0; i < 2; i++) {
-		snprintf(g_path[i], sizeof(g_path[i]), "/tmp/cor-outside.%d.%u", (int)getpid(), i);
+		snprintf(g_path[i], sizeof(g_path[i]), "%s/%u", g_dir, i);
 		need(!mkfifo(g_path[i], 0600));
 	}
-	g_fifo.to = open(g_path[0], O_RDWR);
+	both = g_fifo.to = open(g_path[0], O_RDWR);
 	g_fifo.from = open(g_path[1], O_RDONLY | O_NONBLOCK);
 	if (!start_peer())
 		fifo_peer();
-	close(g_fifo.to);
+	/* in this order: a peer that finds no writer takes it for the end */
 	g_fifo.to = open(g_path[0], O_WRONLY);
+	close(both);
 	need(g_fifo.to >= 0 && g_fifo.from >= 0);
 }
 
@@ -256,6 +260,7 @@ static void fifo_finish(void)
 	close(g_fifo.from);
 	unlink(g_path[0]);
 	unlink(g_path[1]);
+	rmdir(g_dir);
 }
 
 /* ---- UNIX sockets ------------------------------------------------------------------------- */
