@@ -29,11 +29,11 @@ source_sources = \
 
 destination_sources = \
 	daemon/destination/destination.h \
-	daemon/destination/build.c daemon/destination/home.c daemon/destination/huge.c \
-	daemon/destination/keeper.c daemon/destination/missing.c \
-	daemon/destination/network.c daemon/destination/paging.c \
-	daemon/destination/peer.c daemon/destination/retake.c daemon/destination/run.c \
-	daemon/destination/task.c daemon/destination/transport.c
+	daemon/destination/build.c daemon/destination/figures.c daemon/destination/home.c \
+	daemon/destination/huge.c daemon/destination/keeper.c daemon/destination/missing.c \
+	daemon/destination/network.c daemon/destination/paging.c daemon/destination/peer.c \
+	daemon/destination/rejoin.c daemon/destination/release.c daemon/destination/retake.c \
+	daemon/destination/run.c daemon/destination/task.c daemon/destination/transport.c
 
 EXTRA_DIST += daemon/control.proto
 BUILT_SOURCES += daemon/control.pb-c.c daemon/control.pb-c.h

@@ -1,8 +1,7 @@
-/* The destination's side of a migration, as its files share it:
- * keeper.c starts it all, run.c goes on until the
- * task runs (build.c makes what it consists of),
- * paging.c from there; task.c is what
- * outlives both, retake.c goes on after a death. */
+/* The destination's side of a migration, as its files share it: keeper.c starts it all, run.c
+ * goes on until the task runs (build.c makes what it consists of), paging.c until no page is
+ * missing, release.c to the end; task.c is what outlives all of it, retake.c goes on after a
+ * death. */
 #pragma once
 
 #include <pthread.h>
@@ -129,6 +128,8 @@ int destination_end(struct destination *d, int r, struct cor_error *err);
 
 /* Takes the control connection that replaces one that the source has lost. */
 void destination_rejoin(struct destination *d, struct cor_stream *control);
+/* Says that nothing is missing any more, as far as there is a connection. */
+int destination_tell_drained(struct destination *d);
 
 /* Before a supervisor is started: report, listen and record of its plan. report[1] is the
  * plan's, report[0] the caller's. */
@@ -200,7 +201,9 @@ void destination_network_take(struct destination *d);
 int destination_page(struct destination *d, struct cor_error *err);
 /* Tells the source, and waits until its ghost is gone. */
 int destination_release(struct destination *d, struct cor_error *err);
-/* The figures of this side go on their way, and to cord. */
+/* Brings d->last up to date. */
+void destination_look(struct destination *d);
+/* It goes on its way to the source, and to cord. */
 void destination_report(struct destination *d);
 
 /* While the pager still knows: notes where the source had huge pages. */

@@ -1,7 +1,5 @@
-/* The source's side of a migration: one worker process, which traces the task,
- * captures it, serves its ghost's pages and ends it after the drain
- * (paging.c). The tracer is this process's main thread; the page
- * server has threads of its own. */
+/* The source's side of a migration, up to COMMIT: one worker process, whose main thread is the
+ * task's tracer. */
 #include <cor/cor.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
-/* The source's side of a migration, as its files share it: run.c goes up
- * to COMMIT. From there on there are two processes: the tracer, which keeps the ghost
- * (keeper.c), and the serving part (server.c,
- * paging.c), which it has started ahead of the freeze. */
+/* The source's side of a migration, as its files share it: run.c goes up to COMMIT, by the way
+ * of freeze.c. From there on there are two processes: the tracer, which keeps the ghost
+ * (keeper.c), and the serving part (server.c, paging.c), which it has started ahead of the
+ * freeze (serving.c). */
 #pragma once
 
 #include <stdbool.h>
