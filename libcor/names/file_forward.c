@@ -41,6 +41,8 @@ bool cor_forward_is_away(int fd)
 	       ours.st_ino != theirs.st_ino;
 }
 
+#define UNREAD_TRIES 5
+
 /* ---- which --------------------------------------------------------------------------------- */
 
 bool cor_forward_is_on(const struct cor_file_capture *c, enum cor_mechanism of)
@@ -290,24 +292,47 @@ int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *
 	return out->listening ? 0 : cor_tcp_refuse_special(seen, out, err);
 }
 
-int cor_forward_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-		       struct cor_error *err)
+/* The unread bytes, into *data. What the pump's kernel has sent once more since the pump
+ * counted what had not arrived (a timer of its) is not among them: the pump has it too. */
+static ssize_t peek_unread(int fd, uint64_t arrived, uint8_t **data)
+{
+	for (unsigned i = 0; i < UNREAD_TRIES; i++) {
+		_cleanup_free_ uint8_t *room = NULL;
+		uint64_t before = cor_tcp_received(fd);
+		int unread = 0;
+		ssize_t n;
+
+		if (ioctl(fd, SIOCINQ, &unread) < 0 || unread <= 0)
+			return 0;
+		room = malloc((size_t)unread);
+		if (!room)
+			return -ENOMEM;
+		n = recv(fd, room, (size_t)unread, MSG_PEEK | MSG_DONTWAIT);
+		if (n < 0)
+			return -errno;
+		if (cor_tcp_received(fd) != before)
+			continue;
+		if (arrived && before > arrived - 1)
+			n -= (ssize_t)COR_MIN(before - (arrived - 1), (uint64_t)n);
+		*data = take_ptr(room);
+		return n;
+	}
+	return -EAGAIN;
+}
+
+int cor_forward_unread(const struct cor_file_seen *seen, uint64_t arrived,
+		       Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	_cleanup_free_ uint8_t *data = NULL;
 	Cor__Names__Message *m;
-	int unread = 0;
 	ssize_t n;
 
 	if (out->type == SOCK_DGRAM)
 		return cor_forward_udp_unread(seen, out, err);
-	if (out->listening || ioctl(seen->dup, SIOCINQ, &unread) < 0 || unread <= 0)
-		return 0;
-	data = malloc((size_t)unread);
-	if (!data)
-		return -ENOMEM;
-	n = recv(seen->dup, data, (size_t)unread, MSG_PEEK | MSG_DONTWAIT);
+	n = out->listening ? 0 : peek_unread(seen->dup, arrived, &data);
 	if (n <= 0)
-		return n < 0 ? cor_fail_errno(err, "descriptor %d: what it has not read", seen->fd) : 0;
+		return n < 0 ? cor_fail_code(err, (int)n, "descriptor %d: what it has not read",
+					     seen->fd) : 0;
 	m = COR_FILE_APPEND(out->unread, out->n_unread, Cor__Names__Message,
 			    cor__names__message__init);
 	return m ? cor_file_bytes(&m->data, data, (size_t)n) : -ENOMEM;

@@ -19,9 +19,10 @@ int cor_forward_describe(const struct cor_file_seen *seen, Cor__Names__PumpChann
 int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *seen, bool known,
 			Cor__Names__OpenFile *out, struct cor_error *err);
 
-/* What the task has not read: out->unread, for cor_pump_state_prepend(). */
-int cor_forward_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-		       struct cor_error *err);
+/* What the task has not read: out->unread, for cor_pump_state_prepend(). arrived: PumpChannel's.
+ * -EAGAIN: more comes all the while. */
+int cor_forward_unread(const struct cor_file_seen *seen, uint64_t arrived,
+		       Cor__Names__OpenFile *out, struct cor_error *err);
 
 /* On the destination: can there be such sockets? -EPERM, ... */
 int cor_forward_check(const Cor__Names__OpenFile *file, int number, struct cor_error *err);

@@ -460,7 +460,7 @@ static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen
 		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
 			return 0;       /* the first of them has it */
 	out->capacity = ch->capacity;
-	r = cor_forward_is_inet(ch) ? cor_forward_unread(seen, out, err) :
+	r = cor_forward_is_inet(ch) ? cor_forward_unread(seen, ch->arrived, out, err) :
 	    is_socket(ch) ? cor_socket_unread_capture(seen, out, err) :
 	    cor_file_pipe_unread(seen, out, err);
 	if (r == 0)

@@ -21,6 +21,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_forward.h"
+#include "libcor/names/net/inet_diag.h"
 #include "libcor/names/pump/channel.h"
 #include "libcor/names/pump/tcp.h"
 
@@ -289,6 +290,53 @@ static void a_client_waits(void **state)
 }
 
 /* Addresses that came from another host and are none. */
+static size_t unread(int task, uint64_t arrived)
+{
+	const struct cor_file_seen seen = { .dup = task };
+	Cor__Names__OpenFile out = COR__NAMES__OPEN_FILE__INIT;
+	size_t n = 0;
+
+	out.type = SOCK_STREAM;
+	assert_int_equal(cor_forward_unread(&seen, arrived, &out, &err), 0);
+	for (size_t i = 0; i < out.n_unread; i++) {
+		n += out.unread[i]->data.len;
+		for (size_t k = 0; k < out.unread[i]->data.len; k++)
+			assert_int_equal(out.unread[i]->data.data[k], (uint8_t)k);
+		cor__names__message__free_unpacked(out.unread[i], NULL);
+	}
+	free(out.unread);
+	return n;
+}
+
+/* What arrives once the pump has counted, it gives again. */
+static void late_bytes_are_the_pumps(void **state)
+{
+	struct address ours, theirs;
+	uint8_t bytes[100];
+	int task, fd;
+
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)i;
+	address(&ours, AF_INET, "192.0.2.1", 7000);
+	address(&theirs, AF_INET, "198.51.100.7", 40000);
+	assert_return_code(cor_pump_net_pair(g_net, AF_INET, &ours.bytes, &theirs.bytes, &task, &fd),
+			   errno);
+	assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+	assert_int_equal(poll(&(struct pollfd){ .fd = task, .events = POLLIN }, 1, 5000), 1);
+	assert_int_equal(cor_tcp_received(task), 100);
+	assert_int_equal(unread(task, 0), 100);
+	assert_int_equal(unread(task, 100 + 1), 100);
+	assert_int_equal(unread(task, 60 + 1), 60);
+	assert_int_equal(unread(task, 0 + 1), 0);
+	/* an end is no byte */
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	assert_int_equal(poll(&(struct pollfd){ .fd = task, .events = POLLRDHUP }, 1, 5000), 1);
+	assert_int_equal(cor_tcp_received(task), 100);
+	assert_int_equal(unread(task, 100 + 1), 100);
+	close(task);
+	close(fd);
+}
+
 static void wrong_addresses(void **state)
 {
 	struct address ours, theirs;
@@ -320,6 +368,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_did_not_arrive, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nothing_twice_after_a_thaw, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_client_waits, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(late_bytes_are_the_pumps, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(wrong_addresses, set_up, tear_down),
 	};
 

@@ -203,6 +203,7 @@ static uint64_t identity(const struct cor_pump_end *e)
 static int describe(const struct cor_pump_end *e, Cor__Names__PumpChannel *ch)
 {
 	ch->waiting = e->tcp && !e->tcp->accepted;
+	ch->arrived = e->tcp && e->tcp->silent ? e->tcp->arrived + 1 : 0;
 	return 0;
 }
 
@@ -277,14 +278,16 @@ int cor_pump_tcp_leftover(struct cor_pump_end *e, uint64_t received)
 	missing = t->given > received ? t->given - received : 0;
 	if (!missing || !t->silent)
 		return 0;
-	if (ioctl(e->fd, SIOCOUTQ, &unacked) < 0 || unacked <= 0)
-		return -EIO;
+	if (ioctl(e->fd, SIOCOUTQ, &unacked) < 0)
+		return -errno;
+	if (unacked <= 0)
+		return -EAGAIN;
 	queue = malloc((size_t)unacked);
 	if (!queue)
 		return -ENOMEM;
 	n = recv(e->fd, queue, (size_t)unacked, MSG_PEEK | MSG_DONTWAIT);
 	if (n < (ssize_t)missing)
-		return n < 0 ? -errno : -EIO;
+		return n < 0 ? -errno : -EAGAIN;
 	memmove(queue, queue + ((size_t)n - missing), missing);
 	t->pending = take_ptr(queue);
 	t->npending = missing;

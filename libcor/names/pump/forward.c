@@ -13,6 +13,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/net/inet_diag.h"
+#include "libcor/names/net/tcp_repair.h"
 
 #define DRAIN_NS UINT64_C(500000000)
 
@@ -225,6 +226,7 @@ static void see_connection(struct pump_slot *slot, const struct cor_inet_socket 
 
 	slot->to_send = s->to_send;
 	slot->received = s->received;
+	slot->ended = s->received && cor_tcp_fin_received(s->state);
 	slot->seen = true;
 	if (s->ino || ended)
 		cor_pump_tcp_accepted(e, s->ino);
@@ -328,8 +330,25 @@ static int drain(struct pump *p)
 	}
 }
 
+/* What has not arrived of what was written. -EAGAIN: some of it has just now. */
+static int count_leftovers(struct pump *p)
+{
+	struct pump_slot *s;
+	int r = 0;
+
+	pump_forward_look(p);
+	DL_FOREACH(p->slots, s) {
+		if (r < 0 || !pump_is_tcp(s) || s->channel.end.fd < 0)
+			continue;
+		s->channel.end.tcp->arrived = s->received - s->ended;
+		r = cor_pump_tcp_leftover(&s->channel.end, s->received);
+	}
+	return r;
+}
+
 int pump_forward_freeze(struct pump *p)
 {
+	uint64_t until = cor_now_ns() + DRAIN_NS;
 	struct pump_slot *s;
 	int r;
 
@@ -340,10 +359,11 @@ int pump_forward_freeze(struct pump *p)
 		if (r == 0 && pump_is_tcp(s))
 			r = cor_pump_tcp_hush(&s->channel.end);
 	if (r == 0)
-		pump_forward_look(p);
-	DL_FOREACH(p->slots, s)
-		if (r == 0 && pump_is_tcp(s) && s->channel.end.fd >= 0)
-			r = cor_pump_tcp_leftover(&s->channel.end, s->received);
+		r = count_leftovers(p);
+	while (r == -EAGAIN && cor_now_ns() < until) {
+		usleep(300);
+		r = count_leftovers(p);
+	}
 	return r;
 }
 

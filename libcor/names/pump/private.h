@@ -35,7 +35,8 @@ struct pump_slot {
 	bool     seen;                  /* away: by the last look at the namespace, and what of the
 					   task's side then */
 	uint32_t to_send;
-	uint64_t received;
+	uint64_t received;              /* bytes; and a FIN: */
+	bool ended;
 	int  watched;                   /* the descriptor that is polled; -1: none */
 	unsigned opened;                /* and the end's count of it */
 };

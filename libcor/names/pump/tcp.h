@@ -31,7 +31,9 @@ struct cor_pump_tcp {
 	size_t   nearly;
 	uint8_t *pending;       /* frozen: the last of them, which have not arrived */
 	size_t   npending;
-	bool     silent;        /* frozen: sends nothing */
+	bool     silent;        /* frozen: sends nothing new */
+	uint64_t arrived;       /* frozen: bytes that the task's side had received by then, a FIN
+				   not counted */
 
 	/* home, listeners: a client is there. Takes fd; queues what tells the peer. -errno. */
 	int  (*came)(void *arg, int fd, struct cor_pump_queue *q);
@@ -60,7 +62,8 @@ void cor_pump_tcp_accepted(struct cor_pump_end *e, uint64_t inode);
 void cor_pump_tcp_acknowledge(const struct cor_pump_end *e);
 
 /* Nothing is sent any more; what has not arrived of what was written is found out when
- * it is known how much has (received): t->pending. Undone by _go_on(). -errno. */
+ * it is known how much has (received): t->pending. Undone by _go_on(). -errno; -EAGAIN: more
+ * has arrived since that was looked at (the kernel delivers when it gets to it). */
 int cor_pump_tcp_hush(struct cor_pump_end *e);
 int cor_pump_tcp_leftover(struct cor_pump_end *e, uint64_t received);
 void cor_pump_tcp_go_on(struct cor_pump_end *e);
