@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -79,6 +81,22 @@ int cor_file_deleted_relate(struct cor_file_capture *c, unsigned index)
 	return 0;
 }
 
+/* On a file system without O_TMPFILE (overlayfs before 6.3) it has a name for a moment. */
+static int open_unnamed(const char *dir)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/.cor-XXXXXX", dir) >= (int)sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
 /* An empty nameless file, in its old directory where that is here too. */
 static int make_nameless(const Cor__Names__OpenFile *file)
 {
@@ -94,6 +112,8 @@ static int make_nameless(const Cor__Names__OpenFile *file)
 	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
 		int fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
+		if (fd < 0 && errno == EOPNOTSUPP)
+			fd = open_unnamed(places[i]);
 		if (fd >= 0)
 			return fd;
 	}
