@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -175,6 +176,15 @@ static struct iovec payload(struct cor_answer *a, struct cor_page_reply *h, cons
 	return (struct iovec){ (void *)packed, n };
 }
 
+/* Of this thread. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
 /* Sends what read_chunk() has described. */
 static int send_chunk(struct cor_answer *a, const struct cor_page_request *q, bool last)
 {
@@ -204,7 +214,7 @@ static int send_chunk(struct cor_answer *a, const struct cor_page_request *q, bo
 	}
 	r = send_all(a, a->iov, niov, &sent);
 	if (may_pack)
-		cor_packer_sent(a->packer, sent, cor_now_ns());
+		cor_packer_sent(a->packer, sent, cor_now_ns(), cpu_ns());
 	return r;
 }
 

@@ -26,7 +26,8 @@ struct cor_packer {
 	uint64_t began_ns, ended_ns;    /* the last send; 0: none yet */
 	/* the window */
 	unsigned sends;
-	uint64_t idle_ns, busy_ns, spent_ns; /* without a request; with one; of these, to pack */
+	uint64_t passed_ns, spent_ns;   /* of time; of it, to pack */
+	uint64_t cpu_from_ns, cpu_ns;   /* the thread's processor time before it, and now */
 	size_t wire, raw, packed;       /* bytes sent; that were to be packed; what became of them */
 	size_t used, room;      /* of buf */
 	char buf[];
@@ -58,7 +59,8 @@ static bool pays(const struct cor_packer *p)
 static void begin_window(struct cor_packer *p)
 {
 	p->sends = 0;
-	p->idle_ns = p->busy_ns = p->spent_ns = 0;
+	p->passed_ns = p->spent_ns = 0;
+	p->cpu_from_ns = p->cpu_ns;
 	p->wire = p->raw = p->packed = 0;
 }
 
@@ -67,9 +69,10 @@ static void end_window(struct cor_packer *p)
 {
 	bool on;
 
+	/* the rest of the time went in waiting: for requests, or in a full socket's send */
 	if (!p->on)
-		p->link = p->idle_ns > 3 * p->busy_ns ?
-			  (p->idle_ns + p->busy_ns) * 1024 / COR_MAX(p->wire, (size_t)1) : 0;
+		p->link = p->passed_ns > 4 * (p->cpu_ns - p->cpu_from_ns) ?
+			  p->passed_ns * 1024 / COR_MAX(p->wire, (size_t)1) : 0;
 	if (p->raw) {
 		p->cost = COR_MAX(p->spent_ns * 1024 / p->raw, (uint64_t)1);
 		p->left = p->packed * 1024 / p->raw;
@@ -90,7 +93,7 @@ bool cor_packer_begin(struct cor_packer *p, uint64_t now_ns)
 	if (p->ended_ns && now_ns - p->ended_ns > PAUSE_NS)
 		begin_window(p);
 	else if (p->ended_ns)
-		p->idle_ns += now_ns - p->ended_ns;
+		p->passed_ns += now_ns - p->ended_ns;
 	p->began_ns = now_ns;
 	p->used = 0;
 	return p->on;
@@ -110,10 +113,11 @@ size_t cor_pack(struct cor_packer *p, const void *data, size_t len, const void *
 	return n > 0 ? (size_t)n : 0;
 }
 
-void cor_packer_sent(struct cor_packer *p, size_t bytes, uint64_t now_ns)
+void cor_packer_sent(struct cor_packer *p, size_t bytes, uint64_t now_ns, uint64_t cpu_ns)
 {
-	p->busy_ns += now_ns - p->began_ns;
+	p->passed_ns += now_ns - p->began_ns;
 	p->ended_ns = now_ns;
+	p->cpu_ns = cpu_ns;
 	p->wire += bytes;
 	if (++p->sends == WINDOW)
 		end_window(p);

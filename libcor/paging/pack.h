@@ -2,7 +2,7 @@
  * that, each for itself:
  *
  *	the pager waits for bulk pages most of its time: it permits (COR_PAGE_MAY_PACK);
- *	the server waits for requests most of its time, and compresses then if that takes
+ *	the server waits most of its time, for requests or in a send, and compresses then if that takes
  *	less time than it saves. It looks from time to time how it would be the other way.
  *
  * Where both wait, only the link can be slow. So nothing is compressed where the network is
@@ -30,8 +30,9 @@ bool cor_packer_begin(struct cor_packer *p, uint64_t now_ns);
  * again). 0: it does not pay. */
 size_t cor_pack(struct cor_packer *p, const void *data, size_t len, const void **out);
 
-/* What was begun has been sent, in so many bytes. */
-void cor_packer_sent(struct cor_packer *p, size_t bytes, uint64_t now_ns);
+/* What was begun has been sent, in so many bytes. cpu_ns: processor time that the calling
+ * thread has had so far (CLOCK_THREAD_CPUTIME_ID in clock_gettime(2)). */
+void cor_packer_sent(struct cor_packer *p, size_t bytes, uint64_t now_ns, uint64_t cpu_ns);
 
 /* The pager's side: n bytes become len, exactly. false: they do not. */
 bool cor_unpack(const void *packed, size_t n, void *out, size_t len);

@@ -17,7 +17,7 @@
 
 struct fixture {
 	struct cor_packer *p;
-	uint64_t now;
+	uint64_t now, cpu;
 	uint8_t text[RAW], noise[RAW], back[RAW];
 };
 
@@ -59,7 +59,8 @@ static unsigned send(struct fixture *f, const void *data, unsigned n, uint64_t n
 
 		packed += len > 0;
 		len = len ? len : RAW;
-		cor_packer_sent(f->p, len, f->now + WORK);
+		f->cpu += WORK;
+		cor_packer_sent(f->p, len, f->now + WORK, f->cpu);
 		f->now += WORK + ns * len / RAW;
 	}
 	return packed;
@@ -159,9 +160,28 @@ static void a_busy_server_does_not_pack(void **state)
 	for (unsigned i = 0; i < 200; i++) {
 		assert_false(cor_packer_begin(f->p, f->now));
 		f->now += SLOW;
-		cor_packer_sent(f->p, RAW, f->now);
+		cor_packer_sent(f->p, RAW, f->now, f->now);
 		f->now += WORK;
 	}
+}
+
+/* The next request is there already, and the socket is full. */
+static void a_server_that_waits_in_send_packs(void **state)
+{
+	struct fixture *f = *state;
+	unsigned packed = 0;
+
+	for (unsigned i = 0; i < 200; i++) {
+		const void *out;
+		size_t len = cor_packer_begin(f->p, f->now) ? cor_pack(f->p, f->text, RAW, &out) : 0;
+
+		packed += len > 0;
+		f->now += SLOW * (len ? len : RAW) / RAW;
+		f->cpu += WORK;
+		cor_packer_sent(f->p, len ? len : RAW, f->now, f->cpu);
+		f->now += WORK;
+	}
+	assert_in_range(packed, 100, 200);
 }
 
 static void a_pause_says_nothing(void **state)
@@ -198,6 +218,7 @@ int main(void)
 		T(noise_is_not_packed_for_long),
 		T(noise_that_ends_is_noticed),
 		T(a_busy_server_does_not_pack),
+		T(a_server_that_waits_in_send_packs),
 		T(a_pause_says_nothing),
 		T(a_link_that_becomes_fast_is_noticed),
 	};
