@@ -11,9 +11,7 @@
 #include "libcor/base/cleanup.h"
 
 struct options {
-	struct bench_common common;
-	size_t   size;
-	unsigned count;
+	struct bench_sized sized;
 	struct remote over;     /* transport: NULL, or not TCP */
 };
 
@@ -52,23 +50,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *o = state->input;
 
 	switch (key) {
-	case 's':
-		o->size = parse_size(state, arg);
-		return 0;
-	case 'n':
-		o->count = parse_count(state, arg, 1000000);
-		return 0;
 	case 't':
 		o->over.transport = strcmp(arg, "tcp") == 0 ? NULL : arg;
 		return 0;
 	case 'a':
 		o->over.address = arg;
 		return 0;
-	case ARGP_KEY_INIT:
-		state->child_inputs[0] = &o->common;
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_sized(key, arg, state);
 	}
 }
 
@@ -112,9 +101,9 @@ static void run_case(const struct cor_ctx *ctx, const struct ghost *g, const str
 	struct cor_hist bare, live;
 	double v[NCOLUMNS];
 
-	order.count = order.count == COUNT_ALL ? 0 : o->count;
+	order.count = order.count == COUNT_ALL ? 0 : o->sized.count;
 	bare_order = order;
-	bare_order.count = o->count;
+	bare_order.count = o->sized.count;
 	cor_hist_init(&bare);
 	cor_hist_init(&live);
 	bare_fault(g, &bare_order, &bare);
@@ -146,7 +135,7 @@ static const struct report_column many_columns[NMANY] = {
 static void run_many(const struct cor_ctx *ctx, const struct ghost *g, const struct options *o,
 		     struct samples s[NMANY])
 {
-	struct order order = { .walk = WALK_RANDOM, .count = o->count };
+	struct order order = { .walk = WALK_RANDOM, .count = o->sized.count };
 	uint64_t fastest = UINT64_MAX, slowest = 0;
 	struct task t[MANY];
 	struct live l[MANY];
@@ -224,7 +213,7 @@ int cmd_fault(int argc, char **argv)
 	static const struct argp argp = { fault_options, parse, NULL,
 		"Latency of a demand fault, as the task sees it, beside the bare fault loop's. "
 		"\"waits\" are the touches that found no page.", children, NULL, NULL };
-	struct options o = { .common.runs = 5, .size = 128u << 20, .count = 3000,
+	struct options o = { .sized = { .common.runs = 5, .size = 128u << 20, .count = 3000 },
 			     .over.address = "127.0.0.1" };
 	static struct result res[NCASES];
 	struct samples many[NMANY] = { 0 }, drain = { 0 };
@@ -239,7 +228,7 @@ int cmd_fault(int argc, char **argv)
 	if (cor_open(&ctx, &e))
 		errx(1, "%s", e.text);
 	if (o.over.transport) {
-		status = fault_over(ctx, &o.common, o.size, o.count, &o.over);
+		status = fault_over(ctx, &o.sized.common, o.sized.size, o.sized.count, &o.over);
 		cor_close(ctx);
 		return status;
 	}
@@ -247,8 +236,8 @@ int cmd_fault(int argc, char **argv)
 		cor_hist_init(&res[i].bare);
 		cor_hist_init(&res[i].live);
 	}
-	ghost_start(&g, o.size);
-	for (unsigned run = 0; run < o.common.runs; run++) {
+	ghost_start(&g, o.sized.size);
+	for (unsigned run = 0; run < o.sized.common.runs; run++) {
 		for (unsigned i = 0; i < NCASES; i++)
 			run_case(ctx, &g, &o, &cases[i], &res[i]);
 		run_many(ctx, &g, &o, many);
@@ -267,5 +256,5 @@ int cmd_fault(int argc, char **argv)
 	report_curve_hist(r, "bare loop", &res[IDLE].bare);
 	report_curve_hist(r, "cor, idle", &res[IDLE].live);
 	report_curve_hist(r, "cor, while draining", &res[RANDOM_DRAINING].live);
-	return report_end(r, &o.common);
+	return report_end(r, &o.sized.common);
 }

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
-#include "daemon/fault.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"

@@ -1,7 +1,6 @@
-/* The destination's side of a migration: one worker process, which checks,
- * rebuilds the task by ptrace (this process's main thread) and pages for it (the
- * pager's thread; paging.c). It ends when nothing is missing
- * any more; the task's supervisor lives on. */
+/* The destination's side of a migration: one worker process, which checks, rebuilds the task by
+ * ptrace (this process's main thread) and pages for it (the pager's thread; paging.c). It ends
+ * when nothing is missing any more; the task's supervisor lives on. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "libcor/names/home/mount.h"
 #include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
+#include "libcor/task/pb.h"
 #include "libcor/task/sparse.h"
 #include "libcor/task/uts.h"
 
@@ -288,23 +288,15 @@ static void free_doubts(struct doubts *x)
 static void note_doubt(void *arg, unsigned file, const struct cor_error *why)
 {
 	struct doubts *x = arg;
-	Cor__Control__Doubt **more = realloc(x->list, (x->n + 1) * sizeof(*more));
-	Cor__Control__Doubt *doubt = malloc(sizeof(*doubt));
-	char *text = strdup(why->text);
+	Cor__Control__Doubt *doubt = pb_add(&x->list, &x->n, Cor__Control__Doubt,
+					    cor__control__doubt__init);
 
-	if (more)
-		x->list = more;
-	if (!more || !doubt || !text) {
+	if (!doubt || pb_text(&doubt->why, why->text, strlen(why->text)) < 0) {
 		x->no_memory = true;
-		free(doubt);
-		free(text);
 		return;
 	}
-	cor__control__doubt__init(doubt);
 	doubt->file = file;
 	doubt->code = why->code;
-	doubt->why = text;
-	x->list[x->n++] = doubt;
 }
 
 static int check_files(struct destination *d, struct doubts *x, struct cor_error *err)

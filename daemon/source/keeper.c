@@ -12,12 +12,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/fault.h"
 #include "daemon/log.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"

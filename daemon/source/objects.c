@@ -50,12 +50,14 @@ int source_capture_files(struct source *s, const Cor__Task__Image *image, struct
 int source_capture_running_files(struct source *s, struct cor_error *err)
 {
 	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS;
+	unsigned pause_us = 1000;
 	int r = source_capture_files(s, s->skeleton, err);
 
 	while (r == -EAGAIN && cor_now_ns() < until && !source_cancelled(s, NULL)) {
 		struct cor_tracee *t = NULL;
 
-		usleep(1000);
+		usleep(pause_us);
+		pause_us = COR_MIN(pause_us * 2, 50000u);
 		r = cor_tracee_seize(&t, s->args->pid, err);
 		if (r < 0)
 			return r;

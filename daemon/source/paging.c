@@ -11,7 +11,6 @@
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
-#include "daemon/keys.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"

@@ -1,10 +1,7 @@
 /* The source's side of a migration, up to COMMIT: one worker process, whose main thread is the
  * task's tracer. */
-#include <cor/cor.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>

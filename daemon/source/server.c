@@ -6,7 +6,6 @@
 #include "daemon/source/source.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>

@@ -23,6 +23,7 @@
 #include "libcor/names/net/departure.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/net/inet_diag.h"
+#include "libcor/names/net/tcp_unread.h"
 #include "libcor/names/pump/tun.h"
 
 bool cor_forward_is_inet(const Cor__Names__PumpChannel *ch)
@@ -40,8 +41,6 @@ bool cor_forward_is_away(int fd)
 	return ns >= 0 && fstat(ns, &theirs) == 0 && stat("/proc/self/ns/net", &ours) == 0 &&
 	       ours.st_ino != theirs.st_ino;
 }
-
-#define UNREAD_TRIES 5
 
 /* ---- which --------------------------------------------------------------------------------- */
 
@@ -292,34 +291,6 @@ int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *
 	return out->listening ? 0 : cor_tcp_refuse_special(seen, out, err);
 }
 
-/* The unread bytes, into *data. What the pump's kernel has sent once more since the pump
- * counted what had not arrived (a timer of its) is not among them: the pump has it too. */
-static ssize_t peek_unread(int fd, uint64_t arrived, uint8_t **data)
-{
-	for (unsigned i = 0; i < UNREAD_TRIES; i++) {
-		_cleanup_free_ uint8_t *room = NULL;
-		uint64_t before = cor_tcp_received(fd);
-		int unread = 0;
-		ssize_t n;
-
-		if (ioctl(fd, SIOCINQ, &unread) < 0 || unread <= 0)
-			return 0;
-		room = malloc((size_t)unread);
-		if (!room)
-			return -ENOMEM;
-		n = recv(fd, room, (size_t)unread, MSG_PEEK | MSG_DONTWAIT);
-		if (n < 0)
-			return -errno;
-		if (cor_tcp_received(fd) != before)
-			continue;
-		if (arrived && before > arrived - 1)
-			n -= (ssize_t)COR_MIN(before - (arrived - 1), (uint64_t)n);
-		*data = take_ptr(room);
-		return n;
-	}
-	return -EAGAIN;
-}
-
 int cor_forward_unread(const struct cor_file_seen *seen, uint64_t arrived,
 		       Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -329,7 +300,10 @@ int cor_forward_unread(const struct cor_file_seen *seen, uint64_t arrived,
 
 	if (out->type == SOCK_DGRAM)
 		return cor_forward_udp_unread(seen, out, err);
-	n = out->listening ? 0 : peek_unread(seen->dup, arrived, &data);
+	/* what the kernel has delivered since the pump counted what had not arrived, the pump has
+	 * too, and gives again */
+	n = out->listening ? 0 :
+	    cor_tcp_peek_unread(seen->dup, arrived ? arrived - 1 : UINT64_MAX, &data);
 	if (n <= 0)
 		return n < 0 ? cor_fail_code(err, (int)n, "descriptor %d: what it has not read",
 					     seen->fd) : 0;

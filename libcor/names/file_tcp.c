@@ -4,13 +4,11 @@
  * needs no address: only what is left to be read, and how it ended. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -20,6 +18,7 @@
 #include "libcor/names/file_socket.h"
 #include "libcor/names/net/inet_diag.h"
 #include "libcor/names/net/tcp_repair.h"
+#include "libcor/names/net/tcp_unread.h"
 
 static int get_info(int fd, struct tcp_info *info)
 {
@@ -154,18 +153,11 @@ static int capture_unread(const struct cor_file_seen *seen, Cor__Names__Connecti
 			  struct cor_error *err)
 {
 	_cleanup_free_ uint8_t *data = NULL;
-	int unread = 0;
-	ssize_t n;
+	ssize_t n = cor_tcp_peek_unread(seen->dup, UINT64_MAX, &data);
 
-	if (ioctl(seen->dup, SIOCINQ, &unread) < 0 || unread <= 0)
-		return 0;
-	data = malloc((size_t)unread);
-	if (!data)
-		return -ENOMEM;
-	n = recv(seen->dup, data, (size_t)unread, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0)
-		return cor_fail_errno(err, "descriptor %d: what it has not read yet", seen->fd);
-	return cor_file_bytes(&conn->unread, data, (size_t)n);
+		return cor_fail_code(err, (int)n, "descriptor %d: what it has not read yet", seen->fd);
+	return n == 0 ? 0 : cor_file_bytes(&conn->unread, data, (size_t)n);
 }
 
 /* Nothing can happen to it any more. Its error, if one waits, cannot be looked at

@@ -111,7 +111,6 @@ int cor_files_permitted(const Cor__Names__FileTable *table,
 int cor_files_check(const Cor__Names__FileTable *table, cor_files_doubt doubt, void *arg,
 		    struct cor_error *err)
 {
-	struct cor_error why = COR_ERROR_INIT;
 	struct cor_file_place place;
 	int rc = cor_files_table_valid(table, err);
 
@@ -120,6 +119,7 @@ int cor_files_check(const Cor__Names__FileTable *table, cor_files_doubt doubt, v
 	cor_files_place_init(&place, table);
 	for (unsigned i = 0; i < table->n_files; i++) {
 		const struct cor_file_ops *ops = cor_file_ops_of(table->files[i]->kind);
+		struct cor_error why = COR_ERROR_INIT;
 
 		rc = ops->check ? ops->check(&place, i, doubt ? &why : err) : 0;
 		if (rc < 0 && !doubt)

@@ -34,6 +34,7 @@ libcor_sources += \
 	libcor/names/net/arrival.c libcor/names/net/arrival.h \
 	libcor/names/net/inet_addr.c libcor/names/net/inet_addr.h \
 	libcor/names/net/tcp_silence.c libcor/names/net/tcp_read.c libcor/names/net/tcp_build.c \
+	libcor/names/net/tcp_unread.c libcor/names/net/tcp_unread.h \
 	libcor/names/net/tcp_forge.c libcor/names/net/tcp_repair.h \
 	libcor/names/net/packet_hold.c libcor/names/net/packet_hold.h \
 	libcor/names/net/rtnetlink.c libcor/names/net/rtnetlink.h \

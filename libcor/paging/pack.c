@@ -23,7 +23,8 @@ struct cor_packer {
 	uint64_t left;          /* of 1024 bytes, packed */
 	bool on;
 	unsigned windows;       /* in this way */
-	uint64_t began_ns, ended_ns;    /* the last send; 0: none yet */
+	uint64_t from_ns;       /* time that is not in the window yet begins then: the last send's
+				   end; 0: none yet */
 	/* the window */
 	unsigned sends;
 	uint64_t passed_ns, spent_ns;   /* of time; of it, to pack */
@@ -90,11 +91,10 @@ static void end_window(struct cor_packer *p)
 
 bool cor_packer_begin(struct cor_packer *p, uint64_t now_ns)
 {
-	if (p->ended_ns && now_ns - p->ended_ns > PAUSE_NS)
+	if (!p->from_ns || now_ns - p->from_ns > PAUSE_NS) {
 		begin_window(p);
-	else if (p->ended_ns)
-		p->passed_ns += now_ns - p->ended_ns;
-	p->began_ns = now_ns;
+		p->from_ns = now_ns;
+	}
 	p->used = 0;
 	return p->on;
 }
@@ -115,8 +115,8 @@ size_t cor_pack(struct cor_packer *p, const void *data, size_t len, const void *
 
 void cor_packer_sent(struct cor_packer *p, size_t bytes, uint64_t now_ns, uint64_t cpu_ns)
 {
-	p->passed_ns += now_ns - p->began_ns;
-	p->ended_ns = now_ns;
+	p->passed_ns += now_ns - p->from_ns;
+	p->from_ns = now_ns;
 	p->cpu_ns = cpu_ns;
 	p->wire += bytes;
 	if (++p->sends == WINDOW)

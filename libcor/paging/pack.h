@@ -2,8 +2,9 @@
  * that, each for itself:
  *
  *	the pager waits for bulk pages most of its time: it permits (COR_PAGE_MAY_PACK);
- *	the server waits most of its time, for requests or in a send, and compresses then if that takes
- *	less time than it saves. It looks from time to time how it would be the other way.
+ *	the server waits most of its time, for requests or in a send, and compresses then if
+ *	that takes less time than it saves. It looks from time to time how it would be the
+ *	other way.
  *
  * Where both wait, only the link can be slow. So nothing is compressed where the network is
  * fast, or where it is one of the hosts that takes the time. What does not become an eighth

@@ -143,13 +143,13 @@ static void put_back(const struct process_source *p, uint64_t addr, uint64_t pag
 	struct iovec iov[SWAP_PAGES / 2];
 	unsigned n = 0;
 
-	while (pages) {
-		unsigned from = (unsigned)__builtin_ctzll(pages);
-		uint64_t behind = ~(pages >> from);
-		unsigned len = behind ? (unsigned)__builtin_ctzll(behind) : SWAP_PAGES;
-
-		iov[n++] = (struct iovec){ (void *)(uintptr_t)(addr + from * PAGE), len * PAGE };
-		pages = len == SWAP_PAGES ? 0 : pages & ~(((UINT64_C(1) << len) - 1) << from);
+	for (unsigned i = 0; i < SWAP_PAGES; i++) {
+		if (!(pages >> i & 1))
+			continue;
+		if (i && (pages >> (i - 1) & 1))
+			iov[n - 1].iov_len += PAGE;
+		else
+			iov[n++] = (struct iovec){ (void *)(uintptr_t)(addr + i * PAGE), PAGE };
 	}
 	if (n)
 		process_madvise(p->pidfd, iov, n, MADV_PAGEOUT, 0);

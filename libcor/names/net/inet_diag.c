@@ -13,7 +13,6 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/net/tcp_repair.h"
 
 static void copy_addr(struct cor_inet_addr *to, uint8_t family, const __be32 from[4], __be16 port)
 {
@@ -116,14 +115,4 @@ int cor_inet_diag_udp(cor_inet_visit visit, void *arg)
 	int r = dump(AF_INET, IPPROTO_UDP, ~0u, visit, arg);
 
 	return r < 0 ? r : dump(AF_INET6, IPPROTO_UDP, ~0u, visit, arg);
-}
-
-uint64_t cor_tcp_received(int fd)
-{
-	struct tcp_info info = { 0 };
-	socklen_t len = sizeof(info);
-
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || !info.tcpi_bytes_received)
-		return 0;
-	return info.tcpi_bytes_received - cor_tcp_fin_received(info.tcpi_state);
 }

@@ -24,8 +24,5 @@ typedef bool (*cor_inet_visit)(void *arg, const struct cor_inet_socket *s);
 /* Those in the given states: 1 << TCP_SYN_RECV and others. */
 int cor_inet_diag(uint32_t states, cor_inet_visit visit, void *arg, struct cor_error *err);
 
-/* Bytes of data that the TCP connection fd has ever received; 0 where that is not told. */
-uint64_t cor_tcp_received(int fd);
-
 /* The UDP sockets. -errno: -ENOENT where the kernel cannot tell. */
 int cor_inet_diag_udp(cor_inet_visit visit, void *arg);

@@ -43,7 +43,7 @@ struct cor_pump_plan {
 };
 
 /* Runs it; 0 when it ended as it should. Uses no descriptor but its own, ignores
- * SIGPIPE; the caller has seen to all else (daemon/pumps.c). */
+ * SIGPIPE; the caller has seen to all else (daemon/session/pumps.c). */
 int cor_pump_run(const struct cor_pump_plan *plan);
 
 /* ---- requests -------------------------------------------------------------------- */
