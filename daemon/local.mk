@@ -10,6 +10,7 @@ cord_session_sources = \
 # what both sides of a migration share
 session_sources = \
 	daemon/session/session.c daemon/session/session.h \
+	daemon/session/warm.c \
 	daemon/session/clock.c daemon/session/clock.h \
 	daemon/session/home.h \
 	daemon/session/mechanisms.c daemon/session/mechanisms.h \

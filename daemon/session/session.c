@@ -3,7 +3,6 @@
 
 #include <cor/cor.h>
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,25 +17,6 @@
 void session_hurry(bool on)
 {
 	setpriority(PRIO_PROCESS, 0, on ? -20 : 0);
-}
-
-#define WARM_HEAP  (8u << 20)
-#define WARM_STACK (256u << 10)
-
-void session_warm(void)
-{
-	volatile char stack[WARM_STACK];
-	char *heap;
-
-	/* what is freed stays */
-	mallopt(M_MMAP_THRESHOLD, WARM_HEAP);
-	mallopt(M_TRIM_THRESHOLD, 2 * WARM_HEAP);
-	heap = malloc(WARM_HEAP / 2);
-	for (size_t i = 0; heap && i < WARM_HEAP / 2; i += COR_PAGE_SIZE)
-		((volatile char *)heap)[i] = 0;
-	for (size_t i = 0; i < sizeof(stack); i += COR_PAGE_SIZE)
-		stack[i] = 0;
-	free(heap);
 }
 
 int session_begin(struct session *s, int cord, struct cor_error *err)

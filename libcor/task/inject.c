@@ -260,7 +260,7 @@ static int map_here(pid_t pid, uint64_t remote, size_t len, char **local, struct
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return cor_fail_errno(err, "cannot open %s", path);
-	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (p == MAP_FAILED)
 		return cor_fail_errno(err, "cannot map %s", path);
 	*local = p;

@@ -13,7 +13,9 @@
 #	--share DIR           a directory that the guests can write to, as $VM_SHARE
 #
 # The command finds VM_NODE (1 or 2), VM_ADDR and VM_PEER (addresses), VM_RDMA, VM_KERNEL and
-# VM_SHARE in its environment, and what begins with COR_ in this one's. With two
+# VM_SHARE in its environment, and what begins with COR_ in this one's. QEMU's monitor is a
+# socket, cor-vm.*/monitor.NODE in the directory for temporary files: by "stop" and "cont" a
+# guest stands still, its clocks too, while something is measured on this machine. With two
 # guests the exit status is the first that is not 0. 77: cannot be had here, the reason
 # is the line "skip: ..."; 125: a guest ended without a status.
 set -u
@@ -26,7 +28,7 @@ started=() readers=()
 
 usage()
 {
-	sed -n '2,20s/^# \{0,1\}//p' "$0"
+	sed -n '2,22s/^# \{0,1\}//p' "$0"
 	exit "$1"
 }
 
@@ -103,6 +105,7 @@ boot()
 		-smp "$cpus" -m "$memory" -nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$VM_DIR/vmlinux" -initrd "$work/initramfs.$node" -append "$append" \
 		-chardev "file,id=console,path=$work/console.$node" -serial chardev:console -device virtio-serial-pci \
+		-monitor "unix:$work/monitor.$node,server=on,wait=off" \
 		-chardev stdio,id=output,signal=off -device virtconsole,chardev=output \
 		-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
 		-virtfs "local,path=$share,mount_tag=share,security_model=none" \
