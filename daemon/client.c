@@ -1,57 +1,43 @@
-/* The clients of the control socket; see client.h. What they ask for is carried
- * out in command.c. */
+/* One client's connection; see client.h. */
 #include "daemon/client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <utlist.h>
 
-#include "daemon/command.h"
-#include "daemon/control_socket.h"
-#include "daemon/log.h"
-#include "daemon/owner.h"
+#include "daemon/request.h"
 #include "libcor/base/cleanup.h"
-#include "libcor/base/error.h"
 
-#define CLIENTS_MAX 256
-/* Of one user other than root; and as many places are root's alone. */
-#define CLIENTS_OF_USER 32
 /* A client that reads no faster misses progress lines from here on, and its
  * further requests wait. */
 #define OUT_SOFT 65536
 
-struct clients {
-	struct clients_env env;
-	int                fd;
-	int                spare;        /* given up to turn a client away, see below */
-	struct watch      *watch;
-	struct client     *list;
-	unsigned           nlist;
-};
-
-static void free_client(struct client *k)
+int client_begin(struct client *k, const struct client_env *env, int fd, watch_fn fn, void *arg)
 {
-	struct clients *c = k->clients;
+	char *in = malloc(REQUEST_LINE_MAX);
+	int r = in ? loop_watch(env->loop, fd, EPOLLIN, fn, arg, &k->watch) : -ENOMEM;
 
-	loop_unwatch(c->env.loop, k->watch);
+	if (r < 0) {
+		free(in);
+		return r;
+	}
+	k->env = env;
+	k->fd = fd;
+	k->in = in;
+	return 0;
+}
+
+void client_end(struct client *k)
+{
+	loop_unwatch(k->env->loop, k->watch);
 	close(k->fd);
-	DL_DELETE(c->list, k);
-	c->nlist--;
 	free(k->in);
 	free(k->out);
-	free(k);
 }
 
-const struct clients_env *client_env(const struct client *k)
-{
-	return &k->clients->env;
-}
-
-static void update_watch(struct client *k)
+void client_watch(struct client *k)
 {
 	uint32_t events = 0;
 
@@ -59,7 +45,7 @@ static void update_watch(struct client *k)
 		events |= EPOLLIN;
 	if (k->out_len)
 		events |= EPOLLOUT;
-	loop_change(k->clients->env.loop, k->watch, events);
+	loop_change(k->env->loop, k->watch, events);
 }
 
 bool client_say(struct client *k, json_t *message, bool may_skip)
@@ -85,12 +71,17 @@ bool client_say(struct client *k, json_t *message, bool may_skip)
 	k->out[k->out_len + len] = '\n';
 	k->out_len += len + 1;
 	/* Written by the loop, so that nothing here ends a client under its caller. */
-	update_watch(k);
+	client_watch(k);
 	return true;
 }
 
-/* The loop's: false when the client is gone. */
-static bool flush(struct client *k)
+void client_refuse(struct client *k, const char *why)
+{
+	client_say(k, json_pack("{s:s, s:b, s:i, s:s}", "event", "result", "ok", 0, "exit", 1,
+				"error", why), false);
+}
+
+bool client_flush(struct client *k)
 {
 	ssize_t n;
 
@@ -104,7 +95,7 @@ static bool flush(struct client *k)
 	return true;
 }
 
-static bool fill(struct client *k)
+bool client_fill(struct client *k)
 {
 	ssize_t n;
 
@@ -124,165 +115,15 @@ static bool fill(struct client *k)
 	return true;
 }
 
-static void take_lines(struct client *k)
+ssize_t client_line(const struct client *k)
 {
-	char *end;
+	const char *end = k->wait || k->out_len > OUT_SOFT ? NULL : memchr(k->in, '\n', k->in_len);
 
-	while (!k->wait && k->out_len <= OUT_SOFT &&
-	       (end = memchr(k->in, '\n', k->in_len))) {
-		size_t len = (size_t)(end - k->in);
-
-		if (len)
-			command_run(k, k->in, len);
-		k->in_len -= len + 1;
-		memmove(k->in, end + 1, k->in_len);
-	}
+	return end ? end - k->in : -1;
 }
 
-static void on_client(void *arg, uint32_t events)
+void client_drop_line(struct client *k, size_t len)
 {
-	struct client *k = arg;
-	bool alive = true;
-
-	if ((events & EPOLLIN) && !k->wait)
-		alive = fill(k);
-	alive = flush(k) && alive;
-	if (alive)
-		take_lines(k);
-	/* Both directions are shut: nobody is left to tell. What was asked for goes on. */
-	if (events & (EPOLLHUP | EPOLLERR))
-		alive = false;
-	if (!alive || (k->eof && !k->wait && !k->out_len))
-		free_client(k);
-	else
-		update_watch(k);
-}
-
-static int add_client(struct clients *c, int conn, uid_t uid, pid_t pid)
-{
-	_cleanup_close_ int fd = conn;
-	struct client *k = calloc(1, sizeof(*k));
-	int r;
-
-	if (!k)
-		return -ENOMEM;
-	k->clients = c;
-	k->uid = uid;
-	k->pid = pid;
-	k->in = malloc(REQUEST_LINE_MAX);
-	r = k->in ? loop_watch(c->env.loop, fd, EPOLLIN, on_client, k, &k->watch) : -ENOMEM;
-	if (r < 0) {
-		free(k->in);
-		free(k);
-		return r;
-	}
-	k->fd = take_fd(&fd);
-	DL_APPEND(c->list, k);
-	c->nlist++;
-	return 0;
-}
-
-/* No user may keep the others out. */
-static bool has_room(const struct clients *c, uid_t uid)
-{
-	const struct client *k;
-	unsigned same = 0;
-
-	DL_FOREACH(c->list, k)
-		same += k->uid == uid;
-	if (owner_is_privileged(uid))
-		return c->nlist < CLIENTS_MAX;
-	return same < CLIENTS_OF_USER && c->nlist < CLIENTS_MAX - CLIENTS_OF_USER;
-}
-
-/* Out of descriptors: one that waits to be accepted would wake the loop without
- * end, so it is accepted with the spare one, and closed. */
-static void turn_away(struct clients *c)
-{
-	cord_log(CORD_LOG_ERROR, NULL, "a client cannot be accepted: %s", strerror(errno));
-	if (errno != EMFILE && errno != ENFILE)
-		return;
-	close(c->spare);
-	c->spare = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC);
-	close(c->spare);
-	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-static void on_connection(void *arg, uint32_t events)
-{
-	struct clients *c = arg;
-	int fd = accept4(c->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), r;
-	uid_t uid = 0;
-	pid_t pid = 0;
-
-	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			turn_away(c);
-		return;
-	}
-	r = control_socket_peer(fd, &uid, &pid);
-	if (r == 0 && !has_room(c, uid))
-		r = -EBUSY;
-	if (r == 0)
-		r = add_client(c, fd, uid, pid);
-	else
-		close(fd);
-	if (r < 0)
-		cord_log(CORD_LOG_WARNING, NULL, "a client is refused: %s", strerror(-r));
-}
-
-void clients_changed(struct clients *c, struct entry *e)
-{
-	struct client *k;
-
-	DL_FOREACH(c->list, k)
-		if (k->wait && k->entry == e)
-			command_progress(k);
-}
-
-int clients_new(struct clients **out, const struct clients_env *env, struct cor_error *err)
-{
-	struct clients *c = calloc(1, sizeof(*c));
-	mode_t mode;
-	gid_t group;
-	int r;
-
-	if (!c)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	c->env = *env;
-	r = cord_config_control(env->config, &mode, &group, err);
-	if (r == 0)
-		r = c->fd = control_socket_open(env->config->control, mode, group, err);
-	if (r < 0) {
-		free(c);
-		return r;
-	}
-	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	r = loop_watch(env->loop, c->fd, EPOLLIN, on_connection, c, &c->watch);
-	if (r < 0) {
-		clients_free(c);
-		return cor_fail_code(err, r, "the control socket cannot be watched");
-	}
-	*out = c;
-	return 0;
-}
-
-void clients_free(struct clients *c)
-{
-	if (!c)
-		return;
-	while (c->list) {
-		struct client *k = c->list;
-
-		if (k->wait)
-			command_farewell(k);
-		flush(k);
-		free_client(k);
-	}
-	loop_unwatch(c->env.loop, c->watch);
-	close(c->fd);
-	if (c->spare >= 0)
-		close(c->spare);
-	unlink(c->env.config->control);
-	free(c);
+	k->in_len -= len + 1;
+	memmove(k->in, k->in + len + 1, k->in_len);
 }

@@ -11,14 +11,9 @@
 #include "daemon/needs.h"
 #include "daemon/log.h"
 #include "daemon/owner.h"
+#include "daemon/request.h"
 #include "libcor/base/error.h"
 #include "libcor/transport/tcp.h"
-
-void client_refuse(struct client *k, const char *why)
-{
-	client_say(k, json_pack("{s:s, s:b, s:i, s:s}", "event", "result", "ok", 0, "exit", 1,
-				"error", why), false);
-}
 
 static json_t *event(const char *name, const struct entry *e)
 {
@@ -30,7 +25,7 @@ static json_t *event(const char *name, const struct entry *e)
 
 static json_t *remaining(const struct client *k, pid_t pid)
 {
-	const struct clients_env *env = client_env(k);
+	const struct client_env *env = k->env;
 	json_auto_t *sessions = registry_json(env->registry, "");
 
 	return needs_remaining(pid, sessions, env->config);
@@ -106,7 +101,7 @@ static int64_t owner(const struct client *k)
 static void run_migrate(struct client *k, struct request *q)
 {
 	char *addresses[COR_ADDRESSES_MAX + 1] = { NULL };
-	const struct clients_env *env = client_env(k);
+	const struct client_env *env = k->env;
 	const struct cord_config *c = env->config;
 	struct registry_source what = {
 		.pid = q->pid,
@@ -155,7 +150,7 @@ static struct entry *find(struct client *k, const char *id)
 {
 	struct entry *e = NULL;
 	char why[96];
-	int r = registry_find(client_env(k)->registry, k->uid, id, &e);
+	int r = registry_find(k->env->registry, k->uid, id, &e);
 
 	if (r == 0)
 		return e;
@@ -180,7 +175,7 @@ static json_t *mechanisms_json(const struct cord_config *c)
 
 static void run_status(struct client *k, const struct request *q)
 {
-	const struct clients_env *env = client_env(k);
+	const struct client_env *env = k->env;
 	json_t *sessions, *tasks;
 
 	if (q->id[0] && !find(k, q->id))
@@ -257,7 +252,7 @@ static void run_wait(struct client *k, const struct request *q)
  * was refused. */
 static json_t *find_task(struct client *k, const char *id)
 {
-	const struct clients_env *env = client_env(k);
+	const struct client_env *env = k->env;
 	json_auto_t *tasks = tasks_json(env->tasks);
 	json_auto_t *sessions = registry_json(env->registry, "");
 	long long pid = id[strspn(id, "0123456789")] ? 0 : atoll(id);
@@ -296,7 +291,7 @@ static bool has_movable(const json_t *needs)
 /* A task moves to where it is already, without its home. */
 static void run_settle(struct client *k, const struct request *q)
 {
-	const struct clients_env *env = client_env(k);
+	const struct client_env *env = k->env;
 	struct registry_source what = {
 		.shown = env->config->name, .transport = "", .settle = true,
 		.without = 1u << COR_MECHANISM_HOME, .prefetch = true,
@@ -338,14 +333,14 @@ static void run_version(struct client *k)
 {
 	client_say(k, json_pack("{s:s, s:b, s:i, s:s, s:s}", "event", "result", "ok", 1,
 				"exit", 0, "version", cor_version(),
-				"name", client_env(k)->config->name), false);
+				"name", k->env->config->name), false);
 }
 
 /* It does not wait for an answer. */
 static void run_register(struct client *k, const struct request *q)
 {
 	if (k->pid > 0)
-		programs_add(client_env(k)->programs, k->pid, q->hooks);
+		programs_add(k->env->programs, k->pid, q->hooks);
 }
 
 void command_run(struct client *k, const char *line, size_t len)

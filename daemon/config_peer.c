@@ -151,29 +151,3 @@ int config_peer_set(struct reading *r, const char *peer, const char *key, const 
 		return set_without(r, p, value);
 	return config_bad(r, "this key is not known:", key);
 }
-
-static const char *proven_name(const struct cord_peer *p)
-{
-	return p->identity[0] ? p->identity : p->name;
-}
-
-int config_peers_check(const struct cord_config *c, struct cor_error *err)
-{
-	bool keys = c->keys.certificate[0] || c->keys.psk[0];
-
-	for (unsigned i = 0; i < c->npeers; i++) {
-		const struct cord_peer *p = &c->peers[i];
-
-		if (!keys && (p->has_fingerprint || p->identity[0] || p->as[0]))
-			return cor_fail(err, -EINVAL, "peer %s is to prove who it is, but this host "
-					"has no keys ([keys])", p->name);
-		if (p->as[0] && !c->keys.psk[0])
-			return cor_fail(err, -EINVAL, "peer %s is to be shown the identity %s, but no "
-					"file of pre-shared keys is given ([keys] psk)", p->name, p->as);
-		for (unsigned k = 0; k < i; k++)
-			if (!strcmp(proven_name(p), proven_name(&c->peers[k])))
-				return cor_fail(err, -EINVAL, "peers %s and %s have the same identity",
-						c->peers[k].name, p->name);
-	}
-	return 0;
-}

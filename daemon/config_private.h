@@ -22,5 +22,3 @@ int config_bad(struct reading *r, const char *what, const char *name);
 /* config_peer.c: a key of the section [peer NAME], and a line of [peers]. 1 or 0. */
 int config_peer_set(struct reading *r, const char *peer, const char *key, const char *value);
 int config_peer_add(struct reading *r, const char *name, const char *value);
-/* What must hold of all peers together. */
-int config_peers_check(const struct cord_config *c, struct cor_error *err);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/address.h"
-#include "daemon/client.h"
+#include "daemon/clients.h"
 #include "daemon/keys.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -175,7 +175,7 @@ static int start(struct cord *c, const struct worker_ops *workers, struct cor_er
 	struct registry_env registry = { .workers = workers, .config = c->config,
 					 .changed = on_changed, .arrived = on_arrived,
 					 .abandoned = on_abandoned, .arg = c };
-	struct clients_env clients = { .config = c->config };
+	struct client_env clients = { .config = c->config };
 	int r = make_directories(c->config, err);
 
 	if (r == 0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -18,6 +19,9 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+
+/* How often a living worker that is not heard is tried. */
+#define RETRY_NS 200000000
 
 /* Messages read in one go, so that one worker cannot hold the loop up. */
 #define BATCH 64
@@ -273,6 +277,36 @@ static void abandon(struct entry *e)
 		e->record.died = false;         /* now it is known: the task is dead */
 }
 
+static int run_obituary(const void *arg)
+{
+	const struct entry_source_start *s = arg;
+
+	return s->run(&s->args);
+}
+
+/* Nothing is left of a committed session here: has the destination told. */
+static void tell_dead(const struct entry *e)
+{
+	const struct registry *reg = e->registry;
+	struct entry_source_start start = { .run = reg->env.workers->obituary,
+					    .args = { .cord = -1, .config = reg->env.config } };
+	json_auto_t *about = e->page ? state_page_about(e->page) : NULL;
+	const char *dest = json_string_value(json_object_get(about, "dest"));
+	pid_t pid;
+
+	if (!start.run || !dest)
+		return;
+	strcpy(start.args.id, e->record.id);
+	memcpy(start.args.session, e->record.session, sizeof(start.args.session));
+	memcpy(start.args.secret, e->record.secret, sizeof(start.args.secret));
+	snprintf(start.args.dest, sizeof(start.args.dest), "%s", dest);
+	start.args.epoch = atomic_load(&e->page->epoch);
+	pid = spawn_worker("cord-obituary", NULL, 0, run_obituary, &start);
+	explicit_bzero(start.args.secret, sizeof(start.args.secret));
+	if (pid < 0)
+		cord_log(CORD_LOG_ERROR, e->record.id, "%s cannot be told: %s", dest, strerror(-pid));
+}
+
 /* What the worker has not told us it may have told its page; and if not even that, then
  * how far it got. */
 static void find_result(struct entry *e, int status)
@@ -295,7 +329,7 @@ static void find_result(struct entry *e, int status)
 		if (e->record.died && !e->record.source)
 			abandon(e);
 		else if (e->record.exit == 3 && page)
-			registry_tell_dead(e);
+			tell_dead(e);
 	}
 	log_result(e);
 }
@@ -370,6 +404,14 @@ int entry_start(struct entry *e, const char *name, int *cord, int extra,
 	return 0;
 }
 
+/* Looks after entries that are not heard, in a moment. */
+static void retry(struct registry *reg)
+{
+	const struct itimerspec when = { .it_value.tv_nsec = RETRY_NS };
+
+	timerfd_settime(reg->timer, 0, &when, NULL);
+}
+
 void entry_connect(struct entry *e)
 {
 	struct registry *reg = e->registry;
@@ -381,7 +423,7 @@ void entry_connect(struct entry *e)
 			   e->record.session);
 	if (fd < 0 || loop_watch(reg->env.loop, fd, EPOLLIN, on_socket, e, &e->watch) < 0) {
 		cor_closep(&fd);
-		registry_retry(reg);
+		retry(reg);
 		return;
 	}
 	e->sock = fd;

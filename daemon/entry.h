@@ -70,13 +70,6 @@ void entry_connect(struct entry *e);
 /* The session that brought pid here, while pages of it are still missing; or NULL. */
 struct entry *registry_arriving(struct registry *reg, pid_t pid);
 
-/* Nothing is left of a committed session here: has the destination told. */
-void registry_tell_dead(const struct entry *e);
-
-/* Looks after entries that are not heard, in a moment. */
-int  registry_timer_new(struct registry *reg);
-void registry_retry(struct registry *reg);
-
 /* Reads and acts on what the worker has sent so far. e lives on. */
 void entry_receive(struct entry *e);
 

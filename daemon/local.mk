@@ -31,7 +31,8 @@ source_sources = \
 destination_sources = \
 	daemon/destination/destination.h \
 	daemon/destination/build.c daemon/destination/figures.c daemon/destination/home.c \
-	daemon/destination/huge.c daemon/destination/keeper.c daemon/destination/missing.c \
+	daemon/destination/huge.c daemon/destination/keeper.c daemon/destination/lanes.c \
+	daemon/destination/missing.c daemon/destination/prepare.c \
 	daemon/destination/network.c daemon/destination/paging.c daemon/destination/peer.c \
 	daemon/destination/rejoin.c daemon/destination/release.c daemon/destination/retake.c \
 	daemon/destination/run.c daemon/destination/task.c daemon/destination/transport.c
@@ -44,8 +45,10 @@ noinst_LTLIBRARIES += daemon/libcord.la
 daemon_libcord_la_SOURCES = \
 	daemon/address.c daemon/address.h \
 	daemon/client.c daemon/client.h \
+	daemon/clients.c daemon/clients.h \
 	daemon/command.c daemon/command.h \
 	daemon/config.c daemon/config.h \
+	daemon/config_read.c daemon/config_check.c \
 	daemon/config_peer.c daemon/config_private.h \
 	daemon/control_socket.c daemon/control_socket.h \
 	daemon/ids.c daemon/ids.h \

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -26,6 +27,32 @@
 #define GREETING_MAX 96
 #define KEEP_ENDED  100
 
+/* For workers that are not heard. */
+static void on_timer(void *arg, uint32_t events)
+{
+	struct registry *reg = arg;
+	struct entry *e, *next;
+	uint64_t n;
+
+	if (read(reg->timer, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		cord_log(CORD_LOG_ERROR, NULL, "the timer of sessions: %s", strerror(errno));
+	DL_FOREACH_SAFE(reg->list, e, next)
+		entry_connect(e);
+}
+
+static int new_timer(struct registry *reg)
+{
+	int r;
+
+	reg->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (reg->timer < 0)
+		return -errno;
+	r = loop_watch(reg->env.loop, reg->timer, EPOLLIN, on_timer, reg, &reg->timer_watch);
+	if (r < 0)
+		close(reg->timer);
+	return r;
+}
+
 int registry_new(struct registry **out, const struct registry_env *env)
 {
 	struct registry *reg = calloc(1, sizeof(*reg));
@@ -34,7 +61,7 @@ int registry_new(struct registry **out, const struct registry_env *env)
 	if (!reg)
 		return -ENOMEM;
 	reg->env = *env;
-	r = registry_timer_new(reg);
+	r = new_timer(reg);
 	if (r < 0) {
 		free(reg);
 		return r;
@@ -264,35 +291,6 @@ int registry_start_source(struct registry *reg, const struct registry_source *wh
 		 (int)what->pid, what->shown, (int)e->worker);
 	*out = e;
 	return 0;
-}
-
-static int run_obituary(const void *arg)
-{
-	const struct entry_source_start *s = arg;
-
-	return s->run(&s->args);
-}
-
-void registry_tell_dead(const struct entry *e)
-{
-	const struct registry *reg = e->registry;
-	struct entry_source_start start = { .run = reg->env.workers->obituary,
-					    .args = { .cord = -1, .config = reg->env.config } };
-	json_auto_t *about = e->page ? state_page_about(e->page) : NULL;
-	const char *dest = json_string_value(json_object_get(about, "dest"));
-	pid_t pid;
-
-	if (!start.run || !dest)
-		return;
-	strcpy(start.args.id, e->record.id);
-	memcpy(start.args.session, e->record.session, sizeof(start.args.session));
-	memcpy(start.args.secret, e->record.secret, sizeof(start.args.secret));
-	snprintf(start.args.dest, sizeof(start.args.dest), "%s", dest);
-	start.args.epoch = atomic_load(&e->page->epoch);
-	pid = spawn_worker("cord-obituary", NULL, 0, run_obituary, &start);
-	explicit_bzero(start.args.secret, sizeof(start.args.secret));
-	if (pid < 0)
-		cord_log(CORD_LOG_ERROR, e->record.id, "%s cannot be told: %s", dest, strerror(-pid));
 }
 
 int registry_start_destination(struct registry *reg, int control, bool tls, const char *peer,

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -11,9 +10,6 @@
 #include "daemon/entry.h"
 #include "daemon/log.h"
 #include "libcor/base/cleanup.h"
-
-/* How often a living worker that is not heard is tried. */
-#define RETRY_NS 200000000
 
 struct found {
 	struct state_page *page;
@@ -121,38 +117,4 @@ int registry_adopt(struct registry *reg)
 	free(f.list);
 	connect_all(reg);
 	return r;
-}
-
-/* ---- workers that are not heard ------------------------------------------------------ */
-
-static void on_timer(void *arg, uint32_t events)
-{
-	struct registry *reg = arg;
-	struct entry *e, *next;
-	uint64_t n;
-
-	if (read(reg->timer, &n, sizeof(n)) < 0 && errno != EAGAIN)
-		cord_log(CORD_LOG_ERROR, NULL, "the timer of sessions: %s", strerror(errno));
-	DL_FOREACH_SAFE(reg->list, e, next)
-		entry_connect(e);
-}
-
-int registry_timer_new(struct registry *reg)
-{
-	int r;
-
-	reg->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (reg->timer < 0)
-		return -errno;
-	r = loop_watch(reg->env.loop, reg->timer, EPOLLIN, on_timer, reg, &reg->timer_watch);
-	if (r < 0)
-		close(reg->timer);
-	return r;
-}
-
-void registry_retry(struct registry *reg)
-{
-	const struct itimerspec when = { .it_value.tv_nsec = RETRY_NS };
-
-	timerfd_settime(reg->timer, 0, &when, NULL);
 }

@@ -126,6 +126,23 @@ int destination_retake(const struct worker_destination_args *a, struct arrival *
 /* Ends a worker, for which r is what it came to: tells, lets go of everything. */
 int destination_end(struct destination *d, int r, struct cor_error *err);
 
+/* prepare.c. HELLO and its answer: what both sides can, and where the session is kept. */
+int destination_hello(struct destination *d, struct cor_error *err);
+/* From PREPARE to PREPARED: checks the announced task, and makes ahead what can be. */
+int destination_prepare(struct destination *d, struct cor_error *err);
+/* What the messages PREPARE and IMAGE carry becomes d->image and d->files; what they were
+ * before is kept as what was built ahead. -EPROTO. */
+int destination_unpack(struct destination *d, const ProtobufCBinaryData *task,
+		       const ProtobufCBinaryData *files, struct cor_error *err);
+/* NULL allowed, both. */
+void destination_forget(Cor__Task__Image *image, Cor__Names__FileTable *files);
+
+/* lanes.c. Those over TCP come through cord, others by themselves and before them; all must be
+ * here before memory is needed. The pager has them then, unless one is needed before that. */
+int destination_await_lanes(struct destination *d, struct cor_error *err);
+/* Those that the pager has not got yet. */
+int destination_hand_lanes(struct destination *d, struct cor_error *err);
+
 /* Takes the control connection that replaces one that the source has lost. */
 void destination_rejoin(struct destination *d, struct cor_stream *control);
 /* Says that nothing is missing any more, as far as there is a connection. */

@@ -3,15 +3,11 @@
  * when nothing is missing any more; the task's supervisor lives on. */
 #include <errno.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "daemon/control.h"
 #include "daemon/fault.h"
-#include "daemon/record.h"
 #include "daemon/destination/destination.h"
 #include "daemon/session/mechanisms.h"
 #include "libcor/base/cleanup.h"
@@ -19,393 +15,9 @@
 #include "libcor/base/io.h"
 #include "libcor/names/file_forward.h"
 #include "libcor/names/home/mount.h"
-#include "libcor/paging/fetch.h"
 #include "libcor/paging/journal.h"
-#include "libcor/task/pb.h"
 #include "libcor/task/sparse.h"
 #include "libcor/task/uts.h"
-
-#define CLOCK_PROBES          8
-/* A shorter round trip is good enough; for a longer one it may be the load that is to blame, and
- * more of them are made for so long. */
-#define CLOCK_TRIP_NS  (150 * 1000ull)
-#define CLOCK_TRIES_NS (30 * 1000000ull)
-#define LANES_TIMEOUT_NS ((uint64_t)ANSWER_TIMEOUT_MS * 1000000)
-
-/* ---- prepare ---------------------------------------------------------------------- */
-
-static int keep(struct destination *d, const Cor__Control__Hello *h, struct cor_error *err)
-{
-	json_t *about = json_pack("{s:i, s:o, s:s, s:o}", "pid", h->pid,
-				  "comm", record_text(h->comm), "peer", d->args->peer,
-				  "source", record_text(h->host));
-	int fd = -1, r;
-
-	r = session_keep(&d->session, d->args->config->state_dir, STATE_DESTINATION,
-			 h->session.data, h->secret.data, about, &fd, err);
-	if (r < 0)
-		return r;
-	d->shared->listen = d->session.listen;
-	d->shared->page = fd;
-	state_process_set(&d->session.page->keeper, getppid());
-	state_process_set(&d->session.page->part, getpid());
-	return 0;
-}
-
-static int hello(struct destination *d, struct cor_error *err)
-{
-	Cor__Control__Hello reply = COR__CONTROL__HELLO__INIT, *h;
-	struct destination_offer transports;
-	struct session_offer offer;
-	char id[33] = "", secret[65] = "";
-	struct control_message m;
-	struct utsname u;
-	int r = control_expect(d->control, CONTROL_HELLO, ANSWER_TIMEOUT_MS, &m, err);
-
-	if (r < 0)
-		return r;
-	h = control_unpack(&m, &cor__control__hello__descriptor, err);
-	control_message_done(&m);
-	if (!h)
-		return -EPROTO;
-	r = session_agree(&d->mechanisms, h, err);
-	if (r == 0 && (h->session.len != 16 || h->secret.len != 32))
-		r = cor_fail(err, -EPROTO, "the source's hello lacks a session or a secret");
-	if (r == 0) {
-		hex_encode(id, h->session.data, 16);
-		hex_encode(secret, h->secret.data, 32);
-		r = keep(d, h, err);
-	}
-	if (r == 0) {
-		session_tell(&d->session,
-			     json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:s}", "type", "session",
-				       "id", id, "secret", secret, "role", "destination",
-				       "pid", h->pid, "comm", record_text(h->comm),
-				       "peer", d->args->peer), -1);
-		json_object_set_new(d->session.figures, "comm", record_text(h->comm));
-		json_object_set_new(d->session.figures, "source", record_text(h->host));
-	}
-	snprintf(d->listen, sizeof(d->listen), "%s", h->listen);
-	snprintf(d->host, sizeof(d->host), "%s", h->host);
-	if (r == 0) {
-		uname(&u);
-		reply.host = (char *)d->args->config->name;
-		reply.kernel = u.release;
-		session_offer(&reply, &offer, &d->mechanisms);
-		destination_offer_transports(d, h, &transports, &reply);
-		json_object_set_new(d->session.figures, "mechanisms",
-				    session_mechanisms_json(&d->mechanisms));
-		r = control_send(d->control, CONTROL_HELLO_REPLY, &reply.base, err);
-	}
-	cor__control__hello__free_unpacked(h, NULL);
-	return r;
-}
-
-static void forget_task(Cor__Task__Image *image, Cor__Names__FileTable *files)
-{
-	if (image)
-		cor__task__image__free_unpacked(image, NULL);
-	if (files)
-		cor__names__file_table__free_unpacked(files, NULL);
-}
-
-/* d->image and d->files are what the message carries; what they were before is
- * kept as what was built ahead. */
-static int unpack_task(struct destination *d, const ProtobufCBinaryData *task,
-		       const ProtobufCBinaryData *files, struct cor_error *err)
-{
-	Cor__Task__Image *image = cor__task__image__unpack(NULL, task->len, task->data);
-	Cor__Names__FileTable *table = cor__names__file_table__unpack(NULL, files->len, files->data);
-
-	/* the CPU and the clocks travel in the skeleton only */
-	if (!image || !table || !image->memory || !image->identity || !image->n_threads ||
-	    (!d->image && (!image->cpu || !image->clock))) {
-		forget_task(image, table);
-		return cor_fail(err, -EPROTO, "the task's image cannot be read");
-	}
-	if (destination_pumps_address(table, d->args->peer, d->listen, d->host, err) < 0) {
-		forget_task(image, table);
-		return -EINVAL;
-	}
-	d->skeleton = d->image;
-	d->skeleton_files = d->files;
-	d->image = image;
-	d->files = table;
-	return 0;
-}
-
-/* The offsets for the task's time namespace. Of several probes the one with the
- * shortest round trip counts. */
-static int measure_clocks(struct destination *d, struct cor_error *err)
-{
-	uint64_t best = UINT64_MAX, until = cor_now_ns() + CLOCK_TRIES_NS;
-
-	for (unsigned i = 0; i < CLOCK_PROBES || (best > CLOCK_TRIP_NS && cor_now_ns() < until); i++) {
-		Cor__Control__Clock ask = COR__CONTROL__CLOCK__INIT, *c;
-		uint64_t from = cor_now_ns(), trip;
-		struct session_clocks now, theirs, offsets;
-		struct control_message m;
-		int r = control_send(d->control, CONTROL_CLOCK, &ask.base, err);
-
-		if (r == 0)
-			r = control_expect(d->control, CONTROL_CLOCK, ANSWER_TIMEOUT_MS, &m, err);
-		if (r == 0)
-			r = session_clocks_initial(&now, err);
-		if (r < 0)
-			return r;
-		trip = cor_now_ns() - from;
-		c = control_unpack(&m, &cor__control__clock__descriptor, err);
-		control_message_done(&m);
-		if (!c)
-			return -EPROTO;
-		theirs = (struct session_clocks){ c->monotonic_ns, c->boottime_ns };
-		cor__control__clock__free_unpacked(c, NULL);
-		r = session_clocks_offsets(&theirs, &now, trip, &offsets, err);
-		if (r < 0)
-			return r;
-		if (trip < best) {
-			best = trip;
-			d->offsets = offsets;
-		}
-	}
-	return 0;
-}
-
-/* ---- lanes -------------------------------------------------------------------------------- */
-
-/* Will a lane be needed before the pager has it? */
-static bool objects_to_fetch(const Cor__Task__Image *image)
-{
-	for (size_t i = 0; i < image->memory->n_objects; i++)
-		if (image->memory->objects[i]->has_descriptor)
-			return true;
-	return false;
-}
-
-static int hand_lanes_over(struct destination *d, struct cor_error *err)
-{
-	int r = 0;
-
-	if (d->demand)
-		r = cor_pager_add_lane(d->pager, take_ptr(d->demand), COR_CONN_DEMAND, err);
-	if (r == 0 && d->bulk)
-		r = cor_pager_add_lane(d->pager, take_ptr(d->bulk), COR_CONN_BULK, err);
-	if (r == 0 && d->fast_demand)
-		r = cor_pager_add_lane(d->pager, take_ptr(d->fast_demand), COR_CONN_DEMAND, err);
-	if (r == 0 && d->fast_bulk)
-		r = cor_pager_add_lane(d->pager, take_ptr(d->fast_bulk), COR_CONN_BULK, err);
-	if (r == 0 && d->one_sided)
-		r = cor_pager_add_lane(d->pager, take_ptr(d->one_sided), COR_CONN_DEMAND, err);
-	return r;
-}
-
-/* What the source says before its lanes have come. */
-static int hear_of_lanes(struct destination *d, struct cor_error *err)
-{
-	struct control_message m;
-	int r = control_receive(d->control, ANSWER_TIMEOUT_MS, &m, err);
-
-	if (r < 0)
-		return r;
-	switch (m.type) {
-	case CONTROL_TRANSPORT:
-		r = destination_hear_transport(d, &m, err);
-		break;
-	case CONTROL_ABORT:
-		r = control_aborted(&m, err);
-		break;
-	case CONTROL_IMAGE:
-		/* lanes go by cord, which may take longer: this is for take_over() */
-		d->early = m;
-		return 0;
-	default:
-		r = cor_fail(err, -EPROTO, "the peer sent %s where image was due",
-			     control_type_name(m.type));
-	}
-	control_message_done(&m);
-	return r;
-}
-
-/* Lanes over TCP come through cord, others by themselves and before them; all must be
- * here before memory is needed. */
-static int await_lanes(struct destination *d, struct cor_error *err)
-{
-	uint64_t until = cor_now_ns() + LANES_TIMEOUT_NS;
-
-	while (!d->demand || !d->bulk) {
-		struct pollfd p[] = {
-			{ .fd = session_fd(&d->session), .events = POLLIN },
-			{ .fd = d->control->in_fd, .events = d->early.body ? POLLRDHUP : POLLIN },
-			{ .fd = destination_rdma_fd(&d->rdma), .events = POLLIN },
-			{ .fd = d->doors.fd, .events = POLLIN },
-			{ .fd = destination_rdma_fd(&d->reach), .events = POLLIN },
-		};
-		bool pending = !d->early.body && cor_stream_pending(d->control);
-		int r = 0;
-
-		if (cor_now_ns() > until)
-			return cor_fail(err, -ETIMEDOUT, "the source's lanes did not come");
-		if (session_fd(&d->session) < 0)
-			return cor_fail(err, -ENOTCONN, "cord ended while lanes were due");
-		if (poll(p, ARRAY_SIZE(p), pending ? 0 : 1000) < 0)
-			continue;
-		if (p[0].revents || p[3].revents)
-			destination_hear_cord(d);
-		if (d->lane_missed)
-			return cor_fail(err, -EMFILE, "too many open files: a connection of the source "
-					"cannot be taken");
-		if (p[2].revents)
-			destination_accept_rdma(d, &d->rdma);
-		if (p[4].revents)
-			destination_accept_rdma(d, &d->reach);
-		if (p[1].revents && d->early.body)
-			return cor_fail(err, -ENOTCONN, "the source hung up while lanes were due");
-		if (p[1].revents || pending) {
-			r = hear_of_lanes(d, err);
-			until = cor_now_ns() + LANES_TIMEOUT_NS;
-		}
-		if (r < 0)
-			return r;
-	}
-	/* ahead of the freeze where that can be */
-	return objects_to_fetch(d->image) ? 0 : hand_lanes_over(d, err);
-}
-
-/* Files that cannot be had here, for PREPARED. */
-struct doubts {
-	Cor__Control__Doubt **list;
-	size_t n;
-	bool no_memory;
-};
-
-static void free_doubts(struct doubts *x)
-{
-	while (x->n)
-		cor__control__doubt__free_unpacked(x->list[--x->n], NULL);
-	free(x->list);
-}
-
-static void note_doubt(void *arg, unsigned file, const struct cor_error *why)
-{
-	struct doubts *x = arg;
-	Cor__Control__Doubt *doubt = pb_add(&x->list, &x->n, Cor__Control__Doubt,
-					    cor__control__doubt__init);
-
-	if (!doubt || pb_text(&doubt->why, why->text, strlen(why->text)) < 0) {
-		x->no_memory = true;
-		return;
-	}
-	doubt->file = file;
-	doubt->code = why->code;
-}
-
-static int check_files(struct destination *d, struct doubts *x, struct cor_error *err)
-{
-	struct cor_as_user_saved saved;
-	int r = destination_as_user(d, &saved, err);
-
-	if (r < 0)
-		return r;
-	r = cor_files_check(d->files, note_doubt, x, err);
-	cor_as_user_end(&saved);
-	return r == 0 && x->no_memory ? cor_fail(err, -ENOMEM, "out of memory") : r;
-}
-
-/* ---- prepare, as a whole -------------------------------------------------------------- */
-
-/* What another worker needs if this one is killed. */
-static void share(struct destination *d)
-{
-	struct arrival *s = d->shared;
-
-	s->journal = cor_journal_fd(d->journal);
-	s->hooks = d->hooks;
-	s->check = d->check;
-	s->pack = cor_mechanism_on(&d->mechanisms, COR_MECHANISM_COMPRESS);
-	s->prefetch = d->prefetch;
-}
-
-static int prepare(struct destination *d, struct cor_error *err)
-{
-	Cor__Control__Prepared reply = COR__CONTROL__PREPARED__INIT;
-	_cleanup_(free_doubts) struct doubts doubts = { 0 };
-	ProtobufCBinaryData hardware[COR_ADDRESSES_MAX];
-	Cor__Control__Prepare *p;
-	struct control_message m;
-	int r = cor_mechanism_on(&d->mechanisms, COR_MECHANISM_HOME) ?
-		destination_home_agree(d, err) : 0;
-
-	if (r == 0)
-		r = control_expect(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS, &m, err);
-
-	if (r < 0)
-		return r;
-	p = control_unpack(&m, &cor__control__prepare__descriptor, err);
-	control_message_done(&m);
-	if (!p)
-		return -EPROTO;
-	d->prefetch = p->prefetch;
-	d->hooks = p->hooks;
-	d->epoch = p->epoch;
-	atomic_store(&d->session.page->epoch, d->epoch);
-	r = unpack_task(d, &p->task, &p->files, err);
-	if (r == 0)
-		r = destination_home_mount(d, &p->plan, err);
-	cor__control__prepare__free_unpacked(p, NULL);
-	if (r == 0)
-		d->time_ns = !session_clocks_same(d->image->clock) ||
-			     d->args->config->task.force_time_ns;
-	if (r == 0)
-		r = destination_permit(d, d->image, err);
-	if (r == 0 && d->image->threads[0]->creds)
-		json_object_set_new(d->session.figures, "uid",
-				    json_integer(d->image->threads[0]->creds->uid));
-	if (r == 0)
-		r = cor_capture_admissible(d->image, err);
-	if (r == 0)
-		r = check_files(d, &doubts, err);
-	if (r == 0)
-		r = cor_files_permitted(d->files, &d->mechanisms, err);
-	if (r == 0 && d->time_ns)
-		r = measure_clocks(d, err);
-	if (r == 0)
-		r = destination_pumps_begin(&d->pumps, d->args->config, d->files, err);
-	if (r == 0)
-		r = destination_build_begin(d, err);
-	if (r == 0)
-		r = destination_build_ahead(d, err);
-	/* behind the fork of the supervisor, which is to have nothing of it */
-	if (r == 0)
-		r = cor_pager_new(&d->pager, d->ctx, err);
-	if (r == 0)
-		r = destination_network_begin(d, err);
-	if (r < 0)
-		return r;
-	cor_pager_spin(d->pager, d->args->config->paging.spin_us);
-	cor_pager_check(d->pager, d->check);
-	cor_pager_pack(d->pager, cor_mechanism_on(&d->mechanisms, COR_MECHANISM_COMPRESS));
-	r = cor_journal_new(&d->journal, err);
-	if (r < 0)
-		return r;
-	cor_pager_keep(d->pager, d->journal);
-	/* bitmaps of what will be paged if nothing is mapped or unmapped until then */
-	r = d->ahead ? cor_pager_set_regions(d->pager, d->regions, d->nregions, err) : 0;
-	if (r < 0)
-		return r;
-	share(d);
-	session_warm();         /* the supervisor has been forked */
-	reply.sparse = true;
-	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
-	reply.all_first = !cor_rebuild_follows_forks(d->rebuild);
-	reply.network_namespace = cor_files_same_netns(d->files);
-	reply.n_hardware = destination_hardware(d, hardware);
-	reply.hardware = hardware;
-	reply.n_doubts = doubts.n;
-	reply.doubts = doubts.list;
-	r = control_send(d->control, CONTROL_PREPARED, &reply.base, err);
-	FAULT_POINT("prepared-sent", d->control);
-	return r;
-}
 
 /* ---- rebuild ---------------------------------------------------------------------------- */
 
@@ -424,7 +36,7 @@ static int install_eager(struct destination *d, const Cor__Task__PageData *p, st
 static int start_pager(struct destination *d, const struct cor_region *regions, unsigned n,
 		       struct cor_error *err)
 {
-	int r = hand_lanes_over(d, err);
+	int r = destination_hand_lanes(d, err);
 
 	d->paging = true;
 	if (r == 0)
@@ -554,7 +166,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	struct control_message m;
 	bool pumps_behind;
 	uint64_t from;
-	int r = await_lanes(d, err);
+	int r = destination_await_lanes(d, err);
 
 	/* the image comes any moment now */
 	session_hurry(true);
@@ -570,7 +182,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	control_message_done(&m);
 	if (!i)
 		return -EPROTO;
-	r = unpack_task(d, &i->task, &i->files, err);
+	r = destination_unpack(d, &i->task, &i->files, err);
 	cor__control__image__free_unpacked(i, NULL);
 	/* once more: it may be another than was announced */
 	if (r == 0)
@@ -633,9 +245,9 @@ static int receive_task(struct destination *d, struct cor_error *err)
 	cor_mechanisms_init(&d->mechanisms, destination_mechanisms_off(d->args->config),
 			    d->peer ? d->peer->without : 0);
 	if (r == 0)
-		r = hello(d, err);
+		r = destination_hello(d, err);
 	if (r == 0)
-		r = prepare(d, err);
+		r = destination_prepare(d, err);
 	if (r == 0)
 		r = take_over(d, err);
 	if (r == 0)
@@ -685,8 +297,8 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	destination_home_end(d);
 	cor_arrival_free(d->arrival);
 	destination_pumps_end(&d->pumps);
-	forget_task(d->image, d->files);
-	forget_task(d->skeleton, d->skeleton_files);
+	destination_forget(d->image, d->files);
+	destination_forget(d->skeleton, d->skeleton_files);
 	free(d->file_ok);
 	free(d->regions);
 	cor_stream_close(d->control);

@@ -354,9 +354,17 @@ static int hear_destination(struct source *s, struct cor_error *err)
 	return 0;
 }
 
+/* A connection has just ended. Perhaps all is drained, and the destination about to say so:
+ * what is lost is not replaced at once. */
+static void settle(struct source *s)
+{
+	s->mend_ns = COR_MAX(s->mend_ns, cor_now_ns() + SETTLE_NS);
+}
+
 int source_page(struct source *s, struct cor_error *err)
 {
 	int r = s->control || s->moved ? 0 : mend(s, err);
+	bool was_whole = true;
 
 	while (r == 0 && !s->moved) {
 		struct pollfd p[] = {
@@ -373,7 +381,7 @@ int source_page(struct source *s, struct cor_error *err)
 		if (p[3].revents)
 			return tracer_ended(s, err);
 		if (p[2].revents)
-			s->mend_ns = COR_MAX(s->mend_ns, cor_now_ns() + SETTLE_NS);
+			settle(s);
 		if (p[2].revents && read(p[2].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)
 			return cor_fail_errno(err, "eventfd");
 		if (p[1].revents)
@@ -383,10 +391,14 @@ int source_page(struct source *s, struct cor_error *err)
 					"the task", s->args->dest);
 		if (p[0].revents || more)
 			r = hear_destination(s, err);
-		if (r == 0 && !s->moved && !whole(s) && cor_now_ns() >= s->mend_ns)
+		/* a lane may end behind the poll that was to tell */
+		if (was_whole && !whole(s))
+			settle(s);
+		was_whole = whole(s);
+		if (r == 0 && !s->moved && !was_whole && cor_now_ns() >= s->mend_ns)
 			r = mend(s, err);
-		else if (!whole(s))
-			continue;       /* perhaps it is drained, and about to say so */
+		else if (!was_whole)
+			continue;
 		if (r == 0 && !s->moved)
 			show_reach(s);
 	}

@@ -20,10 +20,12 @@ paging)  rules=$(printf '<progress:%s\n' garbage unknown huge spoilt twice half)
 end)     rules=$(printf '<drained:%s\n>released:%s\n' $(for h in garbage unknown spoilt twice half; do echo "$h" "$h"; done)) ;;
 esac
 
+patience=5
+[ "$1" != silence ] || patience=3
+# a slow machine takes its time with those who do answer
 LAB_CONFIG="[timeouts]
-prepare-s = 5
-freeze-ms = 5000"
-[ "$1" != silence ] || LAB_CONFIG=${LAB_CONFIG//5/3}
+prepare-s = $((patience + ${COR_TIME_SCALE:-1} - 1))
+freeze-ms = $((patience * 1000 + (${COR_TIME_SCALE:-1} - 1) * 1000))"
 lab_up
 start A pattern 2
 port=7500
