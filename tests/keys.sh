@@ -6,10 +6,7 @@
 # Makes the lab's hosts, but no daemon yet: keys come first.
 keys_begin()
 {
-	case ${COR_TEST_TRANSPORT:-tcp} in
-	tcp) ;;
-	*) skip "with keys nothing goes in the clear, as over $COR_TEST_TRANSPORT" ;;
-	esac
+	over_tcp 'with keys nothing goes in the clear'
 	LAB_KEYS=1
 	LAB_NO_CORD=1 lab_up "$@"
 	KEYS=$LAB_DIR/keys

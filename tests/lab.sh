@@ -69,6 +69,16 @@ need_transport()
 		skip "$(cor check | sed -n "s/^\($1\) *no .*(\(.*\))$/the transport \1: \2/p")"
 }
 
+# over_tcp WHY: where pages must go over another transport (COR_TEST_TRANSPORT), the test makes
+# no sense.
+over_tcp()
+{
+	case ${COR_TEST_TRANSPORT:-tcp} in
+	tcp) ;;
+	*) skip "not over $COR_TEST_TRANSPORT: $1" ;;
+	esac
+}
+
 # wait_for SECONDS CMD...: until CMD succeeds. Only for conditions that offer
 # nothing to block on (another process's state, a port). COR_TIME_SCALE is how many
 # times slower than usual this machine may be, as in an emulated one.

@@ -267,12 +267,24 @@ static void show_reach(struct source *s)
 	session_report(&s->session);
 }
 
-/* Replaces what was lost, the lanes first: faults wait for them. What fails is tried
- * again later; only the destination's own word that the task is lost is an error. */
+/* What fails is tried again later; only the destination's own word that the task is lost is
+ * an error. */
+static int join(struct source *s, struct cor_error *err)
+{
+	int pid, r;
+
+	s->mend_ns = cor_now_ns() + RECONNECT_NS;
+	r = source_join_again(s, &pid, err);
+	s->moved = r == -EALREADY;
+	/* nobody takes over from a worker that died: its task waits for pages for ever */
+	return r == -ENOTRECOVERABLE || r == -EOWNERDEAD ? r : 0;
+}
+
+/* Replaces what was lost, the lanes first: faults wait for them. */
 static int mend(struct source *s, struct cor_error *err)
 {
 	struct cor_page_server_stats st;
-	int pid, r = 0;
+	int r = 0;
 
 	s->mend_ns = cor_now_ns() + RECONNECT_NS;
 	note_lost_transport(s);
@@ -281,12 +293,7 @@ static int mend(struct source *s, struct cor_error *err)
 		r = connect_lane_again(s, COR_CONN_DEMAND);
 	if (r == 0 && !st.lanes_bulk)
 		connect_lane_again(s, COR_CONN_BULK);
-	if (s->control)
-		return 0;
-	r = source_join_again(s, &pid, err);
-	s->moved = r == -EALREADY;
-	/* nobody takes over from a worker that died: its task waits for pages for ever */
-	return r == -ENOTRECOVERABLE || r == -EOWNERDEAD ? r : 0;
+	return s->control ? 0 : join(s, err);
 }
 
 /* One message of the destination. */
@@ -363,7 +370,7 @@ static void settle(struct source *s)
 
 int source_page(struct source *s, struct cor_error *err)
 {
-	int r = s->control || s->moved ? 0 : mend(s, err);
+	int r = s->control || s->moved ? 0 : join(s, err);
 	bool was_whole = true;
 
 	while (r == 0 && !s->moved) {

@@ -7,6 +7,7 @@ if [ "${1:-}" = --cases ]; then
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
+over_tcp 'that is given up first, where something is scarce'
 what=${1%-*} host=${1##*-}
 host=${host^^}
 refused=0 moved=0

@@ -8,6 +8,7 @@ if [ "${1:-}" = --cases ]; then
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
+over_tcp 'it is the bytes of TCP that are spoilt'
 grep -qa 'COR_STREAM_FAULT' "$COR_BUILD/cord" ||
 	skip "this build has no fault points (--enable-fault-points)"
 
