@@ -7,7 +7,9 @@ libcor_sources += \
 	libcor/names/home/nodes.c libcor/names/home/watch.c libcor/names/home/ops.c \
 	libcor/names/home/ops_data.c libcor/names/home/locks.c \
 	libcor/names/home/remote.c libcor/names/home/remote.h libcor/names/home/home.h \
-	libcor/names/home/fuse.c libcor/names/home/fuse.h libcor/names/home/fuse_private.h \
+	libcor/names/home/fuse.c libcor/names/home/fuse.h libcor/names/home/fuse_parts.h \
+	libcor/names/home/fuse_ask.c libcor/names/home/fuse_known.c \
+	libcor/names/home/fuse_tell.c libcor/names/home/fuse_expect.c \
 	libcor/names/home/fuse_names.c libcor/names/home/fuse_files.c \
 	libcor/names/home/process.c libcor/names/home/process.h \
 	libcor/names/home/mount.c libcor/names/home/mount.h \
