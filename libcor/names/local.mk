@@ -4,6 +4,7 @@ libcor_sources += \
 	libcor/names/files.h \
 	libcor/names/home/wire.h \
 	libcor/names/home/server.c libcor/names/home/server.h libcor/names/home/private.h \
+	libcor/names/home/rights.c libcor/names/home/answer.c \
 	libcor/names/home/nodes.c libcor/names/home/watch.c libcor/names/home/ops.c \
 	libcor/names/home/ops_data.c libcor/names/home/locks.c \
 	libcor/names/home/remote.c libcor/names/home/remote.h libcor/names/home/home.h \
