@@ -20,6 +20,7 @@
 #include "libcor/names/net/departure.h"
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/pump/datagram.h"
 #include "libcor/names/pump/udp.h"
 

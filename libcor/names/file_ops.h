@@ -50,7 +50,7 @@ struct cor_file_capture {
 	const struct cor_files_options *options;
 	struct cor_departure *departure;    /* NULL: no connection moves (net/departure.h) */
 	unsigned index;         /* in table->files, of the file being captured */
-	struct cor_socket_usual *usual;     /* found out so far (file_socket.h) */
+	struct cor_socket_usual *usual;     /* found out so far (net/socket_options.h) */
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
 	const struct cor_files_pumps *pumps;        /* NULL: nothing is pumped */
 	const Cor__Names__FileTable *before;        /* an earlier capture; NULL: none */

@@ -11,6 +11,9 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
+#include "libcor/names/net/socket_unread.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/net/sock_diag.h"
 

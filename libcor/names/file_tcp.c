@@ -16,6 +16,8 @@
 #include "libcor/names/net/departure.h"
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
 #include "libcor/names/net/inet_diag.h"
 #include "libcor/names/net/tcp_repair.h"
 #include "libcor/names/net/tcp_unread.h"

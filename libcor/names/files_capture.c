@@ -16,7 +16,7 @@
 #include "libcor/base/parallel.h"
 #include "libcor/names/net/departure.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket_options.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/files_table.h"
 #include "libcor/task/procfs.h"

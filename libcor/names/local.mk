@@ -29,7 +29,9 @@ libcor_sources += \
 	libcor/names/file_epoll.c libcor/names/file_inotify.c \
 	libcor/names/file_inet.c libcor/names/file_tcp.c libcor/names/file_unix.c libcor/names/file_socketpair.c \
 	libcor/names/file_socket.c libcor/names/file_socket.h \
-	libcor/names/net/socket_options.c libcor/names/net/socket_unread.c \
+	libcor/names/net/socket.c libcor/names/net/socket.h \
+	libcor/names/net/socket_options.c libcor/names/net/socket_options.h \
+	libcor/names/net/socket_unread.c libcor/names/net/socket_unread.h \
 	libcor/names/net/sock_diag.c libcor/names/net/sock_diag.h \
 	libcor/names/net/inet_diag.c libcor/names/net/inet_diag.h \
 	libcor/names/net/departure.c libcor/names/net/departure_settle.c \

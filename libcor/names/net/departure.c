@@ -12,7 +12,7 @@
 #include "libcor/base/error.h"
 #include "libcor/names/net/departure_private.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/net/tcp_repair.h"
 
 int cor_departure_new(struct cor_departure **out, const char *const *texts, unsigned n,

@@ -16,7 +16,6 @@
 #include "libcor/base/io.h"
 #include "libcor/names/net/departure_private.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/file_socket.h"
 #include "libcor/names/net/inet_diag.h"
 #include "libcor/names/net/tcp_repair.h"
 

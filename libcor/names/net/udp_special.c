@@ -10,6 +10,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/net/multicast.h"
 
 static bool is_on(int fd, int level, int name)

@@ -14,7 +14,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/net/rtnetlink.h"
 
 #define LOOPBACK 1              /* its index, in each namespace */
