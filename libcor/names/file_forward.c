@@ -20,10 +20,11 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/net/departure.h"
 #include "libcor/names/file_socket.h"
-#include "libcor/names/net/socket.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/net/inet_diag.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/tcp_special.h"
 #include "libcor/names/net/tcp_unread.h"
 #include "libcor/names/pump/tun.h"
 

@@ -17,10 +17,10 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/net/departure.h"
 #include "libcor/names/file_forward.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/net/socket.h"
+#include "libcor/names/net/udp_special.h"
 #include "libcor/names/pump/datagram.h"
 #include "libcor/names/pump/udp.h"
 

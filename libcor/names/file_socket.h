@@ -12,13 +12,3 @@ int cor_socket_begin(struct cor_file_capture *c, const struct cor_file_seen *see
  * refused for: another network namespace, another holder, a packet filter. */
 int cor_socket_capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		       Cor__Names__OpenFile *out, struct cor_error *err);
-
-/* Refuses what a TCP connection may have that is not carried: MPTCP, urgent data, TLS of
- * the kernel's, ... out: its addresses are set. (file_tcp.c) */
-int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
-			   struct cor_error *err);
-
-/* Refuses what a UDP socket may have that is not carried: members of multicast groups, ...
- * out: its address is set. (net/udp_special.c) */
-int cor_udp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
-			   struct cor_error *err);

@@ -11,11 +11,11 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/files_holders.h"
+#include "libcor/names/net/sock_diag.h"
 #include "libcor/names/net/socket.h"
 #include "libcor/names/net/socket_options.h"
 #include "libcor/names/net/socket_unread.h"
-#include "libcor/names/files_holders.h"
-#include "libcor/names/net/sock_diag.h"
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
 {

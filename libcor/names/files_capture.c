@@ -14,11 +14,11 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/base/parallel.h"
-#include "libcor/names/net/departure.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/net/socket_options.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/files_table.h"
+#include "libcor/names/net/departure.h"
+#include "libcor/names/net/socket_options.h"
 #include "libcor/task/procfs.h"
 
 #define LATE_AT_LEAST    16    /* for a thread */

@@ -64,7 +64,9 @@ libcor_sources += \
 	libcor/names/pump/datagram.c libcor/names/pump/datagram.h libcor/names/pump/udp.h \
 	libcor/names/pump/end_udp.c libcor/names/pump/end_home_udp.c \
 	libcor/names/file_forward.c libcor/names/file_forward_udp.c libcor/names/file_forward.h \
-	libcor/names/net/udp_special.c libcor/names/net/multicast.c libcor/names/net/multicast.h \
+	libcor/names/net/tcp_special.c libcor/names/net/tcp_special.h \
+	libcor/names/net/udp_special.c libcor/names/net/udp_special.h \
+	libcor/names/net/multicast.c libcor/names/net/multicast.h \
 	libcor/names/pump/tty.c libcor/names/pump/tty.h \
 	libcor/names/pump/end_terminal.c libcor/names/pump/end_pty.c \
 	libcor/names/pump/process.c libcor/names/pump/conn.c libcor/names/pump/connect.c \

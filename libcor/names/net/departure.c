@@ -10,8 +10,8 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/net/departure_private.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/names/net/departure_private.h"
 #include "libcor/names/net/socket.h"
 #include "libcor/names/net/tcp_repair.h"
 

@@ -14,8 +14,8 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/net/departure_private.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/names/net/departure_private.h"
 #include "libcor/names/net/inet_diag.h"
 #include "libcor/names/net/tcp_repair.h"
 
