@@ -13,7 +13,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/file_forward.h"
+#include "libcor/names/file_forward_common.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/net/departure.h"
 #include "libcor/names/net/inet_diag.h"

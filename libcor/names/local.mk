@@ -63,7 +63,9 @@ libcor_sources += \
 	libcor/names/pump/tun.c libcor/names/pump/tun.h \
 	libcor/names/pump/datagram.c libcor/names/pump/datagram.h libcor/names/pump/udp.h \
 	libcor/names/pump/end_udp.c libcor/names/pump/end_home_udp.c \
-	libcor/names/file_forward.c libcor/names/file_forward_udp.c libcor/names/file_forward.h \
+	libcor/names/file_forward.c libcor/names/file_forward.h \
+	libcor/names/file_forward_udp.c libcor/names/file_forward_udp.h \
+	libcor/names/file_forward_common.c libcor/names/file_forward_common.h \
 	libcor/names/net/tcp_special.c libcor/names/net/tcp_special.h \
 	libcor/names/net/udp_special.c libcor/names/net/udp_special.h \
 	libcor/names/net/multicast.c libcor/names/net/multicast.h \
