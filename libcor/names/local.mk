@@ -46,6 +46,7 @@ libcor_sources += \
 	libcor/names/net/address.c libcor/names/net/address_announce.c libcor/names/net/address.h \
 	libcor/names/files_table.c libcor/names/files_table.h \
 	libcor/names/files_holders.c libcor/names/files_holders.h \
+	libcor/names/files_duplicate.c libcor/names/files_duplicate.h \
 	libcor/names/files_capture.c \
 	libcor/names/files_check.c libcor/names/files_place.h \
 	libcor/names/files_restore.c libcor/names/files_update.c libcor/names/files_park.c \

@@ -242,6 +242,15 @@ unsigned cor_departure_poll(const struct cor_departure *d, struct pollfd *out)
 	return d->hold ? cor_packet_hold_poll(d->hold, out) : 0;
 }
 
+void cor_departure_ungate(struct cor_departure *d)
+{
+	for (unsigned i = 0; i < d->ngated; i++) {
+		cor_tcp_ungate(d->gates[i].fd);
+		close(d->gates[i].fd);
+	}
+	d->ngated = 0;
+}
+
 static void let_go(const struct held *h)
 {
 	if (h->silent)
