@@ -78,7 +78,7 @@ static int refuse_stationary(struct cor_file_capture *c, const struct cor_file_s
 {
 	struct cor_inet_addr ours, theirs;
 	int r = cor_mechanism_on(c->mechanisms, COR_MECHANISM_TCP) ? 0 :
-		cor_file_require(c->mechanisms, out, seen->fd, seen->link, err);
+		cor_file_require(c->mechanisms, COR_MECHANISM_TCP, seen->fd, seen->link, err);
 
 	if (r < 0)
 		return r;

@@ -161,7 +161,8 @@ static int capture_file(struct cor_file_capture *c, struct cor_file_seen *seen,
 	if (rc == 0)
 		rc = ops->capture(c, seen, out, err);
 	if (rc == 0 && !cor_mechanism_on(c->mechanisms, cor_file_mechanism(out)))
-		rc = cor_file_require(c->mechanisms, out, seen->fd, seen->link, err);
+		rc = cor_file_require(c->mechanisms, cor_file_mechanism(out), seen->fd, seen->link,
+				      err);
 	return rc == -ENOMEM ? cor_fail_code(err, rc, "descriptor %d", seen->fd) : rc;
 }
 

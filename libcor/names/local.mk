@@ -17,7 +17,7 @@ libcor_sources += \
 	libcor/names/home/plan.c libcor/names/home/plan.h \
 	libcor/names/home/settle.c libcor/names/home/settle.h \
 	libcor/names/mechanism.c libcor/names/mechanism.h \
-	libcor/names/file_ops.c libcor/names/file_ops.h \
+	libcor/names/file_ops.c libcor/names/file_ops.h libcor/names/file_kinds.c \
 	libcor/names/file_regular.c \
 	libcor/names/file_deleted.c libcor/names/file_deleted.h \
 	libcor/names/file_locks.c libcor/names/file_locks.h \
