@@ -3,7 +3,6 @@
 #pragma once
 
 #include "libcor/names/file_ops.h"
-#include "libcor/names/net/inet_diag.h"
 
 /* Is it one of a channel's? A UNIX socket is none. */
 bool cor_forward_is_inet(const Cor__Names__PumpChannel *ch);
@@ -29,34 +28,3 @@ int cor_forward_check(const Cor__Names__OpenFile *file, int number, struct cor_e
 
 /* Has this process the rights that it takes? */
 bool cor_forward_possible(void);
-
-/* A socket of another network namespace than ours: that of a pump. */
-bool cor_forward_is_away(int fd);
-
-/* --- what the two share ---------------------------------------------------- */
-
-/* Are the mechanism and what forwarding takes on? */
-bool cor_forward_is_on(const struct cor_file_capture *c, enum cor_mechanism of);
-
-/* False: it has none. */
-bool cor_forward_name(int fd, bool peer, struct cor_inet_addr *out);
-
-/* How it was decided by the earlier capture: 1: it stays, 0; -ENOENT: there was none. */
-int cor_forward_before(const struct cor_file_capture *c, const struct cor_file_seen *seen);
-
-/* Has the task that socket, which is of the same kind as seen? */
-bool cor_forward_is_own(const struct cor_file_capture *c, const struct cor_file_seen *seen,
-			const struct cor_inet_socket *socket);
-
-bool cor_forward_is_of_a_link(const ProtobufCBinaryData *address);
-
-/* --- of UDP (file_forward_udp.c) ------------------------------------------- */
-
-bool cor_forward_udp_stays(const struct cor_file_capture *c, const struct cor_file_seen *seen);
-/* ch has its address. */
-int cor_forward_udp_describe(const struct cor_file_seen *seen, Cor__Names__PumpChannel *ch);
-/* out has its names and options. */
-int cor_forward_udp_capture(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-			    struct cor_error *err);
-int cor_forward_udp_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
-			   struct cor_error *err);

@@ -1,4 +1,4 @@
-/* See file_forward.h. What stays of UDP:
+/* See file_forward_udp.h. What stays of UDP:
  *
  *  - what is bound to an address that does not move along, whether it is connected or not;
  *  - what is bound to a port alone, unless some address moves along: its clients know it by
@@ -6,6 +6,8 @@
  *  - on the loopback what is connected to a socket that is not the task's.
  *
  * What has no port yet is made anew where the task goes. */
+#include "libcor/names/file_forward_udp.h"
+
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -17,9 +19,10 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/names/file_forward_common.h"
 #include "libcor/names/net/departure.h"
-#include "libcor/names/file_forward.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/udp_special.h"
 #include "libcor/names/pump/datagram.h"
 #include "libcor/names/pump/udp.h"
 

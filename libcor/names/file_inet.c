@@ -10,8 +10,11 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/net/departure.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/net/departure.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
+#include "libcor/names/net/udp_special.h"
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
 {

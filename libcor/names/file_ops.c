@@ -1,4 +1,4 @@
-/* The table of kinds, and what the kinds share. */
+/* What the kinds share. */
 #include "libcor/names/file_ops.h"
 
 #include <errno.h>
@@ -11,49 +11,13 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 
-const struct cor_file_ops *const cor_file_kinds[] = {
-	&cor_file_memory,       /* before regular: its files have paths too */
-	&cor_file_regular,
-	&cor_file_pump,         /* before the kinds that it carries for */
-	&cor_file_device,
-	&cor_file_pipe,
-	&cor_file_event, &cor_file_eventfd,
-	&cor_file_epoll,
-	&cor_file_inotify,
-	&cor_file_tcp,          /* before inet: those that are or were connected */
-	&cor_file_inet,
-	&cor_file_socketpair,   /* before unix: connected ones */
-	&cor_file_unix,
-	&cor_file_socket,       /* after all sockets: refuses the others */
-	NULL,
-};
-
-const struct cor_file_ops *cor_file_ops_of(Cor__Names__FileKind kind)
-{
-	if ((unsigned)kind >= 32)
-		return NULL;
-	for (unsigned i = 0; cor_file_kinds[i]; i++)
-		if (cor_file_kinds[i]->kinds & (1u << kind))
-			return cor_file_kinds[i];
-	return NULL;
-}
-
-enum cor_mechanism cor_file_mechanism(const Cor__Names__OpenFile *file)
-{
-	const struct cor_file_ops *ops = cor_file_ops_of(file->kind);
-
-	if (!ops)
-		return COR_MECHANISM_DESCRIPTORS;
-	return ops->mechanism_of ? ops->mechanism_of(file) : ops->mechanism;
-}
-
-int cor_file_require(const struct cor_mechanisms *m, const Cor__Names__OpenFile *file, int fd,
+int cor_file_require(const struct cor_mechanisms *m, enum cor_mechanism needed, int fd,
 		     const char *what, struct cor_error *err)
 {
 	char text[COR_ERROR_TEXT / 2];
 
 	snprintf(text, sizeof(text), "descriptor %d (%s)", fd, what);
-	return cor_mechanism_require(m, cor_file_mechanism(file), text, err);
+	return cor_mechanism_require(m, needed, text, err);
 }
 
 static int say_what_it_is(struct cor_error *err, int code, const struct cor_file_seen *seen,
@@ -241,6 +205,31 @@ int cor_file_reopen(int fd, unsigned flags)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	again = open(path, (int)(flags & ~(unsigned)O_NOFOLLOW) | O_CLOEXEC | O_NOCTTY);
 	return again < 0 ? -errno : again;
+}
+
+bool cor_file_moves(const Cor__Names__FileTable *table, const struct cor_inet_addr *host)
+{
+	for (size_t i = 0; i < table->n_addresses; i++)
+		if (table->addresses[i]->host.len == host->len &&
+		    memcmp(table->addresses[i]->host.data, host->bytes, host->len) == 0)
+			return true;
+	return false;
+}
+
+bool cor_file_is_source(const struct cor_file_place *place, unsigned index)
+{
+	char path[48], link[64], expected[64];
+	ssize_t len;
+
+	if (!place->same_netns)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", place->table->pid,
+		 cor_file_number(place->table, index));
+	snprintf(expected, sizeof(expected), "socket:[%llu]",
+		 (unsigned long long)cor_file_at(place, index)->ino);
+	len = readlink(path, link, sizeof(link) - 1);
+	link[len > 0 ? len : 0] = 0;
+	return strcmp(link, expected) == 0;
 }
 
 unsigned cor_file_open_flags(unsigned flags)

@@ -50,7 +50,7 @@ struct cor_file_capture {
 	const struct cor_files_options *options;
 	struct cor_departure *departure;    /* NULL: no connection moves (net/departure.h) */
 	unsigned index;         /* in table->files, of the file being captured */
-	struct cor_socket_usual *usual;     /* found out so far (file_socket.h) */
+	struct cor_socket_usual *usual;     /* found out so far (net/socket_options.h) */
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
 	const struct cor_files_pumps *pumps;        /* NULL: nothing is pumped */
 	const Cor__Names__FileTable *before;        /* an earlier capture; NULL: none */
@@ -144,6 +144,8 @@ extern const struct cor_file_ops
 	cor_file_inet,
 	cor_file_socketpair, cor_file_unix, cor_file_socket;
 
+/* --- the table of kinds: file_kinds.c -------------------------------------- */
+
 /* All of them, NULL at the end. */
 extern const struct cor_file_ops *const cor_file_kinds[];
 
@@ -153,12 +155,12 @@ const struct cor_file_ops *cor_file_ops_of(Cor__Names__FileKind kind);
 /* What carries a captured file. */
 enum cor_mechanism cor_file_mechanism(const Cor__Names__OpenFile *file);
 
-/* -EOPNOTSUPP with the descriptor, what it is and the mechanism, where the one that
- * file needs is off. */
-int cor_file_require(const struct cor_mechanisms *m, const Cor__Names__OpenFile *file, int fd,
-		     const char *what, struct cor_error *err);
-
 /* --- for capturing kinds --------------------------------------------------- */
+
+/* -EOPNOTSUPP with the descriptor, what it is and the mechanism, where the one that it
+ * needs is off. */
+int cor_file_require(const struct cor_mechanisms *m, enum cor_mechanism needed, int fd,
+		     const char *what, struct cor_error *err);
 
 /* -EOPNOTSUPP and "descriptor FD is ...". */
 int cor_file_refuse(struct cor_error *err, const struct cor_file_seen *seen, const char *fmt, ...)

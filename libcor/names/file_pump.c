@@ -16,10 +16,13 @@
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/net/sock_diag.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
+#include "libcor/names/net/socket_unread.h"
 #include "libcor/names/pump/channel.h"
 #include "libcor/names/pump/end.h"
 #include "libcor/names/pump/tty.h"
-#include "libcor/names/net/sock_diag.h"
 #include "libcor/transport/preamble.h"
 
 #define CHANNELS_MAX 1024u      /* of one link */

@@ -13,6 +13,9 @@
 #include "libcor/names/file_socket.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/net/sock_diag.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
+#include "libcor/names/net/socket_unread.h"
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
 {

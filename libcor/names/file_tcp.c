@@ -13,11 +13,14 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/net/departure.h"
-#include "libcor/names/file_forward.h"
+#include "libcor/names/file_forward_common.h"
 #include "libcor/names/file_socket.h"
+#include "libcor/names/net/departure.h"
 #include "libcor/names/net/inet_diag.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
 #include "libcor/names/net/tcp_repair.h"
+#include "libcor/names/net/tcp_special.h"
 #include "libcor/names/net/tcp_unread.h"
 
 static int get_info(int fd, struct tcp_info *info)
@@ -53,58 +56,6 @@ static int recognise(const struct cor_file_capture *c, const struct cor_file_see
 
 /* ---- refusals --------------------------------------------------------------- */
 
-static int refuse(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
-		  const char *why, struct cor_error *err)
-{
-	char ours[COR_SOCKET_NAME], theirs[COR_SOCKET_NAME];
-
-	cor_socket_print_bytes(&out->address, ours);
-	cor_socket_print_bytes(&out->peer_address, theirs);
-	return cor_file_refuse(err, seen, "a TCP connection from %s to %s: %s", ours, theirs, why);
-}
-
-#ifndef TCP_AO_INFO
-#define TCP_AO_INFO 40
-#endif
-
-static bool is_on(int fd, int level, int name)
-{
-	int value = 0;
-	socklen_t len = sizeof(value);
-
-	return getsockopt(fd, level, name, &value, &len) == 0 && value;
-}
-
-/* What TCP_REPAIR does not know of. */
-int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
-			  struct cor_error *err)
-{
-	struct pollfd p = { .fd = seen->dup, .events = POLLPRI };
-	char ulp[32] = "", why[96];
-	socklen_t len = sizeof(ulp) - 1;
-
-	if (out->protocol == IPPROTO_MPTCP)
-		return refuse(seen, out, "it is MPTCP, which is not carried", err);
-	if (poll(&p, 1, 0) == 1 && (p.revents & POLLPRI))
-		return refuse(seen, out, "it has urgent data that is not read yet, which is not "
-			      "carried", err);
-	if (getsockopt(seen->dup, IPPROTO_TCP, TCP_ULP, ulp, &len) == 0 && len && ulp[0]) {
-		snprintf(why, sizeof(why), "the kernel does %s for it (TCP_ULP), which is not "
-			 "carried", ulp);
-		return refuse(seen, out, why, err);
-	}
-	len = sizeof(why);
-	if (getsockopt(seen->dup, IPPROTO_TCP, TCP_AO_INFO, why, &len) == 0)
-		return refuse(seen, out, "it is authenticated (TCP_AO), which is not carried", err);
-	if (is_on(seen->dup, SOL_SOCKET, SO_ZEROCOPY))
-		return refuse(seen, out, "it sends without copying (SO_ZEROCOPY), which is not carried",
-			      err);
-	if (is_on(seen->dup, SOL_SOCKET, SO_TIMESTAMPING))
-		return refuse(seen, out, "it has timestamps reported (SO_TIMESTAMPING), which is not "
-			      "carried", err);
-	return 0;
-}
-
 static int refuse_forward(struct cor_file_capture *c, const struct cor_file_seen *seen,
 			  const Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -127,14 +78,14 @@ static int refuse_stationary(struct cor_file_capture *c, const struct cor_file_s
 {
 	struct cor_inet_addr ours, theirs;
 	int r = cor_mechanism_on(c->mechanisms, COR_MECHANISM_TCP) ? 0 :
-		cor_file_require(c->mechanisms, out, seen->fd, seen->link, err);
+		cor_file_require(c->mechanisms, COR_MECHANISM_TCP, seen->fd, seen->link, err);
 
 	if (r < 0)
 		return r;
 	if (!c->departure)
-		return refuse(seen, out, "no connection can move", err);
+		return cor_tcp_refuse(seen, out, "no connection can move", err);
 	if (cor_inet_addr_of(&out->address, &ours) < 0)
-		return refuse(seen, out, "its address is not understood", err);
+		return cor_tcp_refuse(seen, out, "its address is not understood", err);
 	if (cor_inet_addr_of(&out->peer_address, &theirs) == 0 &&
 	    cor_inet_addr_is_loopback(&ours) && cor_inet_addr_is_loopback(&theirs))
 		return 0;
@@ -143,8 +94,8 @@ static int refuse_stationary(struct cor_file_capture *c, const struct cor_file_s
 	if (!cor_mechanism_on(c->mechanisms, COR_MECHANISM_FORWARD) ||
 	    !cor_mechanism_on(c->mechanisms, COR_MECHANISM_PUMP))
 		return refuse_forward(c, seen, out, err);
-	return refuse(seen, out, "its address stays on this host; it moves along if it is "
-		      "named (cor migrate --address)", err);
+	return cor_tcp_refuse(seen, out, "its address stays on this host; it moves along if it is "
+			      "named (cor migrate --address)", err);
 }
 
 /* ---- capture -------------------------------------------------------------------- */
@@ -297,8 +248,8 @@ static int relate(struct cor_file_capture *c, unsigned index, struct cor_error *
 	here = cor_inet_addr_is_loopback(&theirs) || cor_departure_moves(c->departure, &theirs);
 	if (!here || other_end(c->table, index) >= 0)
 		return 0;
-	return refuse(&c->seen[index], out, "its other end is another process of this host, "
-		      "and would have no such address any more", err);
+	return cor_tcp_refuse(&c->seen[index], out, "its other end is another process of this "
+			      "host, and would have no such address any more", err);
 }
 
 /* ---- the destination ------------------------------------------------------------ */

@@ -15,6 +15,9 @@
 #include "libcor/base/error.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/net/sock_diag.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
+#include "libcor/names/net/socket_unread.h"
 
 #define NAME_START offsetof(struct sockaddr_un, sun_path)
 

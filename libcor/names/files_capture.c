@@ -14,11 +14,12 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/base/parallel.h"
-#include "libcor/names/net/departure.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/files_duplicate.h"
 #include "libcor/names/files_holders.h"
 #include "libcor/names/files_table.h"
+#include "libcor/names/net/departure.h"
+#include "libcor/names/net/socket_options.h"
 #include "libcor/task/procfs.h"
 
 #define LATE_AT_LEAST    16    /* for a thread */
@@ -27,27 +28,6 @@
 static void free_table(Cor__Names__FileTable **table)
 {
 	cor__names__file_table__free_unpacked(*table, NULL);
-}
-
-static int pidfd_of(pid_t pid, struct cor_error *err)
-{
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-	return pidfd < 0 ? cor_fail_errno(err, "process %d", (int)pid) : pidfd;
-}
-
-static int duplicate(int pidfd, pid_t pid, int fd, struct cor_error *err)
-{
-	int dup = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-
-	return dup < 0 ? cor_fail_errno(err, "descriptor %d of process %d", fd, (int)pid) : dup;
-}
-
-int cor_files_duplicate(pid_t pid, int fd, struct cor_error *err)
-{
-	_cleanup_close_ int pidfd = pidfd_of(pid, err);
-
-	return pidfd < 0 ? pidfd : duplicate(pidfd, pid, fd, err);
 }
 
 /* All threads must share one descriptor table: the leader's is what is read. */
@@ -181,7 +161,8 @@ static int capture_file(struct cor_file_capture *c, struct cor_file_seen *seen,
 	if (rc == 0)
 		rc = ops->capture(c, seen, out, err);
 	if (rc == 0 && !cor_mechanism_on(c->mechanisms, cor_file_mechanism(out)))
-		rc = cor_file_require(c->mechanisms, out, seen->fd, seen->link, err);
+		rc = cor_file_require(c->mechanisms, cor_file_mechanism(out), seen->fd, seen->link,
+				      err);
 	return rc == -ENOMEM ? cor_fail_code(err, rc, "descriptor %d", seen->fd) : rc;
 }
 
@@ -189,7 +170,7 @@ static int capture_file(struct cor_file_capture *c, struct cor_file_seen *seen,
 static int capture_one(struct cor_file_capture *c, int pidfd, struct cor_file_seen *seen,
 		       struct cor_error *err)
 {
-	int dup = duplicate(pidfd, c->pid, seen->fd, err);
+	int dup = cor_files_duplicate_by(pidfd, c->pid, seen->fd, err);
 	struct stat st;
 	int rc;
 
@@ -375,7 +356,7 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 				    c->departure != NULL, err);
 	if (rc < 0)
 		return rc;
-	pidfd = pidfd_of(c->pid, err);
+	pidfd = cor_files_pidfd(c->pid, err);
 	if (pidfd < 0)
 		return pidfd;
 	for (unsigned i = 0; i < c->nseen; i++) {

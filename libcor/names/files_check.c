@@ -26,37 +26,12 @@ void cor_files_place_init(struct cor_file_place *place, const Cor__Names__FileTa
 			    st.st_ino == table->netns;
 }
 
-bool cor_file_moves(const Cor__Names__FileTable *table, const struct cor_inet_addr *host)
-{
-	for (size_t i = 0; i < table->n_addresses; i++)
-		if (table->addresses[i]->host.len == host->len &&
-		    memcmp(table->addresses[i]->host.data, host->bytes, host->len) == 0)
-			return true;
-	return false;
-}
-
 bool cor_files_same_netns(const Cor__Names__FileTable *table)
 {
 	struct cor_file_place place;
 
 	cor_files_place_init(&place, table);
 	return place.same_netns;
-}
-
-bool cor_file_is_source(const struct cor_file_place *place, unsigned index)
-{
-	char path[48], link[64], expected[64];
-	ssize_t len;
-
-	if (!place->same_netns)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", place->table->pid,
-		 cor_file_number(place->table, index));
-	snprintf(expected, sizeof(expected), "socket:[%llu]",
-		 (unsigned long long)cor_file_at(place, index)->ino);
-	len = readlink(path, link, sizeof(link) - 1);
-	link[len > 0 ? len : 0] = 0;
-	return strcmp(link, expected) == 0;
 }
 
 int cor_files_table_valid(const Cor__Names__FileTable *table, struct cor_error *err)
@@ -98,7 +73,7 @@ int cor_files_permitted(const Cor__Names__FileTable *table,
 
 		if (cor_mechanism_on(mechanisms, cor_file_mechanism(f)))
 			continue;
-		rc = cor_file_require(mechanisms, f, cor_file_number(table, i),
+		rc = cor_file_require(mechanisms, cor_file_mechanism(f), cor_file_number(table, i),
 				      f->path && f->path[0] ? f->path :
 				      protobuf_c_enum_descriptor_get_value(
 					      &cor__names__file_kind__descriptor, f->kind)->name, err);

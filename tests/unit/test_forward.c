@@ -21,6 +21,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_forward.h"
+#include "libcor/names/file_forward_common.h"
 #include "libcor/names/net/tcp_unread.h"
 #include "libcor/names/pump/channel.h"
 #include "libcor/names/pump/tcp.h"

@@ -17,7 +17,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/names/net/address.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/file_ops.h"
 #include "libcor/names/net/tcp_repair.h"
 
 #define V4 "10.9.0.99/24"

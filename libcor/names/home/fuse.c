@@ -1,287 +1,16 @@
-/* The file system's life, what it tells the kernel by itself, and its ioctl(2). */
+/* The file system's life, the news from the home, and its ioctl(2). */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <utlist.h>
 
-#include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/home/fuse_private.h"
+#include "libcor/names/home/fuse_parts.h"
 
 #define READERS 2       /* threads that take requests from the kernel */
 
-struct home_fuse *home_fuse_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
-/* ---- requests -------------------------------------------------------------------- */
-
-struct home_asked *home_ask_new(fuse_req_t req, uint64_t node, const char *name)
-{
-	size_t len = name ? strlen(name) + 1 : 0;
-	struct home_asked *a = malloc(sizeof(*a) + len);
-
-	if (!a) {
-		fuse_reply_err(req, ENOMEM);
-		return NULL;
-	}
-	*a = (struct home_asked){ .f = home_fuse_of(req), .req = req, .node = node };
-	if (len)
-		memcpy(a->name, name, len);
-	return a;
-}
-
-void home_asked_free(struct home_asked *a)
-{
-	free(a);
-}
-
-void home_ask(struct home_asked *a, struct home_request *q, const struct iovec *body, unsigned n,
-	      home_answer_fn *done)
-{
-	home_remote_send(a->f->remote, q, body, n, done, a);
-}
-
-int home_asked_failed(struct home_asked *a, const struct home_reply *reply, int status)
-{
-	if (reply)
-		status = reply->status;
-	if (status >= 0)
-		return 0;
-	fuse_reply_err(a->req, -status);
-	home_asked_free(a);
-	return status;
-}
-
-void home_answer_nothing(void *arg, const struct home_reply *reply, const char *body, size_t len,
-			 int status)
-{
-	struct home_asked *a = arg;
-
-	if (home_asked_failed(a, reply, status) < 0)
-		return;
-	fuse_reply_err(a->req, 0);
-	home_asked_free(a);
-}
-
-/* ---- what the kernel knows ------------------------------------------------------------- */
-
-/* Inode numbers are the home's: programs compare them with what they saw there. (That
- * several file systems of the home are one here they do not see.) */
-void home_fuse_stat(const struct home_attr *a, struct stat *st)
-{
-	*st = (struct stat){
-		.st_ino = a->ino, .st_mode = a->mode, .st_nlink = a->nlink,
-		.st_uid = a->uid, .st_gid = a->gid, .st_rdev = a->rdev, .st_size = (off_t)a->size,
-		.st_blocks = (blkcnt_t)a->blocks, .st_blksize = a->blksize,
-		.st_atim = { a->atime, a->atime_ns }, .st_mtim = { a->mtime, a->mtime_ns },
-		.st_ctim = { a->ctime, a->ctime_ns },
-	};
-}
-
-double home_fuse_kept(const struct home_attr *a)
-{
-	return a->flags & HOME_ATTR_WATCHED ? HOME_KEPT_S : HOME_BRIEF_S;
-}
-
-/* lock held */
-static struct home_fnode *find(struct home_fuse *f, uint64_t id)
-{
-	struct home_fnode *n;
-
-	HASH_FIND(hh, f->nodes, &id, sizeof(id), n);
-	return n;
-}
-
-void home_fuse_seen(struct home_fuse *f, const struct home_attr *a, uint64_t parent,
-		    const char *name)
-{
-	struct home_fnode *n;
-	COR_LOCK(&f->lock);
-
-	n = find(f, a->node);
-	if (!n) {
-		n = calloc(1, sizeof(*n));
-		if (!n)
-			return;
-		n->id = a->node;
-		n->version = a->version;
-		HASH_ADD(hh, f->nodes, id, sizeof(n->id), n);
-	}
-	n->lookups++;
-	n->watched = a->flags & HOME_ATTR_WATCHED;
-	n->parent = parent;
-	if (!n->name || strcmp(n->name, name)) {
-		free(n->name);
-		n->name = strdup(name);
-	}
-}
-
-bool home_fuse_watched(struct home_fuse *f, uint64_t node)
-{
-	struct home_fnode *n;
-	COR_LOCK(&f->lock);
-
-	n = find(f, node);
-	return n && n->watched;
-}
-
-bool home_fuse_current(struct home_fuse *f, const struct home_attr *a)
-{
-	struct home_fnode *n;
-	bool same;
-	COR_LOCK(&f->lock);
-
-	n = find(f, a->node);
-	if (!n)
-		return false;
-	same = n->version == a->version;
-	n->version = a->version;
-	return same;
-}
-
-void home_fuse_set_locked(struct home_fuse *f, uint64_t node)
-{
-	struct home_fnode *n;
-	COR_LOCK(&f->lock);
-
-	n = find(f, node);
-	if (n)
-		n->locked = true;
-}
-
-bool home_fuse_was_locked(struct home_fuse *f, uint64_t node)
-{
-	struct home_fnode *n;
-	COR_LOCK(&f->lock);
-
-	n = find(f, node);
-	return !n || n->locked;
-}
-
-/* lock held: does node's path, as far as it is known, end where path begins? */
-static bool path_is(struct home_fuse *f, uint64_t node, const char *path, size_t len)
-{
-	while (node != HOME_ROOT) {
-		struct home_fnode *n = find(f, node);
-		size_t name = n && n->name ? strlen(n->name) : 0;
-
-		if (!name || len < name + 1 || path[len - name - 1] != '/' ||
-		    memcmp(path + len - name, n->name, name))
-			return false;
-		len -= name + 1;
-		node = n->parent;
-	}
-	return len == 0;
-}
-
-/* ---- telling the kernel -------------------------------------------------------------------- */
-
-void home_fuse_work(struct home_fuse *f, enum home_work_kind kind, uint64_t node, uint64_t child,
-		    const char *name, fuse_req_t req, int error)
-{
-	size_t len = name ? strlen(name) + 1 : 0;
-	struct home_work *w = malloc(sizeof(*w) + len);
-
-	if (!w) {
-		if (req)
-			fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*w = (struct home_work){
-		.kind = kind, .node = node, .child = child, .req = req, .error = error,
-	};
-	if (len)
-		memcpy(w->name, name, len);
-	COR_LOCK(&f->lock);
-	DL_APPEND(f->work, w);
-	pthread_cond_signal(&f->more);
-}
-
-/* Nothing that is kept is sure. */
-static void doubt_all(struct home_fuse *f)
-{
-	_cleanup_free_ uint64_t *ids = NULL;
-	struct home_fnode *n, *next;
-	unsigned k = 0;
-
-	pthread_mutex_lock(&f->lock);
-	ids = calloc(HASH_COUNT(f->nodes) + 1, sizeof(*ids));
-	HASH_ITER(hh, f->nodes, n, next) {
-		n->version = 0;
-		if (ids)
-			ids[k++] = n->id;
-	}
-	pthread_mutex_unlock(&f->lock);
-	for (unsigned i = 0; ids && i < k; i++)
-		fuse_lowlevel_notify_inval_inode(f->session, ids[i], 0, 0);
-}
-
-static void expire(struct home_fuse *f, uint64_t dir, const char *name)
-{
-	if (f->expire)
-		fuse_lowlevel_notify_expire_entry(f->session, dir, name, strlen(name),
-						  FUSE_LL_EXPIRE_ONLY);
-	else
-		fuse_lowlevel_notify_inval_entry(f->session, dir, name, strlen(name));
-	fuse_lowlevel_notify_inval_inode(f->session, dir, -1, 0);
-}
-
-static void do_work(struct home_fuse *f, const struct home_work *w)
-{
-	switch (w->kind) {
-	case WORK_CHANGED:
-		if (w->node)
-			fuse_lowlevel_notify_inval_inode(f->session, w->node, 0, 0);
-		else
-			doubt_all(f);
-		break;
-	case WORK_TOUCHED:
-		fuse_lowlevel_notify_inval_inode(f->session, w->node, -1, 0);
-		break;
-	case WORK_RENAMED:
-		if (w->node)
-			expire(f, w->node, w->name);
-		break;
-	case WORK_DELETED:
-		fuse_lowlevel_notify_delete(f->session, w->node, w->child, w->name,
-					    strlen(w->name));
-		break;
-	case WORK_REPLY:
-		fuse_reply_err(w->req, w->error);
-		break;
-	case WORK_REPLY_IOCTL:
-		fuse_reply_ioctl(w->req, w->error, NULL, 0);
-		break;
-	}
-}
-
-static void *work(void *arg)
-{
-	struct home_fuse *f = arg;
-	struct home_work *w;
-
-	pthread_mutex_lock(&f->lock);
-	while (!f->ending || f->work) {
-		w = f->work;
-		if (!w) {
-			pthread_cond_wait(&f->more, &f->lock);
-			continue;
-		}
-		DL_DELETE(f->work, w);
-		pthread_mutex_unlock(&f->lock);
-		do_work(f, w);
-		free(w);
-		pthread_mutex_lock(&f->lock);
-	}
-	pthread_mutex_unlock(&f->lock);
-	return NULL;
-}
+/* ---- news ------------------------------------------------------------------------------ */
 
 static void on_notice(void *arg, enum home_notice what, uint64_t node, const char *name)
 {
@@ -300,116 +29,7 @@ static void on_notice(void *arg, enum home_notice what, uint64_t node, const cha
 	}
 }
 
-/* ---- files that are expected ------------------------------------------------------------------ */
-
-bool home_fuse_expected_name(struct home_fuse *f, fuse_req_t req, uint64_t parent,
-			     const char *name)
-{
-	struct fuse_entry_param e = { 0 };
-	struct home_attr attr;
-	const char *slash;
-
-	pthread_mutex_lock(&f->lock);
-	slash = f->expect.pending ? strrchr(f->expect.path, '/') : NULL;
-	if (!slash || f->expect.found || strcmp(slash + 1, name) ||
-	    !path_is(f, parent, f->expect.path, (size_t)(slash - f->expect.path))) {
-		pthread_mutex_unlock(&f->lock);
-		return false;
-	}
-	f->expect.found = true;
-	attr = f->expect.attr;
-	pthread_mutex_unlock(&f->lock);
-	home_fuse_seen(f, &attr, parent, name);
-	e.ino = attr.node;
-	home_fuse_stat(&attr, &e.attr);
-	/* where the name leads by itself is found out the next time */
-	e.attr_timeout = home_fuse_kept(&attr);
-	fuse_reply_entry(req, &e);
-	return true;
-}
-
-/* The kernel had the node already, and will not forget the reference that ADOPT gave. */
-static void forget_one(struct home_fuse *f, uint64_t node)
-{
-	struct home_request q = { .op = HOME_FORGET };
-	struct home_forget one = { node, 1 };
-	struct iovec body = { &one, sizeof(one) };
-
-	home_remote_send(f->remote, &q, &body, 1, NULL, NULL);
-}
-
-int home_fuse_expected_open(struct home_fuse *f, fuse_req_t req, uint64_t node,
-			    struct fuse_file_info *fi)
-{
-	struct home_attr attr;
-	char name[256] = "";
-	uint64_t parent = 0;
-	bool found;
-
-	pthread_mutex_lock(&f->lock);
-	if (!f->expect.pending || (node != f->expect.attr.node && !f->expect.found)) {
-		int r = f->expect.pending ? -ESTALE : 0;
-
-		pthread_mutex_unlock(&f->lock);
-		return r;
-	}
-	f->expect.pending = false;
-	found = f->expect.found;
-	attr = f->expect.attr;
-	fi->fh = f->expect.handle;
-	if (!attr.nlink && find(f, node)) {
-		parent = find(f, node)->parent;
-		snprintf(name, sizeof(name), "%s", find(f, node)->name ?: "");
-	}
-	pthread_mutex_unlock(&f->lock);
-	if (!found)
-		forget_one(f, node);
-	home_fuse_fill_open(f, &attr, fi);
-	fuse_reply_open(req, fi);
-	/* it is shown as deleted, as it was at home */
-	if (name[0])
-		home_fuse_work(f, WORK_DELETED, parent, node, name, NULL, 0);
-	return 1;
-}
-
-/* ---- ioctl(2) ------------------------------------------------------------------------------------ */
-
-static void on_adopted(void *arg, const struct home_reply *reply, const char *body, size_t len,
-		       int status)
-{
-	struct home_asked *a = arg;
-	struct home_fuse *f = a->f;
-
-	if (home_asked_failed(a, reply, status) < 0)
-		return;
-	if (len != sizeof(f->expect.attr)) {
-		fuse_reply_err(a->req, EIO);
-	} else {
-		pthread_mutex_lock(&f->lock);
-		memcpy(&f->expect.attr, body, len);
-		f->expect.handle = reply->arg[0];
-		snprintf(f->expect.path, sizeof(f->expect.path), "%s", a->name);
-		f->expect.pending = true;
-		f->expect.found = false;
-		pthread_mutex_unlock(&f->lock);
-		fuse_reply_ioctl(a->req, 0, NULL, 0);
-	}
-	home_asked_free(a);
-}
-
-static void do_expect(fuse_req_t req, const struct cor_home_expect *e)
-{
-	struct home_request q = { .op = HOME_ADOPT, .handle = e->handle };
-	struct home_asked *a;
-
-	if (e->path[0] != '/' || strnlen(e->path, sizeof(e->path)) == sizeof(e->path)) {
-		fuse_reply_err(req, EINVAL);
-		return;
-	}
-	a = home_ask_new(req, 0, e->path);
-	if (a)
-		home_ask(a, &q, NULL, 0, on_adopted);
-}
+/* ---- ioctl(2) -------------------------------------------------------------------------- */
 
 static void on_synced(void *arg, const struct home_reply *reply, const char *body, size_t len,
 		      int status)
@@ -501,7 +121,7 @@ static void do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg
 		break;
 	case COR_HOME_EXPECT:
 		if (in_size == sizeof(struct cor_home_expect))
-			do_expect(req, in);
+			home_fuse_expect(req, in);
 		else
 			fuse_reply_err(req, EINVAL);
 		break;
@@ -513,7 +133,7 @@ static void do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg
 	}
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------ */
 
 static void do_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -600,7 +220,7 @@ int home_fuse_new(struct home_fuse **out, int fuse, const struct cor_home_info *
 		r = home_remote_new(&f->remote, &remote_ops, f, reconnect_s, &attr, err);
 	if (r == 0) {
 		root->watched = attr.flags & HOME_ATTR_WATCHED;
-		r = -pthread_create(&f->worker, NULL, work, f);
+		r = -pthread_create(&f->worker, NULL, home_fuse_tell, f);
 		f->have_worker = r == 0;
 	}
 	if (r < 0) {

@@ -6,7 +6,7 @@
 #include <sys/file.h>
 
 #include "libcor/base/cleanup.h"
-#include "libcor/names/home/fuse_private.h"
+#include "libcor/names/home/fuse_parts.h"
 
 static struct home_request request(fuse_req_t req, enum home_op op, uint64_t node,
 				   const struct fuse_file_info *fi)
@@ -34,13 +34,6 @@ static void give_back(struct home_fuse *f, uint64_t node, uint64_t handle)
 	struct home_request q = { .op = HOME_RELEASE, .node = node, .handle = handle };
 
 	home_remote_send(f->remote, &q, NULL, 0, NULL, NULL);
-}
-
-void home_fuse_fill_open(struct home_fuse *f, const struct home_attr *a, struct fuse_file_info *fi)
-{
-	fi->keep_cache = home_fuse_current(f, a);
-	/* where a write lands is the home's to know, which others may append to as well */
-	fi->direct_io = (fi->flags & O_APPEND) != 0;
 }
 
 static void on_open(void *arg, const struct home_reply *reply, const char *body, size_t len,

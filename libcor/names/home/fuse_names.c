@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "libcor/base/cleanup.h"
-#include "libcor/names/home/fuse_private.h"
+#include "libcor/names/home/fuse_parts.h"
 
 static struct home_request request(fuse_req_t req, enum home_op op, uint64_t node)
 {

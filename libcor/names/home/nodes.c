@@ -4,10 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/names/home/private.h"
+
+#define FILE_EVENTS (IN_MODIFY | IN_ATTRIB)
+#define DIR_EVENTS  (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR)
 
 struct inode_key { dev_t dev; ino_t ino; };
 static_assert(offsetof(struct home_node, ino) == offsetof(struct home_node, dev) + sizeof(dev_t),
@@ -25,6 +29,37 @@ int home_reopen(const struct home_server *s, int fd, int flags)
 
 /* ---- nodes -------------------------------------------------------------------- */
 
+/* lock held */
+static void watch(struct home_server *s, struct home_node *n)
+{
+	struct home_node *other;
+	struct stat st;
+	char path[64];
+
+	/* only these tell; reading a link or a device is never kept for long */
+	if (fstat(n->fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		return;
+	snprintf(path, sizeof(path), "%s%d", s->proc_path, n->fd);
+	n->wd = inotify_add_watch(s->inotify, path, S_ISDIR(st.st_mode) ? DIR_EVENTS : FILE_EVENTS);
+	if (n->wd < 0)          /* no room for more, or not to be read: told by asking again */
+		return;
+	HASH_FIND(by_wd, s->by_wd, &n->wd, sizeof(n->wd), other);
+	if (other)              /* the same inode behind two devices (overlayfs): watched once */
+		n->wd = -1;
+	else
+		HASH_ADD(by_wd, s->by_wd, wd, sizeof(n->wd), n);
+}
+
+/* lock held */
+static void unwatch(struct home_server *s, struct home_node *n)
+{
+	if (n->wd < 0)
+		return;
+	HASH_DELETE(by_wd, s->by_wd, n);
+	inotify_rm_watch(s->inotify, n->wd);
+	n->wd = -1;
+}
+
 static struct home_node *add_node(struct home_server *s, int fd, const struct stat *st)
 {
 	struct home_node *n = calloc(1, sizeof(*n));
@@ -39,7 +74,7 @@ static struct home_node *add_node(struct home_server *s, int fd, const struct st
 	n->version = 1;
 	HASH_ADD(by_id, s->by_id, id, sizeof(n->id), n);
 	HASH_ADD(by_inode, s->by_inode, dev, sizeof(struct inode_key), n);
-	home_watch_node(s, n);
+	watch(s, n);
 	return n;
 }
 
@@ -87,7 +122,7 @@ void home_node_drop(struct home_server *s, struct home_node *n)
 {
 	if (--n->refs)
 		return;
-	home_unwatch_node(s, n);
+	unwatch(s, n);
 	HASH_DELETE(by_id, s->by_id, n);
 	HASH_DELETE(by_inode, s->by_inode, n);
 	close(n->fd);
@@ -200,6 +235,20 @@ int home_attr_of(struct home_server *s, struct home_node *n, int fd, struct home
 	if (n->wd >= 0)
 		out->flags |= HOME_ATTR_WATCHED;
 	return 0;
+}
+
+int home_give_attr(struct home_call *c, struct home_node *n, int fd)
+{
+	struct home_attr *a = home_give(c, sizeof(*a));
+
+	return a ? home_attr_of(c->server, n, fd, a) : -ENOMEM;
+}
+
+int home_give_node(struct home_call *c, struct home_node *n)
+{
+	int r = home_give_attr(c, n, -1);
+
+	return r < 0 ? r : home_ref_add(c->client, n);
 }
 
 void home_change_begin(struct home_server *s, struct home_node *n, int fd)

@@ -13,28 +13,6 @@
 #include "libcor/base/compat.h"
 #include "libcor/names/home/private.h"
 
-void *home_give(struct home_call *c, size_t len)
-{
-	free(c->out);
-	c->out = malloc(len ? len : 1);
-	c->out_len = c->out ? len : 0;
-	return c->out;
-}
-
-int home_give_attr(struct home_call *c, struct home_node *n, int fd)
-{
-	struct home_attr *a = home_give(c, sizeof(*a));
-
-	return a ? home_attr_of(c->server, n, fd, a) : -ENOMEM;
-}
-
-int home_give_node(struct home_call *c, struct home_node *n)
-{
-	int r = home_give_attr(c, n, -1);
-
-	return r < 0 ? r : home_ref_add(c->client, n);
-}
-
 /* The body's first name, which must be one: no slash, not "." or "..". *rest: what
  * follows its NUL, or NULL. NULL: not a name. */
 static const char *name_of(const struct home_call *c, const char **rest)
@@ -447,11 +425,6 @@ static const struct {
 	[HOME_LOCKS]       = { home_op_locks, NODE | MAY_HANDLE | TWICE },
 };
 
-bool home_idempotent(unsigned op)
-{
-	return op < HOME_OPS && ops[op].needs & TWICE;
-}
-
 int home_run(struct home_call *c)
 {
 	const struct home_request *q = c->q;
@@ -463,6 +436,7 @@ int home_run(struct home_call *c)
 	if (q->op >= HOME_OPS || !ops[q->op].run)
 		return -ENOSYS;
 	needs = ops[q->op].needs;
+	c->twice = needs & TWICE;
 	r = home_become(c->server, q->uid, q->gid);
 	if (r < 0)
 		return r;

@@ -1,5 +1,6 @@
-/* The file server's inner parts: home/server.c (connections), home/nodes.c,
- * home/watch.c, home/ops.c and home/ops_data.c (requests), home/locks.c.
+/* The file server's inner parts. From the bottom: home/rights.c and home/answer.c,
+ * home/nodes.c, home/watch.c, home/locks.c, then the requests (home/ops_data.c, home/ops.c),
+ * then home/server.c (connections).
  *
  * Lock order: server.lock, then client.send. Neither is held while a request touches
  * the file system.
@@ -141,7 +142,26 @@ struct home_call {
 	void  *out;                     /* malloc, or NULL */
 	size_t out_len;
 	bool   later;                   /* a thread of home/locks.c answers */
+	bool   twice;                   /* may be carried out again without harm */
 };
+
+/* ---- home/rights.c ---- */
+
+/* Takes the rights of uid and gid, where the process may. 0 or -EACCES. */
+int home_become(struct home_server *s, uint32_t uid, uint32_t gid);
+
+/* ---- home/answer.c ---- */
+
+/* To every client that is connected. lock held */
+void home_tell(struct home_server *s, enum home_notice what, uint64_t node, const char *name);
+/* Room for the answer's bytes. */
+void *home_give(struct home_call *c, size_t len);
+/* 1: to be carried out; 0: it runs already, or was answered again. */
+int  home_begin(struct home_client *c, const struct home_request *q);
+/* Sends the call's answer, and keeps it where it must not be found anew. */
+void home_answer(struct home_call *c);
+/* Replies to requests below that number are not kept any more. lock held */
+void home_known_forget(struct home_client *c, uint64_t below);
 
 /* ---- home/nodes.c ---- */
 
@@ -162,6 +182,12 @@ void home_ref_forget(struct home_client *c, uint64_t node, uint64_t count);
  * file of it or -1. Returns 0 or -errno. */
 int  home_attr_of(struct home_server *s, struct home_node *n, int fd, struct home_attr *out);
 void home_attr_fill(const struct stat *st, struct home_attr *out);
+/* The answer: n's attributes. */
+int  home_give_attr(struct home_call *c, struct home_node *n, int fd);
+/* The same, with one more reference for the client. */
+int  home_give_node(struct home_call *c, struct home_node *n);
+/* Compares, and tells the clients if it is another. fd -1: stat by the node's own. */
+void home_look_again(struct home_server *s, struct home_node *n, int fd);
 /* Around a change that a client asked for, which is no news to it. What others have
  * changed before is told. */
 void home_change_begin(struct home_server *s, struct home_node *n, int fd);
@@ -179,46 +205,35 @@ void home_handle_shut(struct home_server *s, struct home_handle *h);
 int home_reopen(const struct home_server *s, int fd, int flags);
 
 /* ---- home/watch.c ---- */
+
 int  home_watch_start(struct home_server *s, struct cor_error *err);
 void home_watch_stop(struct home_server *s);
-void home_watch_node(struct home_server *s, struct home_node *n);       /* lock held */
-void home_unwatch_node(struct home_server *s, struct home_node *n);     /* lock held */
 /* Tells of everything that has changed until now. */
 void home_watch_drain(struct home_server *s);
 /* A client is about to change name in dir. */
 void home_expect(struct home_server *s, uint64_t dir, const char *name);
-/* Compares, and tells the clients if it is another. fd -1: stat by the node's own. */
-void home_look_again(struct home_server *s, struct home_node *n, int fd);
 
-/* ---- home/server.c ---- */
-/* To every client that is connected. lock held */
-void home_tell(struct home_server *s, enum home_notice what, uint64_t node, const char *name);
-/* Sends the call's answer, and keeps it where it must not be found anew. */
-void home_answer(struct home_call *c);
-/* Takes the rights of uid and gid, where the process may. 0 or -EACCES. */
-int  home_become(struct home_server *s, uint32_t uid, uint32_t gid);
-/* lock held; everything that is the client's */
-void home_client_clear(struct home_client *c);
-
-/* ---- home/ops.c, home/ops_data.c, home/locks.c ---- */
-/* Carries a request out: 0 or -errno; fills the answer. */
-int home_run(struct home_call *c);
-/* May a request be carried out twice without harm? */
-bool home_idempotent(unsigned op);
-
-typedef int home_op_fn(struct home_call *c, struct home_node *n, struct home_handle *h);
-home_op_fn home_op_open, home_op_read, home_op_write, home_op_release, home_op_fsync,
-	   home_op_readdir, home_op_fallocate, home_op_lseek, home_op_adopt;
-home_op_fn home_op_flush, home_op_getlk, home_op_setlk, home_op_flock, home_op_locks;
-
-/* The answer: n's attributes, with one more reference for the client. */
-int home_give_node(struct home_call *c, struct home_node *n);
-/* The answer: n's attributes. */
-int home_give_attr(struct home_call *c, struct home_node *n, int fd);
-/* Room for the answer's bytes. */
-void *home_give(struct home_call *c, size_t len);
+/* ---- home/locks.c ---- */
 
 /* The owner's locks on a node end. */
 void home_owner_release(struct home_client *c, uint64_t node, uint64_t owner);
 /* wait 0: all. */
 void home_cancel(struct home_client *c, uint64_t wait);
+
+typedef int home_op_fn(struct home_call *c, struct home_node *n, struct home_handle *h);
+home_op_fn home_op_flush, home_op_getlk, home_op_setlk, home_op_flock, home_op_locks;
+
+/* ---- home/ops_data.c ---- */
+
+home_op_fn home_op_open, home_op_read, home_op_write, home_op_release, home_op_fsync,
+	   home_op_readdir, home_op_fallocate, home_op_lseek, home_op_adopt;
+
+/* ---- home/ops.c ---- */
+
+/* Carries a request out: 0 or -errno; fills the answer. */
+int home_run(struct home_call *c);
+
+/* ---- home/server.c ---- */
+
+/* lock held; everything that is the client's */
+void home_client_clear(struct home_client *c);

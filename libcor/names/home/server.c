@@ -1,12 +1,9 @@
-/* The file server's connections: reading requests, sending answers, and what a lost
- * connection leaves behind for the next. */
+/* The file server's connections: reading requests, and what a lost connection leaves
+ * behind for the next. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/fsuid.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -17,162 +14,6 @@
 
 #define THREADS     3           /* of a connection: one reads, the others carry out */
 #define STACK_SIZE  (512u << 10)
-
-/* ---- rights -------------------------------------------------------------------- */
-
-/* What this thread has taken up. */
-static __thread struct { bool set; uid_t uid; gid_t gid; } have;
-
-int home_become(struct home_server *s, uint32_t uid, uint32_t gid)
-{
-	/* only root may be several; for all others the task's own is what there is */
-	if (s->uid != 0) {
-		uid = s->uid;
-		gid = s->gid;
-	}
-	if (have.set && have.uid == uid && have.gid == gid)
-		return 0;
-	setfsgid(gid);
-	setfsuid(uid);
-	/* the calls tell what was before, and so whether they did anything */
-	if ((gid_t)setfsgid((gid_t)-1) != gid || (uid_t)setfsuid((uid_t)-1) != uid) {
-		have.set = false;
-		return -EACCES;
-	}
-	have.set = true;
-	have.uid = uid;
-	have.gid = gid;
-	return 0;
-}
-
-/* ---- sending ------------------------------------------------------------------------ */
-
-/* client.send held. A link that fails is shut: its threads end, the client waits. */
-static void send_on(struct home_link *l, const struct home_reply *r, const void *body, size_t len)
-{
-	struct iovec iov[2] = {
-		{ (void *)r, sizeof(*r) }, { (void *)body, len },
-	};
-
-	if (cor_stream_writev(l->stream, iov, len ? 2 : 1) < 0)
-		cor_stream_shutdown(l->stream);
-}
-
-static void send_to(struct home_client *c, const struct home_reply *r, const void *body, size_t len)
-{
-	struct home_link *l;
-	COR_LOCK(&c->send);
-
-	l = c->link;
-	if (l)
-		send_on(l, r, body, len);
-}
-
-void home_tell(struct home_server *s, enum home_notice what, uint64_t node, const char *name)
-{
-	size_t len = name ? strlen(name) + 1 : 0;
-	struct home_reply r = {
-		.length = (uint32_t)(sizeof(r) + len), .status = what, .arg = { node },
-	};
-	struct home_client *c;
-	struct home_ref *ref;
-
-	DL_FOREACH(s->clients, c) {
-		HASH_FIND(hh, c->refs, &node, sizeof(node), ref);
-		if (ref || node == 0)
-			send_to(c, &r, name, len);
-	}
-}
-
-/* ---- requests that must not be done twice ------------------------------------------------ */
-
-/* lock held */
-static void forget_known(struct home_client *c, uint64_t below)
-{
-	struct home_known *k, *next;
-
-	HASH_ITER(hh, c->known, k, next) {
-		if (k->id >= below || !k->reply)
-			continue;
-		HASH_DELETE(hh, c->known, k);
-		free(k->reply);
-		free(k);
-	}
-}
-
-static struct home_known *find_known(struct home_client *c, uint64_t id)
-{
-	struct home_known *k;
-
-	HASH_FIND(hh, c->known, &id, sizeof(id), k);
-	return k;
-}
-
-/* 1: to be carried out; 0: it runs already, or was answered again. */
-static int begin(struct home_client *c, const struct home_request *q)
-{
-	struct home_known *k;
-	struct home_reply *again = NULL;
-
-	pthread_mutex_lock(&c->server->lock);
-	if (q->done > c->done) {
-		c->done = q->done;
-		/* a look at all of them, now and then */
-		if (HASH_COUNT(c->known) > 64)
-			forget_known(c, c->done);
-	}
-	k = find_known(c, q->id);
-	if (k && k->reply) {
-		again = malloc(((struct home_reply *)k->reply)->length);
-		if (again)
-			memcpy(again, k->reply, ((struct home_reply *)k->reply)->length);
-	} else if (!k) {
-		k = calloc(1, sizeof(*k));
-		if (k) {
-			k->id = q->id;
-			HASH_ADD(hh, c->known, id, sizeof(k->id), k);
-		}
-		pthread_mutex_unlock(&c->server->lock);
-		return 1;
-	}
-	pthread_mutex_unlock(&c->server->lock);
-	if (again)
-		send_to(c, again, again + 1, again->length - sizeof(*again));
-	free(again);
-	return 0;
-}
-
-/* It runs no more; its reply is kept where it must be. */
-static void end(struct home_call *c)
-{
-	struct home_known *k;
-	COR_LOCK(&c->server->lock);
-
-	k = find_known(c->client, c->q->id);
-	if (!k)
-		return;
-	if (!home_idempotent(c->q->op)) {
-		k->reply = malloc(c->reply.length);
-		if (k->reply) {
-			memcpy(k->reply, &c->reply, sizeof(c->reply));
-			if (c->out_len)
-				memcpy((char *)k->reply + sizeof(c->reply), c->out, c->out_len);
-			return;
-		}
-	}
-	HASH_DELETE(hh, c->client->known, k);
-	free(k);
-}
-
-void home_answer(struct home_call *c)
-{
-	if (c->reply.status < 0)
-		c->out_len = 0;
-	c->reply.id = c->q->id;
-	c->reply.length = (uint32_t)(sizeof(c->reply) + c->out_len);
-	end(c);
-	send_to(c->client, &c->reply, c->out, c->out_len);
-}
 
 /* ---- clients ---------------------------------------------------------------------------- */
 
@@ -211,7 +52,7 @@ void home_client_clear(struct home_client *c)
 		if (n)
 			home_node_drop(s, n);
 	}
-	forget_known(c, UINT64_MAX);
+	home_known_forget(c, UINT64_MAX);
 }
 
 /* The client of that number, new or with its connection lost; l is its connection now. */
@@ -328,7 +169,7 @@ static void carry_out(struct home_link *l, const struct home_request *q, const c
 		home_cancel(l->client, q->arg[0]);
 		return;
 	}
-	if (!begin(l->client, q))
+	if (!home_begin(l->client, q))
 		return;
 	c.reply.status = home_run(&c);
 	count(l->server, &c);
@@ -532,7 +373,7 @@ void home_server_free(struct home_server *s)
 		if (!c->ended)
 			home_client_clear(c);
 		DL_DELETE(s->clients, c);
-		forget_known(c, UINT64_MAX);
+		home_known_forget(c, UINT64_MAX);
 		pthread_mutex_destroy(&c->send);
 		free(c);
 	}

@@ -1,6 +1,6 @@
-/* News of the home's files: inotify(7) on every node that a client knows, so that it may
- * keep what it was told until it hears otherwise. What the server has changed itself is
- * told apart by comparing (content), or by being expected (names). */
+/* News of the home's files: what inotify(7) tells of the nodes that clients know, so that
+ * they may keep what they were told until they hear otherwise. What the server has changed
+ * itself is told apart by comparing (content), or by being expected (names). */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,38 +15,7 @@
 #include "libcor/base/io.h"
 #include "libcor/names/home/private.h"
 
-#define FILE_EVENTS (IN_MODIFY | IN_ATTRIB)
-#define DIR_EVENTS  (IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR)
 #define EXPECTED_FOR_NS 5000000000ull
-
-void home_watch_node(struct home_server *s, struct home_node *n)
-{
-	struct home_node *other;
-	struct stat st;
-	char path[64];
-
-	/* only these tell; reading a link or a device is never kept for long */
-	if (fstat(n->fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
-		return;
-	snprintf(path, sizeof(path), "%s%d", s->proc_path, n->fd);
-	n->wd = inotify_add_watch(s->inotify, path, S_ISDIR(st.st_mode) ? DIR_EVENTS : FILE_EVENTS);
-	if (n->wd < 0)          /* no room for more, or not to be read: told by asking again */
-		return;
-	HASH_FIND(by_wd, s->by_wd, &n->wd, sizeof(n->wd), other);
-	if (other)              /* the same inode behind two devices (overlayfs): watched once */
-		n->wd = -1;
-	else
-		HASH_ADD(by_wd, s->by_wd, wd, sizeof(n->wd), n);
-}
-
-void home_unwatch_node(struct home_server *s, struct home_node *n)
-{
-	if (n->wd < 0)
-		return;
-	HASH_DELETE(by_wd, s->by_wd, n);
-	inotify_rm_watch(s->inotify, n->wd);
-	n->wd = -1;
-}
 
 void home_expect(struct home_server *s, uint64_t dir, const char *name)
 {

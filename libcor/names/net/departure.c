@@ -10,9 +10,9 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/net/departure_private.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/departure_private.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/net/tcp_repair.h"
 
 int cor_departure_new(struct cor_departure **out, const char *const *texts, unsigned n,
@@ -240,6 +240,15 @@ unsigned cor_departure_forward(struct cor_departure *d)
 unsigned cor_departure_poll(const struct cor_departure *d, struct pollfd *out)
 {
 	return d->hold ? cor_packet_hold_poll(d->hold, out) : 0;
+}
+
+void cor_departure_ungate(struct cor_departure *d)
+{
+	for (unsigned i = 0; i < d->ngated; i++) {
+		cor_tcp_ungate(d->gates[i].fd);
+		close(d->gates[i].fd);
+	}
+	d->ngated = 0;
 }
 
 static void let_go(const struct held *h)

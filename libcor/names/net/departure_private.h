@@ -40,5 +40,5 @@ struct cor_departure {
 	unsigned ngated;
 };
 
-/* net/departure_settle.c */
+/* net/departure.c: new clients are answered again. */
 void cor_departure_ungate(struct cor_departure *d);

@@ -14,9 +14,8 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/net/departure_private.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/departure_private.h"
 #include "libcor/names/net/inet_diag.h"
 #include "libcor/names/net/tcp_repair.h"
 
@@ -26,15 +25,6 @@
 #define BEING_MADE (1u << TCP_SYN_RECV)
 #define WITH_A_PROCESS (~(1u << TCP_TIME_WAIT | BEING_MADE))
 #define ENDING     (1u << TCP_FIN_WAIT1 | 1u << TCP_CLOSING | 1u << TCP_LAST_ACK)
-
-void cor_departure_ungate(struct cor_departure *d)
-{
-	for (unsigned i = 0; i < d->ngated; i++) {
-		cor_tcp_ungate(d->gates[i].fd);
-		close(d->gates[i].fd);
-	}
-	d->ngated = 0;
-}
 
 /* Can clients reach that listening socket by an address that moves? */
 static bool is_reached(const struct cor_departure *d, const Cor__Names__OpenFile *file)

@@ -10,7 +10,8 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
+#include "libcor/names/net/socket_options.h"
 
 #ifndef IPV6_FREEBIND
 #define IPV6_FREEBIND 78

@@ -11,7 +11,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket_unread.h"
 
 #define MESSAGE_MAX (4u << 20)  /* bytes of one message, or of one step through a stream */
 

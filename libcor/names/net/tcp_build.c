@@ -8,7 +8,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/net/tcp_repair.h"
 
 #ifndef SO_BUF_LOCK

@@ -15,7 +15,6 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/file_socket.h"
 #include "libcor/names/net/inet_addr.h"
 #include "libcor/names/net/tcp_repair.h"
 

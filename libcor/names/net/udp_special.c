@@ -1,4 +1,6 @@
-/* What a UDP socket may have that is not carried, wherever its address is. */
+/* See net/udp_special.h. */
+#include "libcor/names/net/udp_special.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -9,8 +11,8 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/names/file_socket.h"
 #include "libcor/names/net/multicast.h"
+#include "libcor/names/net/socket.h"
 
 static bool is_on(int fd, int level, int name)
 {

@@ -14,7 +14,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/pump/channel.h"
 #include "libcor/names/pump/tcp.h"
 

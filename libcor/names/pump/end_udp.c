@@ -10,7 +10,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_ops.h"
-#include "libcor/names/file_socket.h"
+#include "libcor/names/net/socket.h"
 #include "libcor/names/net/inet_diag.h"
 #include "libcor/names/pump/datagram.h"
 #include "libcor/names/pump/tun.h"

@@ -14,8 +14,8 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-#include "libcor/names/file_socket.h"
 #include "libcor/names/net/rtnetlink.h"
+#include "libcor/names/net/socket.h"
 
 #define LOOPBACK 1              /* its index, in each namespace */
 

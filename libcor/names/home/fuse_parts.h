@@ -1,5 +1,7 @@
-/* What the parts of the file system share: home/fuse.c (life, ioctl, news),
- * home/fuse_names.c and home/fuse_files.c (requests). */
+/* What the parts of the file system share. From the bottom: home/fuse_ask.c and
+ * home/fuse_known.c, home/fuse_tell.c, home/fuse_expect.c, then the kernel's requests
+ * (home/fuse_names.c, home/fuse_files.c), then home/fuse.c (life, news, ioctl).
+ */
 #pragma once
 
 #include <pthread.h>
@@ -74,6 +76,10 @@ struct home_asked {
 	char     name[];
 };
 
+/* ---- home/fuse_ask.c ---- */
+
+struct home_fuse *home_fuse_of(fuse_req_t req);
+
 /* name NULL: none. NULL: out of memory, and the request was answered so. */
 struct home_asked *home_ask_new(fuse_req_t req, uint64_t node, const char *name);
 /* Sends q for it; done is called when it was carried out; a failure is answered without. */
@@ -85,7 +91,7 @@ void home_asked_free(struct home_asked *a);
 /* Answers that carry nothing. */
 home_answer_fn home_answer_nothing;
 
-struct home_fuse *home_fuse_of(fuse_req_t req);
+/* ---- home/fuse_known.c ---- */
 
 /* Attributes as the kernel wants them, and for how long they may be kept. */
 void   home_fuse_stat(const struct home_attr *a, struct stat *st);
@@ -98,19 +104,32 @@ bool home_fuse_watched(struct home_fuse *f, uint64_t node);
 bool home_fuse_current(struct home_fuse *f, const struct home_attr *a);
 void home_fuse_set_locked(struct home_fuse *f, uint64_t node);
 bool home_fuse_was_locked(struct home_fuse *f, uint64_t node);
+/* How an open file is to be used: in the answer to its open(2). */
+void home_fuse_fill_open(struct home_fuse *f, const struct home_attr *a,
+			 struct fuse_file_info *fi);
+/* lock held; NULL */
+struct home_fnode *home_fuse_find(struct home_fuse *f, uint64_t id);
+
+/* ---- home/fuse_tell.c ---- */
 
 /* Queues work; req NULL but for WORK_REPLY*. */
 void home_fuse_work(struct home_fuse *f, enum home_work_kind kind, uint64_t node, uint64_t child,
 		    const char *name, fuse_req_t req, int error);
+/* The thread that does it (arg: struct home_fuse), until ending. */
+void *home_fuse_tell(void *arg);
 
+/* ---- home/fuse_expect.c ---- */
+
+/* COR_HOME_EXPECT. */
+void home_fuse_expect(fuse_req_t req, const struct cor_home_expect *e);
 /* Does the lookup of name in parent lead to the expected file? Answers it then. */
 bool home_fuse_expected_name(struct home_fuse *f, fuse_req_t req, uint64_t parent,
 			     const char *name);
 /* Is an open of node the expected one? 1: answered; 0: no; -ESTALE: another is expected. */
 int  home_fuse_expected_open(struct home_fuse *f, fuse_req_t req, uint64_t node,
 			     struct fuse_file_info *fi);
-void home_fuse_fill_open(struct home_fuse *f, const struct home_attr *a,
-			 struct fuse_file_info *fi);
+
+/* ---- home/fuse_names.c, home/fuse_files.c ---- */
 
 void home_fuse_names(struct fuse_lowlevel_ops *ops);
 void home_fuse_files(struct fuse_lowlevel_ops *ops);
