@@ -287,7 +287,9 @@ static int mend(struct source *s, struct cor_error *err)
 	int r = 0;
 
 	s->mend_ns = cor_now_ns() + RECONNECT_NS;
-	note_lost_transport(s);
+	/* without a connection it may be that all is drained, which another one will tell */
+	if (s->control)
+		note_lost_transport(s);
 	cor_page_server_stats(s->server, &st);
 	if (!st.lanes_demand)
 		r = connect_lane_again(s, COR_CONN_DEMAND);
