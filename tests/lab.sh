@@ -32,6 +32,7 @@ LAB_PORT=7474
 LAB_FLOAT=10.123.0.100
 LAB_FLOAT6=fd0a:7b::100
 LAB_DIR=
+LAB_SHM=
 LAB_HOSTS=()
 declare -A LAB_VIA=() LAB_INIT=() LAB_HOLDER=() LAB_ADDR=() LAB_CORD=()
 SPAWNED=
@@ -96,7 +97,8 @@ wait_for()
 # ---- hosts -------------------------------------------------------------------
 
 # What a host does first, inside its namespaces. $1: name, $2: file for its PID
-# as seen from outside, $3: what is its own of the root, $4: the lab's directory.
+# as seen from outside, $3: what is its own of the root, $4: the lab's directory,
+# $5: the build's, $6: a directory for /dev/shm, common to all; empty: its own.
 lab_host_main='
 	set -e
 	read -r pid rest </proc/self/stat
@@ -126,7 +128,11 @@ lab_host_main='
 	fi
 	mount -t proc proc /proc
 	mount -t tmpfs -o mode=755,size=64m tmpfs /run
-	mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+	if [ -n "$6" ]; then
+		mount --bind "$6" /dev/shm
+	else
+		mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+	fi
 	mkdir -p /run/cor
 	hostname "$1"
 	ip link set lo up
@@ -147,7 +153,7 @@ lab_host()
 		unshare $net --pid --mount --uts --ipc "${clock[@]}" --fork --kill-child \
 		--propagation private -- \
 		bash -c "$lab_host_main" "host-$name" "$name" "$dir/init" \
-		"${LAB_ROOT:-${LAB_OWN:-}}" "$LAB_DIR" "$COR_BUILD" \
+		"${LAB_ROOT:-${LAB_OWN:-}}" "$LAB_DIR" "$COR_BUILD" "$LAB_SHM" \
 		</dev/null >"$dir/init.log" 2>&1 &
 	LAB_HOLDER[$name]=$!
 	if ! wait_for 10 test -s "$dir/init"; then
@@ -276,6 +282,11 @@ lab_up()
 	trap 'exit 143' TERM
 	LAB_DIR=$(mktemp -d "${TMPDIR:-/tmp}/cor-lab.XXXXXX")
 	chmod 755 "$LAB_DIR"
+	if [ "${COR_TEST_TRANSPORT:-}" = fabric:shm ]; then
+		# through which the hosts reach each other
+		LAB_SHM=$(mktemp -d /dev/shm/cor-lab.XXXXXX)
+		chmod 1777 "$LAB_SHM"
+	fi
 	for name in "${names[@]}"; do
 		LAB_VIA[$name]=
 		[ "$name" = "${names[0]}" ] || LAB_VIA[$name]=${COR_LAB_THERE:-}
@@ -320,6 +331,7 @@ lab_exit()
 		done
 	fi
 	lab_down
+	[ -z "$LAB_SHM" ] || rm -rf "$LAB_SHM"
 	if [ -n "$LAB_DIR" ]; then
 		if [ $status -ne 0 ] && [ -n "${COR_KEEP:-}" ]; then
 			echo "kept: $LAB_DIR" >&2

@@ -31,7 +31,11 @@ int fabric_rdm_listen(struct fabric *f, struct cor_rdma_address *address, struct
 	if (epoll_ctl(f->epoll, EPOLL_CTL_ADD, f->front->fd, &watch) < 0)
 		return cor_fail_errno(err, "epoll_ctl");
 	r = fabric_name(f, &f->front->ep->fid, address);
-	return r < 0 ? fabric_fail(f, err, r, "") : 0;
+	if (r < 0)
+		return fabric_fail(f, err, r, "");
+	/* what is waited for is told only once it has been asked for */
+	fabric_arm(&f->front->base);
+	return 0;
 }
 
 static void pause_for(struct fabric_qp *q)
