@@ -29,6 +29,8 @@ static int load(struct fabric_lib *lib, struct cor_error *err)
 	/* A cache would keep registered what was forgotten, and with it the key. Libfabric
 	 * looks when it is loaded. */
 	setenv("FI_MR_CACHE_MAX_COUNT", "0", 0);
+	/* "shm" would write to whichever process has the peer's PID in our PID namespace */
+	setenv("FI_SHM_DISABLE_CMA", "1", 0);
 	/* never unloaded: some providers have threads and handlers of their own */
 	h = dlopen("libfabric.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 	if (!h)
@@ -117,21 +119,6 @@ static struct fi_info *hints_for(const struct fabric_lib *lib, const char *provi
 	return h;
 }
 
-/* The provider "shm" knows no hosts, only names in /dev/shm, and makes them of PIDs,
- * which are not unique among PID namespaces. */
-static bool names_itself(const char *provider, char name[40])
-{
-	uint64_t random[2];
-
-	if (strcmp(provider, "shm") != 0)
-		return false;
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return false;
-	snprintf(name, 40, "cor-%016llx%016llx", (unsigned long long)random[0],
-		 (unsigned long long)random[1]);
-	return true;
-}
-
 /* The provider's own connections where it has them (they are the lighter ones), else
  * what connects by itself. host: of ours; address: of the peer; both NULL: any. */
 static int choose(struct fabric *f, const char *provider, const char *host,
@@ -142,11 +129,11 @@ static int choose(struct fabric *f, const char *provider, const char *host,
 
 	for (unsigned i = 0; i < ARRAY_SIZE(types) && !f->info; i++) {
 		struct fi_info *hints = hints_for(&f->lib, provider, types[i]);
-		char name[40];
+		char name[64];
 
 		if (!hints)
 			return cor_fail(err, -ENOMEM, "libfabric: out of memory");
-		if (names_itself(provider, name))
+		if (fabric_shm_name(provider, name, sizeof(name)))
 			r = f->lib.getinfo(API, name, NULL, FI_SOURCE, hints, &f->info);
 		else if (address)
 			r = aim(hints, address) ?: f->lib.getinfo(API, NULL, NULL, 0, hints, &f->info);
@@ -270,6 +257,8 @@ static int fabric_listen(const char *provider, const char *host, struct cor_rdma
 
 	if (r < 0)
 		return r;
+	if (strcmp(provider, "shm") == 0)
+		fabric_shm_sweep();
 	f->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (f->epoll < 0)
 		return cor_fail_errno(err, "epoll_create1");

@@ -4,6 +4,7 @@
  *	fabric_qp.c    reads, writes, messages, completions
  *	fabric_msg.c   connections where the provider makes them (FI_EP_MSG)
  *	fabric_rdm.c   and where it does not (FI_EP_RDM): made by messages
+ *	fabric_shm.c   what is peculiar to the provider "shm"
  */
 #pragma once
 
@@ -137,6 +138,15 @@ void fabric_disconnect(struct cor_rdma_qp *qp);
 bool fabric_must_look(const struct fabric *f, struct fid **fids, int n);
 /* Adds the descriptor of a queue to an epoll; -ENOSYS: it has none. */
 int  fabric_watch(int epoll, struct fid *fid);
+
+/* fabric_shm.c */
+/* A name for an endpoint of ours, if the provider is "shm". */
+bool fabric_shm_name(const char *provider, char *name, size_t size);
+/* Such a name tells at once whether it is this host's; otherwise the provider would wait for
+ * it to appear. false: it is no such name. */
+bool fabric_shm_out_of_reach(const char *name);
+/* Removes the files of endpoints whose process was killed. */
+void fabric_shm_sweep(void);
 
 /* fabric_msg.c, fabric_rdm.c: the two ways to connect, as in struct cor_rdma_ops. */
 int  fabric_msg_listen(struct fabric *f, struct cor_rdma_address *address, struct cor_error *err);

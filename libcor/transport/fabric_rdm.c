@@ -6,10 +6,8 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
@@ -90,19 +88,6 @@ static int await_answer(struct fabric_qp *q, union fabric_slot **answer, uint64_
 	}
 }
 
-/* Names of shared memory tell at once whether it is this host's; otherwise the provider
- * would wait for it to appear. */
-static bool out_of_reach(const char *name)
-{
-	static const char prefix[] = "fi_shm://";
-	char path[160];
-
-	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
-		return false;
-	snprintf(path, sizeof(path), "/dev/shm/%s", name + sizeof(prefix) - 1);
-	return access(path, F_OK) < 0;
-}
-
 int fabric_rdm_insert(struct fabric *f, const struct cor_rdma_address *a, fi_addr_t *out)
 {
 	const struct fabric_name *name;
@@ -110,7 +95,7 @@ int fabric_rdm_insert(struct fabric *f, const struct cor_rdma_address *a, fi_add
 
 	if (fabric_name_check(a, &name, &len) < 0)
 		return -EPROTO;
-	if (name->format == FI_ADDR_STR && out_of_reach((const char *)name->bytes))
+	if (name->format == FI_ADDR_STR && fabric_shm_out_of_reach((const char *)name->bytes))
 		return -EHOSTUNREACH;
 	return fi_av_insert(f->av, name->bytes, 1, out, 0, NULL) == 1 ? 0 : -EPROTO;
 }
