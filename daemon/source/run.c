@@ -22,7 +22,7 @@
 
 #define FREEZE_TIMEOUT_MS  ((int)s->args->config->timeouts.freeze_ms)
 #define HOOKS_TIMEOUT_MS    1000
-#define CHILDREN_FOR_NS 1000000000ull /* how long short-lived children may take */
+#define CHANGING_FOR_NS 1000000000ull /* how long what is short-lived may take */
 #define SLOWEST_BYTES_PER_MS 10000u   /* of a destination that fetches all first */
 
 /* The program may want to know (include/cor/migrate.h). That it does not answer in
@@ -218,10 +218,10 @@ static int connect_control(struct source *s, struct cor_error *err)
 	return r;
 }
 
-/* -EAGAIN: children, which may soon be gone. */
+/* -EAGAIN: children, which may soon be gone, or a program that is just being loaded. */
 static int capture_skeleton(struct source *s, struct cor_error *err)
 {
-	uint64_t until = cor_now_ns() + CHILDREN_FOR_NS;
+	uint64_t until = cor_now_ns() + CHANGING_FOR_NS;
 	int r;
 
 	for (;;) {

@@ -28,7 +28,7 @@ struct cor_capture_options {
  * writable shared mapping of a file, other namespaces than cord's own (user,
  * mount root), 32-bit code, kernel threads, zombies. Free with
  * cor__task__image__free_unpacked(image, NULL). -EAGAIN: children, which may soon be
- * gone: try again. */
+ * gone, or mappings that changed while they were read: try again. */
 int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o,
 			 Cor__Task__Image **out, struct cor_error *err);
 

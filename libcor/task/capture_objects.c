@@ -156,6 +156,9 @@ static int open_backing(struct cor_capture *c, const struct cor_map_line *m, str
 					"CAP_CHECKPOINT_RESTORE reaches", c->pid, (int)m->name_len,
 					m->name, (unsigned long)m->start);
 	}
+	if (path < 0 && errno == ENOENT && !c->t)
+		return cor_fail(err, -EAGAIN, "process %d changes its mappings: %.*s is no longer at %#lx",
+				c->pid, (int)m->name_len, m->name, (unsigned long)m->start);
 	if (path < 0 || fstat(path, st) < 0 || fstatfs(path, fs) < 0)
 		return cor_fail_errno(err, "process %d: cannot look at %.*s mapped at %#lx", c->pid,
 				      (int)m->name_len, m->name, (unsigned long)m->start);

@@ -624,6 +624,36 @@ static void a_missing_cpu_feature_is_named(void **state)
 	free(b.vendor);
 }
 
+/* Maps the file anew all the while, as a program does that is being loaded. */
+static int map_anew(struct victim *self, void *arg)
+{
+	int fd = open(file_path, O_RDONLY);
+
+	victim_ready(self);
+	for (unsigned i = 0; fd >= 0; i = !i)
+		munmap(mmap(NULL, (1 + i) * PAGE, PROT_READ, MAP_PRIVATE, fd, 0), (1 + i) * PAGE);
+	return 1;
+}
+
+static void mappings_that_change_are_no_refusal(void **state)
+{
+	unsigned changed = 0;
+
+	victim_start(&v, map_anew, NULL);
+	for (unsigned i = 0; i < 2000 && !changed; i++) {
+		struct cor_error err = COR_ERROR_INIT;
+		int r = cor_capture_skeleton(v.pid, NULL, &skeleton, &err);
+
+		if (r == 0)
+			cor__task__image__free_unpacked(take_ptr(skeleton), NULL);
+		else if (r != -EAGAIN)
+			fail_msg("%d: %s", r, err.text);
+		changed += r != 0;
+	}
+	if (!changed)
+		skip();         /* never looked at between two of its calls */
+}
+
 static int make_file(void **state)
 {
 	char page[4 * PAGE];
@@ -665,6 +695,7 @@ int main(void)
 		T(threads_are_described),
 		T(credentials_and_identity),
 		T(a_mapping_that_grows_keeps_its_flags),
+		T(mappings_that_change_are_no_refusal),
 		T(eager_pages_hold_stack_and_tls),
 		T(the_image_survives_packing),
 		T(the_task_goes_on_afterwards),
