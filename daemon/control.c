@@ -236,6 +236,23 @@ void *control_unpack(const struct control_message *m, const ProtobufCMessageDesc
 	return p;
 }
 
+int control_expect_message(struct cor_stream *c, enum control_type type, int timeout_ms,
+			   const ProtobufCMessageDescriptor *kind, void *out, struct cor_error *err)
+{
+	struct control_message m;
+	int r = control_expect(c, type, timeout_ms, &m, err);
+	void *unpacked;
+
+	if (r < 0)
+		return r;
+	unpacked = control_unpack(&m, kind, err);
+	control_message_done(&m);
+	if (!unpacked)
+		return -EPROTO;
+	memcpy(out, &unpacked, sizeof(unpacked));
+	return 0;
+}
+
 void control_message_done(struct control_message *m)
 {
 	free(m->body);

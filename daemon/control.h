@@ -90,6 +90,12 @@ int control_expect_soon(struct cor_stream *c, enum control_type type, int timeou
 void *control_unpack(const struct control_message *m, const ProtobufCMessageDescriptor *kind,
 		     struct cor_error *err);
 
+/* control_expect(), unpacked: *out, a pointer to a message of kind's type, is untouched on
+ * failure. */
+int control_expect_message(struct cor_stream *c, enum control_type type, int timeout_ms,
+			   const ProtobufCMessageDescriptor *kind, void *out,
+			   struct cor_error *err);
+
 /* The error an ABORT message carries. */
 int control_aborted(const struct control_message *m, struct cor_error *err);
 

@@ -17,15 +17,11 @@
 
 int destination_home_agree(struct destination *d, struct cor_error *err)
 {
-	struct control_message m;
-	int r = control_expect(d->control, CONTROL_TREES, ANSWER_TIMEOUT_MS, &m, err);
+	int r = control_expect_message(d->control, CONTROL_TREES, ANSWER_TIMEOUT_MS,
+				       &cor__names__trees__descriptor, &d->home.trees, err);
 
 	if (r < 0)
 		return r;
-	d->home.trees = control_unpack(&m, &cor__names__trees__descriptor, err);
-	control_message_done(&m);
-	if (!d->home.trees)
-		return -EPROTO;
 	r = cor_trees_plan(&d->home.plan, d->home.trees, err);
 	if (r == 0)
 		r = control_send(d->control, CONTROL_PLAN, &d->home.plan->base, err);

@@ -46,16 +46,12 @@ int destination_hello(struct destination *d, struct cor_error *err)
 	struct destination_offer transports;
 	struct session_offer offer;
 	char id[33] = "", secret[65] = "";
-	struct control_message m;
 	struct utsname u;
-	int r = control_expect(d->control, CONTROL_HELLO, ANSWER_TIMEOUT_MS, &m, err);
+	int r = control_expect_message(d->control, CONTROL_HELLO, ANSWER_TIMEOUT_MS,
+				       &cor__control__hello__descriptor, &h, err);
 
 	if (r < 0)
 		return r;
-	h = control_unpack(&m, &cor__control__hello__descriptor, err);
-	control_message_done(&m);
-	if (!h)
-		return -EPROTO;
 	r = session_agree(&d->mechanisms, h, err);
 	if (r == 0 && (h->session.len != 16 || h->secret.len != 32))
 		r = cor_fail(err, -EPROTO, "the source's hello lacks a session or a secret");
@@ -130,22 +126,19 @@ static int measure_clocks(struct destination *d, struct cor_error *err)
 		Cor__Control__Clock ask = COR__CONTROL__CLOCK__INIT, *c;
 		uint64_t from = cor_now_ns(), trip;
 		struct session_clocks now, theirs, offsets;
-		struct control_message m;
 		int r = control_send(d->control, CONTROL_CLOCK, &ask.base, err);
 
 		if (r == 0)
-			r = control_expect(d->control, CONTROL_CLOCK, ANSWER_TIMEOUT_MS, &m, err);
-		if (r == 0)
-			r = session_clocks_initial(&now, err);
+			r = control_expect_message(d->control, CONTROL_CLOCK, ANSWER_TIMEOUT_MS,
+						   &cor__control__clock__descriptor, &c, err);
+		if (r < 0)
+			return r;
+		theirs = (struct session_clocks){ c->monotonic_ns, c->boottime_ns };
+		cor__control__clock__free_unpacked(c, NULL);
+		r = session_clocks_initial(&now, err);
 		if (r < 0)
 			return r;
 		trip = cor_now_ns() - from;
-		c = control_unpack(&m, &cor__control__clock__descriptor, err);
-		control_message_done(&m);
-		if (!c)
-			return -EPROTO;
-		theirs = (struct session_clocks){ c->monotonic_ns, c->boottime_ns };
-		cor__control__clock__free_unpacked(c, NULL);
 		r = session_clocks_offsets(&theirs, &now, trip, &offsets, err);
 		if (r < 0)
 			return r;
@@ -213,15 +206,11 @@ static void share(struct destination *d)
 static int take_announced(struct destination *d, struct doubts *doubts, struct cor_error *err)
 {
 	Cor__Control__Prepare *p;
-	struct control_message m;
-	int r = control_expect(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS, &m, err);
+	int r = control_expect_message(d->control, CONTROL_PREPARE, ANSWER_TIMEOUT_MS,
+				       &cor__control__prepare__descriptor, &p, err);
 
 	if (r < 0)
 		return r;
-	p = control_unpack(&m, &cor__control__prepare__descriptor, err);
-	control_message_done(&m);
-	if (!p)
-		return -EPROTO;
 	d->prefetch = p->prefetch;
 	d->hooks = p->hooks;
 	d->epoch = p->epoch;

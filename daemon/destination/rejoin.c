@@ -20,16 +20,12 @@ int destination_tell_drained(struct destination *d)
 static int answer_resume(struct destination *d)
 {
 	Cor__Control__Resume answer = COR__CONTROL__RESUME__INIT, *ask;
-	struct control_message m;
 	bool same;
-	int r = control_expect(d->control, CONTROL_RESUME, REJOIN_TIMEOUT_MS, &m, NULL);
+	int r = control_expect_message(d->control, CONTROL_RESUME, REJOIN_TIMEOUT_MS,
+				       &cor__control__resume__descriptor, &ask, NULL);
 
 	if (r < 0)
 		return r;
-	ask = control_unpack(&m, &cor__control__resume__descriptor, NULL);
-	control_message_done(&m);
-	if (!ask)
-		return -EPROTO;
 	same = ask->epoch == d->epoch;
 	cor__control__resume__free_unpacked(ask, NULL);
 	if (!same)

@@ -117,7 +117,6 @@ static int await_commit(struct destination *d, struct cor_error *err)
 		{ .fd = session_fd(&d->session), .events = POLLIN },
 		{ .fd = d->doors.fd, .events = POLLIN },
 	};
-	struct control_message m;
 	Cor__Control__Commit *c;
 	int r = 0;
 
@@ -134,13 +133,10 @@ static int await_commit(struct destination *d, struct cor_error *err)
 		if (d->superseded)
 			return cor_fail(err, -ENOTCONN, "the source lost the connection");
 	}
-	r = control_expect(d->control, CONTROL_COMMIT, ANSWER_TIMEOUT_MS, &m, err);
+	r = control_expect_message(d->control, CONTROL_COMMIT, ANSWER_TIMEOUT_MS,
+				   &cor__control__commit__descriptor, &c, err);
 	if (r < 0)
 		return r;
-	c = control_unpack(&m, &cor__control__commit__descriptor, err);
-	control_message_done(&m);
-	if (!c)
-		return -EPROTO;
 	if (c->epoch != d->epoch)
 		r = cor_fail(err, -ESTALE, "the source commits hand-over %llu of the task, but "
 			     "has prepared %llu", (unsigned long long)c->epoch,

@@ -128,16 +128,14 @@ static int settle_homes(struct source *s, const Cor__Names__Trees *trees, struct
 
 static int exchange(struct source *s, const Cor__Names__Trees *trees, struct cor_error *err)
 {
-	struct control_message m;
 	int r = control_send(s->control, CONTROL_TREES, &trees->base, err);
 
 	if (r == 0)
-		r = control_expect(s->control, CONTROL_PLAN, ANSWER_TIMEOUT_MS, &m, err);
+		r = control_expect_message(s->control, CONTROL_PLAN, ANSWER_TIMEOUT_MS,
+					   &cor__names__plan__descriptor, &s->home.plan, err);
 	if (r < 0)
 		return cor_fail_prefix(err, r, "%s refuses", s->args->dest);
-	s->home.plan = control_unpack(&m, &cor__names__plan__descriptor, err);
-	control_message_done(&m);
-	return s->home.plan ? settle_homes(s, trees, err) : -EPROTO;
+	return settle_homes(s, trees, err);
 }
 
 int source_home_agree(struct source *s, struct cor_error *err)

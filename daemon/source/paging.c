@@ -42,20 +42,16 @@ static int exchange_resume(struct source *s, struct cor_stream *c, int *pid,
 			   struct cor_error *err)
 {
 	Cor__Control__Resume ask = COR__CONTROL__RESUME__INIT, *answer;
-	struct control_message m;
 	int r;
 
 	ask.epoch = s->args->epoch;
 	ask.state = (char *)session_state_name(s->session.state);
 	r = control_send(c, CONTROL_RESUME, &ask.base, err);
 	if (r == 0)
-		r = control_expect(c, CONTROL_RESUME, ANSWER_AGAIN_MS, &m, err);
+		r = control_expect_message(c, CONTROL_RESUME, ANSWER_AGAIN_MS,
+					   &cor__control__resume__descriptor, &answer, err);
 	if (r < 0)
 		return r;
-	answer = control_unpack(&m, &cor__control__resume__descriptor, err);
-	control_message_done(&m);
-	if (!answer)
-		return -EPROTO;
 	r = answer->epoch == s->args->epoch ? 0 : cor_fail(err, -ESTALE, "the destination is at another epoch");
 	*pid = answer->pid;
 	cor__control__resume__free_unpacked(answer, NULL);
@@ -170,15 +166,13 @@ int source_ask(struct source *s, struct cor_error *err)
 static int await_resumed(struct source *s, int *pid, struct cor_error *err)
 {
 	Cor__Control__Resumed *resumed;
-	struct control_message m;
-	int r = control_expect_soon(s->control, CONTROL_RESUMED, -1, &m, err);
+	int r;
 
+	control_spin(s->control);
+	r = control_expect_message(s->control, CONTROL_RESUMED, -1,
+				   &cor__control__resumed__descriptor, &resumed, err);
 	if (r < 0)
 		return r;
-	resumed = control_unpack(&m, &cor__control__resumed__descriptor, err);
-	control_message_done(&m);
-	if (!resumed)
-		return -EPROTO;
 	*pid = resumed->pid;
 	cor__control__resumed__free_unpacked(resumed, NULL);
 	return 0;

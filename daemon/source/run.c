@@ -58,7 +58,6 @@ static int hello(struct source *s, struct cor_error *err)
 	struct source_offer transports;
 	struct session_offer offer;
 	Cor__Control__Hello h = COR__CONTROL__HELLO__INIT, *reply;
-	struct control_message m;
 	struct utsname u;
 	int r;
 
@@ -74,13 +73,10 @@ static int hello(struct source *s, struct cor_error *err)
 	source_offer_transports(s, &transports, &h);
 	r = control_send(s->control, CONTROL_HELLO, &h.base, err);
 	if (r == 0)
-		r = control_expect(s->control, CONTROL_HELLO_REPLY, ANSWER_TIMEOUT_MS, &m, err);
+		r = control_expect_message(s->control, CONTROL_HELLO_REPLY, ANSWER_TIMEOUT_MS,
+					   &cor__control__hello__descriptor, &reply, err);
 	if (r < 0)
 		return r;
-	reply = control_unpack(&m, &cor__control__hello__descriptor, err);
-	control_message_done(&m);
-	if (!reply)
-		return -EPROTO;
 	json_object_set_new(s->session.figures, "destination", record_text(reply->host));
 	r = check_name(s, reply->host, err);
 	if (r == 0)

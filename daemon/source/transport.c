@@ -83,22 +83,17 @@ static int ask_invitation(struct source *s, const char *name, bool one_sided,
 			  struct invitation *out, bool *broken, struct cor_error *err)
 {
 	Cor__Control__Transport ask = COR__CONTROL__TRANSPORT__INIT, *answer;
-	struct control_message m;
 	int r;
 
 	ask.name = (char *)name;
 	ask.one_sided = one_sided;
 	r = control_send(s->control, CONTROL_TRANSPORT, &ask.base, err);
 	if (r == 0)
-		r = control_expect(s->control, CONTROL_TRANSPORT, ANSWER_TIMEOUT_MS, &m, err);
+		r = control_expect_message(s->control, CONTROL_TRANSPORT, ANSWER_TIMEOUT_MS,
+					   &cor__control__transport__descriptor, &answer, err);
 	*broken = r < 0;
 	if (r < 0)
 		return r;
-	answer = control_unpack(&m, &cor__control__transport__descriptor, err);
-	control_message_done(&m);
-	*broken = !answer;
-	if (!answer)
-		return -EPROTO;
 	r = take_invitation(answer, out, err);
 	cor__control__transport__free_unpacked(answer, NULL);
 	return r;
