@@ -1,10 +1,11 @@
-/* What the files of the libfabric backend share.
+/* What the files of the libfabric backend share. From the bottom:
  *
- *	fabric.c       devices, memory
+ *	fabric_base.c  names, memory, what there is to wait for
+ *	fabric_shm.c   what is peculiar to the provider "shm"
  *	fabric_qp.c    reads, writes, messages, completions
  *	fabric_msg.c   connections where the provider makes them (FI_EP_MSG)
  *	fabric_rdm.c   and where it does not (FI_EP_RDM): made by messages
- *	fabric_shm.c   what is peculiar to the provider "shm"
+ *	fabric.c       devices: the operations of rdma.h
  */
 #pragma once
 
@@ -101,17 +102,22 @@ static inline struct fabric_qp *fabric_qp_of(struct cor_rdma_qp *qp)
 	return (struct fabric_qp *)qp;
 }
 
-/* The name of an endpoint. A name that makes no sense is -EPROTO. */
+/* fabric_base.c: the name of an endpoint. A name that makes no sense is -EPROTO. */
 int fabric_name(const struct fabric *f, struct fid *ep, struct cor_rdma_address *out);
 int fabric_name_check(const struct cor_rdma_address *a, const struct fabric_name **name, size_t *len);
 
 /* cor_fail() with libfabric's own words for its (negative) code. */
 int fabric_fail(const struct fabric *f, struct cor_error *err, int code, const char *what);
 
-/* fabric.c */
 int  fabric_enroll(struct cor_rdma *r, void *addr, size_t len, unsigned access,
 		   struct cor_rdma_memory *m, struct cor_error *err);
 void fabric_forget(struct cor_rdma *r, struct cor_rdma_memory *m);
+
+/* Has an event queue or a completion queue more to tell before its descriptor is
+ * waited for? */
+bool fabric_must_look(const struct fabric *f, struct fid **fids, int n);
+/* Adds the descriptor of a queue to an epoll; -ENOSYS: it has none. */
+int  fabric_watch(int epoll, struct fid *fid);
 
 /* fabric_qp.c */
 /* A queue pair on an endpoint made from info, enabled and ready to take messages, not
@@ -132,12 +138,6 @@ int  fabric_poll(struct cor_rdma_qp *qp, struct cor_rdma_event *events, unsigned
 int  fabric_fd(struct cor_rdma_qp *qp);
 int  fabric_arm(struct cor_rdma_qp *qp);
 void fabric_disconnect(struct cor_rdma_qp *qp);
-
-/* Has an event queue or a completion queue more to tell before its descriptor is
- * waited for? */
-bool fabric_must_look(const struct fabric *f, struct fid **fids, int n);
-/* Adds the descriptor of a queue to an epoll; -ENOSYS: it has none. */
-int  fabric_watch(int epoll, struct fid *fid);
 
 /* fabric_shm.c */
 /* A name for an endpoint of ours, if the provider is "shm". */

@@ -104,7 +104,7 @@ int fabric_qp_new(struct fabric *f, struct fi_info *info, struct fabric_qp **out
 
 	if (!q)
 		return cor_fail(err, -ENOMEM, "libfabric: out of memory");
-	q->base = (struct cor_rdma_qp){ .ops = &cor_rdma_fabric, .device = &f->base };
+	q->base = (struct cor_rdma_qp){ .ops = f->base.ops, .device = &f->base };
 	q->fd = -1;
 	q->peer = FI_ADDR_UNSPEC;
 	limit_sizes(info);

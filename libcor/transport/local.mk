@@ -18,7 +18,7 @@ libcor_sources += libcor/transport/stream_rdma.c libcor/transport/stream_rdma.h
 if HAVE_FABRIC
 libcor_sources += libcor/transport/fabric.c libcor/transport/fabric_private.h \
 	libcor/transport/fabric_qp.c libcor/transport/fabric_msg.c libcor/transport/fabric_rdm.c \
-	libcor/transport/fabric_shm.c
+	libcor/transport/fabric_base.c libcor/transport/fabric_shm.c
 endif
 if HAVE_VERBS
 libcor_sources += libcor/transport/verbs.c libcor/transport/verbs_private.h \
