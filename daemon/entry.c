@@ -19,6 +19,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/transport/rdma.h"
 
 /* How often a living worker that is not heard is tried. */
 #define RETRY_NS 200000000
@@ -367,6 +368,7 @@ void entry_worker_ended(struct entry *e, int status)
 	}
 	close_socket(e);
 	close_pidfd(e);
+	cor_rdma_sweep();
 	cord_log(CORD_LOG_DEBUG, e->record.id, "worker %d has ended, wait status %#x",
 		 (int)e->worker, (unsigned)status);
 	e->worker = 0;

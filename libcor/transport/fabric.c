@@ -221,8 +221,6 @@ static int fabric_listen(const char *provider, const char *host, struct cor_rdma
 
 	if (r < 0)
 		return r;
-	if (strcmp(provider, "shm") == 0)
-		fabric_shm_sweep();
 	f->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (f->epoll < 0)
 		return cor_fail_errno(err, "epoll_create1");
@@ -306,5 +304,6 @@ const struct cor_rdma_ops cor_rdma_fabric = {
 	.fd = fabric_fd,
 	.arm = fabric_arm,
 	.disconnect = fabric_disconnect,
+	.sweep = fabric_shm_sweep,
 	.close = fabric_close,
 };

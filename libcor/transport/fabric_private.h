@@ -145,7 +145,7 @@ bool fabric_shm_name(const char *provider, char *name, size_t size);
 /* Such a name tells at once whether it is this host's; otherwise the provider would wait for
  * it to appear. false: it is no such name. */
 bool fabric_shm_out_of_reach(const char *name);
-/* Removes the files of endpoints whose process was killed. */
+/* sweep() of cor_rdma_ops: files of endpoints. */
 void fabric_shm_sweep(void);
 
 /* fabric_msg.c, fabric_rdm.c: the two ways to connect, as in struct cor_rdma_ops. */

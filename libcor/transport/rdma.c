@@ -30,6 +30,13 @@ const struct cor_rdma_ops *cor_rdma_find(const char *transport, const char **pro
 	return NULL;
 }
 
+void cor_rdma_sweep(void)
+{
+	for (unsigned i = 0; backends[i]; i++)
+		if (backends[i]->sweep)
+			backends[i]->sweep();
+}
+
 int cor_rdma_wait(struct cor_rdma_qp *qp, int wake, int timeout_ms)
 {
 	struct pollfd p[] = {

@@ -215,10 +215,17 @@ struct cor_rdma_ops {
 	/* NULL: only a process itself can register its memory. */
 	const struct cor_rdma_foreign_ops *foreign;
 
+	/* Removes what processes of this PID namespace that were killed have left on the
+	 * host. NULL: the kernel does. */
+	void (*sweep)(void);
+
 	/* By cor_rdma_unref() alone: frees the device. Its queue pairs are gone, and its
 	 * memory is forgotten. */
 	void (*close)(struct cor_rdma *r);
 };
+
+/* Behind the end of a process that may have used one of them: all backends' sweep(). */
+void cor_rdma_sweep(void);
 
 extern const struct cor_rdma_ops cor_rdma_fabric;
 extern const struct cor_rdma_ops cor_rdma_verbs;

@@ -52,9 +52,10 @@ static void *serve(void *arg)
 	while (p->serving) {
 		struct pollfd fds = { .fd = p->ops->listen_fd(p->passive), .events = POLLIN };
 
-		if (p->ops->accept(p->passive, admit, NULL, &p->in, &p->greeting) == 0)
+		/* no more often than the descriptor tells, as whoever has others to wait for */
+		if (poll(&fds, 1, 10) > 0 &&
+		    p->ops->accept(p->passive, admit, NULL, &p->in, &p->greeting) == 0)
 			break;
-		poll(&fds, 1, 10);
 	}
 	return NULL;
 }

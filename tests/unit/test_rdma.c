@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -327,6 +328,36 @@ static void unknown_providers_are_named(void **state)
 	assert_non_null(strstr(err.text, "fabric:tcp"));
 }
 
+/* A file as an endpoint of process pid leaves it, of the PID namespace ns. */
+static void leave(char *path, size_t size, unsigned long ns, int pid)
+{
+	FILE *f;
+
+	snprintf(path, size, "/dev/shm/cor-%lx-%d-%016x:0:0", ns, pid, (unsigned)getpid());
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fclose(f);
+}
+
+static void files_of_dead_processes_are_swept(void **state)
+{
+	char dead[80], living[80], elsewhere[80];
+	struct stat ns;
+	int child = fork();
+
+	if (!child)
+		_exit(0);
+	waitpid(child, NULL, 0);
+	assert_int_equal(stat("/proc/self/ns/pid", &ns), 0);
+	leave(dead, sizeof(dead), ns.st_ino, child);
+	leave(living, sizeof(living), ns.st_ino, getpid());
+	leave(elsewhere, sizeof(elsewhere), ns.st_ino + 1, child);
+	cor_rdma_sweep();
+	assert_int_equal(access(dead, F_OK), -1);
+	assert_int_equal(unlink(living), 0);
+	assert_int_equal(unlink(elsewhere), 0);
+}
+
 #define OVER(test) cmocka_unit_test_setup_teardown(test, pair_setup, pair_teardown)
 
 int main(void)
@@ -348,6 +379,7 @@ int main(void)
 	const struct CMUnitTest once[] = {
 		cmocka_unit_test(names_of_transports),
 		cmocka_unit_test(unknown_providers_are_named),
+		cmocka_unit_test(files_of_dead_processes_are_swept),
 	};
 	int failed = cmocka_run_group_tests_name("transports", once, NULL, NULL);
 
