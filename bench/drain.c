@@ -51,7 +51,7 @@ enum { BARE_SOURCE, SOURCE, SOURCE_RATIO, BARE_DESTINATION, DESTINATION, DESTINA
 
 struct result {
 	struct samples rate[MAX_SIZES][NRATES], cpu[MAX_SIZES][NCPU];
-	struct samples large_over_small;
+	struct samples large_over_small, bare_large_over_small;
 };
 
 /* The first size bytes of the ghost. */
@@ -92,6 +92,8 @@ static void measure(const struct cor_ctx *ctx, const struct options *o, struct r
 			measure_once(ctx, &g, o->sizes[i], res->rate[i], res->cpu[i]);
 		samples_add(&res->large_over_small, res->rate[most][RATE].v[run] /
 			    res->rate[least][RATE].v[run]);
+		samples_add(&res->bare_large_over_small, res->rate[most][BARE_RATE].v[run] /
+			    res->rate[least][BARE_RATE].v[run]);
 	}
 	ghost_end(&g);
 }
@@ -138,9 +140,13 @@ static void findings(struct report *r, const struct options *o, const struct res
 	snprintf(what, sizeof(what), "drain over bare drain, %s", size_text(name, o->sizes[which]));
 	report_finding_least(r, "drain_over_bare", what,
 			     samples_median(&res->rate[which][RATE_RATIO]), 0.9);
-	if (o->nsizes > 1)
-		report_finding_least(r, "large_over_small", "rate of the largest over the smallest",
-				     samples_median(&res->large_over_small), 0.95);
+	if (o->nsizes < 2)
+		return;
+	report_finding_least(r, "large_over_small", "rate of the largest over the smallest",
+			     samples_median(&res->large_over_small), 0.95);
+	/* what is the machine's doing: memory that it has not had for a while is slow */
+	report_finding(r, "bare_large_over_small", "the same of the bare drain",
+		       samples_median(&res->bare_large_over_small), NAN);
 }
 
 static void fill(struct report *r, const struct options *o, const struct result *res, bool for_cpu)
