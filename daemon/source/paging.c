@@ -364,9 +364,25 @@ static void settle(struct source *s)
 	s->mend_ns = COR_MAX(s->mend_ns, cor_now_ns() + SETTLE_NS);
 }
 
+/* Who serves from the beginning has lanes, of which one may have ended because all is drained;
+ * who goes on for another that was killed has none. */
+static int begin(struct source *s, struct cor_error *err)
+{
+	int r;
+
+	if (s->control || s->moved)
+		return 0;
+	if (!s->first_join)
+		return mend(s, err);
+	r = join(s, err);
+	if (s->control)
+		s->mend_ns = 0;
+	return r;
+}
+
 int source_page(struct source *s, struct cor_error *err)
 {
-	int r = s->control || s->moved ? 0 : join(s, err);
+	int r = begin(s, err);
 	bool was_whole = true;
 
 	while (r == 0 && !s->moved) {
