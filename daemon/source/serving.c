@@ -9,8 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/control.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+
+#define REASON_MS 200
 
 int source_fork_server(struct source *s, bool again, struct cor_error *err)
 {
@@ -74,13 +77,31 @@ static int await_outcome(struct source *s, struct cor_error *err)
 	return code < 0 ? cor_fail(err, code, "%s", why ?: "the page server failed") : 0;
 }
 
+/* A destination that has given up takes no lanes any more, and has said why. */
+static int reason(struct source *s, int r, struct cor_error *err)
+{
+	struct control_message m;
+
+	if (control_receive(s->control, REASON_MS, &m, NULL) < 0)
+		return r;
+	if (m.type == CONTROL_ABORT) {
+		*err = (struct cor_error)COR_ERROR_INIT;
+		r = cor_fail_prefix(err, control_aborted(&m, err), "%s refuses", s->args->dest);
+	}
+	control_message_done(&m);
+	return r;
+}
+
 int source_start_server(struct source *s, struct cor_error *err)
 {
 	int r = cor_source_process(&s->memory, s->args->pid, err);
 
 	if (r == 0)
 		r = source_fork_server(s, false, err);
-	return r < 0 ? r : await_outcome(s, err);
+	if (r < 0)
+		return r;
+	r = await_outcome(s, err);
+	return r < 0 ? reason(s, r, err) : 0;
 }
 
 int source_give_objects(struct source *s, const int *fds, unsigned n, struct cor_error *err)
