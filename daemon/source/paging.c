@@ -20,6 +20,8 @@
 /* A destination that has all closes its lanes, then says so: that is no loss. */
 #define SETTLE_MS        100
 #define SETTLE_NS        (SETTLE_MS * UINT64_C(1000000))
+/* To let go of much memory takes it a while in between. */
+#define LOST_NS          UINT64_C(1000000000)
 #define AGAIN_TIMEOUT_MS 2000   /* connecting anew, which is tried often */
 #define ANSWER_AGAIN_MS  5000
 
@@ -239,7 +241,7 @@ static void note_lost_transport(struct source *s)
 {
 	struct cor_page_server_stats st;
 
-	if (strcmp(s->transport, "tcp") == 0)
+	if (strcmp(s->transport, "tcp") == 0 || cor_now_ns() - s->lost_ns < LOST_NS)
 		return;
 	cor_page_server_stats(s->server, &st);
 	if (st.lanes_fast)
@@ -411,8 +413,10 @@ int source_page(struct source *s, struct cor_error *err)
 		if (p[0].revents || more)
 			r = hear_destination(s, err);
 		/* a lane may end behind the poll that was to tell */
-		if (was_whole && !whole(s))
+		if (was_whole && !whole(s)) {
+			s->lost_ns = cor_now_ns();
 			settle(s);
+		}
 		was_whole = whole(s);
 		if (r == 0 && !s->moved && !was_whole && cor_now_ns() >= s->mend_ns)
 			r = mend(s, err);

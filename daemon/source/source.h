@@ -83,6 +83,7 @@ struct source {
 	struct source_home home;
 	bool huge_follow;                  /* it will say when the task is as it was at home */
 	uint64_t mend_ns;               /* connections are looked after again then */
+	uint64_t lost_ns;               /* since when one is missing */
 };
 
 /* cord.c: has cord asked to give up? *go (NULL allowed): set when it said go. */
