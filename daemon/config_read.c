@@ -238,31 +238,16 @@ static char *read_line(char *buf, int size, void *arg)
 	return fgets(buf, size, r->file);
 }
 
-static int copy_files(struct cord_config *into, const struct cord_config *from)
+/* *out, a pointer to such elements: a copy of n of them, or NULL if there are none. */
+static int copy_list(void *out, const void *list, size_t n, size_t size)
 {
-	into->files = NULL;
-	into->nfiles = 0;
-	if (!from->nfiles)
-		return 0;
-	into->files = calloc(from->nfiles, sizeof(*into->files));
-	if (!into->files)
-		return -ENOMEM;
-	memcpy(into->files, from->files, from->nfiles * sizeof(*into->files));
-	into->nfiles = from->nfiles;
-	return 0;
-}
+	void *copy = n ? calloc(n, size) : NULL;
 
-static int copy_peers(struct cord_config *into, const struct cord_config *from)
-{
-	into->peers = NULL;
-	into->npeers = 0;
-	if (!from->npeers)
-		return 0;
-	into->peers = calloc(from->npeers, sizeof(*into->peers));
-	if (!into->peers)
+	if (n && !copy)
 		return -ENOMEM;
-	memcpy(into->peers, from->peers, from->npeers * sizeof(*into->peers));
-	into->npeers = from->npeers;
+	if (n)
+		memcpy(copy, list, n * size);
+	memcpy(out, &copy, sizeof(copy));
 	return 0;
 }
 
@@ -275,10 +260,11 @@ int cord_config_load(struct cord_config *c, const char *path, struct cor_error *
 
 	if (!f)
 		return cor_fail_errno(err, "the configuration %s cannot be read", path);
-	if (copy_peers(&fresh, c) < 0)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	if (copy_files(&fresh, c) < 0) {
-		free(fresh.peers);
+	fresh.peers = NULL;
+	fresh.files = NULL;
+	if (copy_list(&fresh.peers, c->peers, c->npeers, sizeof(*c->peers)) < 0 ||
+	    copy_list(&fresh.files, c->files, c->nfiles, sizeof(*c->files)) < 0) {
+		cord_config_clear(&fresh);
 		return cor_fail(err, -ENOMEM, "out of memory");
 	}
 	line = ini_parse_stream(read_line, &r, on_value, &r);

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "daemon/session/session.h"
@@ -15,11 +14,6 @@
 #define WARM_STACK (256u << 10)
 #define BSS_MAX    (1u << 20)   /* of a program or library; more is not its variables */
 
-static bool named(const struct cor_map_line *m, const char *name)
-{
-	return m->name_len == strlen(name) && memcmp(m->name, name, m->name_len) == 0;
-}
-
 /* Heap, stack, and the variables of program and libraries: behind those of a file lie, without
  * a name, those that begin as zeros. Not what other threads have. */
 static bool our_memory(const struct cor_map_line *m, const struct cor_map_line *before)
@@ -29,7 +23,8 @@ static bool our_memory(const struct cor_map_line *m, const struct cor_map_line *
 	if (m->shared || (m->prot & rw) != rw)
 		return false;
 	if (m->name_len)
-		return m->name[0] == '/' || named(m, "[heap]") || named(m, "[stack]");
+		return m->name[0] == '/' || cor_map_line_named(m, "[heap]") ||
+		       cor_map_line_named(m, "[stack]");
 	return before->name_len && before->name[0] == '/' && before->end == m->start &&
 	       m->end - m->start <= BSS_MAX;
 }

@@ -1,7 +1,9 @@
 /* A connection to the destination's cord. */
 #include "daemon/source/source.h"
 
+#include "daemon/control.h"
 #include "daemon/keys.h"
+#include "libcor/base/error.h"
 
 static int verify(void *arg, struct cor_stream *stream, struct cor_error *err)
 {
@@ -25,4 +27,11 @@ int source_connect(const struct source *s, enum cor_connection_kind kind, const 
 	};
 
 	return cor_lane_connect(out, &o, err);
+}
+
+int source_refused(const struct source *s, const struct control_message *abort, struct cor_error *err)
+{
+	int r = control_aborted(abort, err);
+
+	return cor_fail_prefix(err, r, "%s refuses", s->args->dest);
 }

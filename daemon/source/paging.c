@@ -394,7 +394,7 @@ int source_page(struct source *s, struct cor_error *err)
 			{ .fd = cor_page_server_event_fd(s->server), .events = POLLIN },
 			{ .fd = s->link, .events = POLLIN },
 		};
-		bool more = s->control && cor_stream_pending(s->control);
+		bool more = s->control && cor_stream_pending(s->control), is_whole;
 		uint64_t event;
 
 		if (poll(p, ARRAY_SIZE(p), more ? 0 : whole(s) ? -1 : SETTLE_MS) < 0 && errno != EINTR)
@@ -412,15 +412,16 @@ int source_page(struct source *s, struct cor_error *err)
 					"the task", s->args->dest);
 		if (p[0].revents || more)
 			r = hear_destination(s, err);
-		/* a lane may end behind the poll that was to tell */
-		if (was_whole && !whole(s)) {
+		/* a lane may end at any moment, also behind the poll that was to tell */
+		is_whole = whole(s);
+		if (was_whole && !is_whole) {
 			s->lost_ns = cor_now_ns();
 			settle(s);
 		}
-		was_whole = whole(s);
-		if (r == 0 && !s->moved && !was_whole && cor_now_ns() >= s->mend_ns)
+		was_whole = is_whole;
+		if (r == 0 && !s->moved && !is_whole && cor_now_ns() >= s->mend_ns)
 			r = mend(s, err);
-		else if (!was_whole)
+		else if (!is_whole)
 			continue;
 		if (r == 0 && !s->moved)
 			show_reach(s);

@@ -186,8 +186,7 @@ static int ask_prepare(struct source *s, struct cor_error *err)
 		case CONTROL_PREPARED:
 			return take_prepared(s, &m, err);
 		case CONTROL_ABORT:
-			r = control_aborted(&m, err);
-			r = cor_fail_prefix(err, r, "%s refuses", s->args->dest);
+			r = source_refused(s, &m, err);
 			break;
 		default:
 			r = cor_fail(err, -EPROTO, "the peer sent %s while preparing",

@@ -84,10 +84,8 @@ static int reason(struct source *s, int r, struct cor_error *err)
 
 	if (control_receive(s->control, REASON_MS, &m, NULL) < 0)
 		return r;
-	if (m.type == CONTROL_ABORT) {
-		*err = (struct cor_error)COR_ERROR_INIT;
-		r = cor_fail_prefix(err, control_aborted(&m, err), "%s refuses", s->args->dest);
-	}
+	if (m.type == CONTROL_ABORT)
+		r = source_refused(s, &m, err);
 	control_message_done(&m);
 	return r;
 }

@@ -28,6 +28,8 @@
 #define SOURCE_RETRY_FOR_NS 2000000000ull /* short-lived children, threads being born */
 #define ANSWER_TIMEOUT_MS  ((int)s->args->config->timeouts.prepare_s * 1000)
 
+struct control_message;
+
 /* Has the ghost's memory registered, by its tracer; see reach.c. */
 struct source_registrar {
 	struct cor_reach_registrar base;
@@ -95,6 +97,9 @@ int source_await_go(struct source *s, struct cor_error *err);
  * is encrypted where there are keys. */
 int source_connect(const struct source *s, enum cor_connection_kind kind, const uint8_t *session,
 		   const uint8_t *secret, int timeout_ms, struct cor_stream **out,
+		   struct cor_error *err);
+/* The destination's ABORT as an error of ours, which names it. */
+int source_refused(const struct source *s, const struct control_message *abort,
 		   struct cor_error *err);
 
 /* Room for the transports that a HELLO names. */

@@ -13,11 +13,6 @@
 /* smaps walks page tables: with little memory it may be read in the freeze. */
 #define SMAPS_RSS_PAGES 8192u
 
-static bool named(const struct cor_map_line *m, const char *name)
-{
-	return m->name_len == strlen(name) && !memcmp(m->name, name, m->name_len);
-}
-
 static bool name_begins(const struct cor_map_line *m, const char *with)
 {
 	return m->name_len >= strlen(with) && !memcmp(m->name, with, strlen(with));
@@ -29,7 +24,7 @@ static int set_kind(struct cor_capture *c, const struct cor_map_line *m, Cor__Ta
 	struct cor_backing b;
 	int r;
 
-	if (named(m, "[vdso]")) {
+	if (cor_map_line_named(m, "[vdso]")) {
 		v->kind = COR__TASK__VMA_KIND__VDSO;
 		return 0;
 	}
@@ -72,7 +67,7 @@ static int add_vma(struct cor_capture *c, const struct cor_map_line *m, struct c
 	Cor__Task__Vma *v;
 	int r;
 
-	if (named(m, "[vsyscall]"))
+	if (cor_map_line_named(m, "[vsyscall]"))
 		return 0;
 	r = cor_refuse_mapping(c, m, err);
 	if (r < 0)
@@ -83,7 +78,7 @@ static int add_vma(struct cor_capture *c, const struct cor_map_line *m, struct c
 	v->start = m->start;
 	v->end = m->end;
 	v->prot = m->prot;
-	if (named(m, "[stack]"))
+	if (cor_map_line_named(m, "[stack]"))
 		v->flags = COR__TASK__VMA_FLAG__GROWSDOWN;
 	/* a path is in files or objects already */
 	if (m->name_len && m->name[0] == '[' && pb_text(&v->name, m->name, m->name_len) < 0)

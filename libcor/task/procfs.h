@@ -26,6 +26,9 @@ struct cor_map_line {
  * -EINVAL. */
 int cor_parse_map_line(const char **cursor, struct cor_map_line *out);
 
+/* Is its name this one, all of it? As "[heap]". */
+bool cor_map_line_named(const struct cor_map_line *m, const char *name);
+
 /* What smaps adds to a mapping. */
 struct cor_smap {
 	uint64_t start, end;

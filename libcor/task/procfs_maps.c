@@ -109,6 +109,11 @@ int cor_parse_map_line(const char **cursor, struct cor_map_line *out)
 	return 1;
 }
 
+bool cor_map_line_named(const struct cor_map_line *m, const char *name)
+{
+	return m->name_len == strlen(name) && !memcmp(m->name, name, m->name_len);
+}
+
 /* Two-letter VmFlags (proc_pid_smaps(5)) that mean something elsewhere. */
 static const struct { char name[3]; uint32_t flag; } vm_flags[] = {
 	{ "gd", COR__TASK__VMA_FLAG__GROWSDOWN },

@@ -57,3 +57,11 @@ void home_answer_nothing(void *arg, const struct home_reply *reply, const char *
 	fuse_reply_err(a->req, 0);
 	home_asked_free(a);
 }
+
+bool home_take_attr(const char *body, size_t len, struct home_attr *out)
+{
+	if (len != sizeof(*out))
+		return false;
+	memcpy(out, body, sizeof(*out));
+	return true;
+}

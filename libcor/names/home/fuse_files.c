@@ -18,14 +18,6 @@ static struct home_request request(fuse_req_t req, enum home_op op, uint64_t nod
 	};
 }
 
-static bool take_attr(const char *body, size_t len, struct home_attr *out)
-{
-	if (len != sizeof(*out))
-		return false;
-	memcpy(out, body, sizeof(*out));
-	return true;
-}
-
 /* ---- opening ------------------------------------------------------------------------- */
 
 /* A handle that nobody is going to use. */
@@ -44,7 +36,7 @@ static void on_open(void *arg, const struct home_reply *reply, const char *body,
 
 	if (home_asked_failed(a, reply, status) < 0)
 		return;
-	if (!take_attr(body, len, &attr)) {
+	if (!home_take_attr(body, len, &attr)) {
 		fuse_reply_err(a->req, EIO);
 	} else {
 		a->fi.fh = reply->arg[0];
@@ -94,7 +86,7 @@ static void on_create(void *arg, const struct home_reply *reply, const char *bod
 
 	if (home_asked_failed(a, reply, status) < 0)
 		return;
-	if (!take_attr(body, len, &attr)) {
+	if (!home_take_attr(body, len, &attr)) {
 		fuse_reply_err(a->req, EIO);
 	} else {
 		home_fuse_seen(a->f, &attr, a->node, a->name);

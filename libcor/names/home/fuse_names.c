@@ -21,14 +21,6 @@ static struct iovec text(const char *s)
 
 /* ---- entries ----------------------------------------------------------------------- */
 
-static bool take_attr(const char *body, size_t len, struct home_attr *out)
-{
-	if (len != sizeof(*out))
-		return false;
-	memcpy(out, body, sizeof(*out));
-	return true;
-}
-
 static void on_entry(void *arg, const struct home_reply *reply, const char *body, size_t len,
 		     int status)
 {
@@ -40,7 +32,7 @@ static void on_entry(void *arg, const struct home_reply *reply, const char *body
 	if (home_asked_failed(a, reply, status) < 0)
 		return;
 	watched = home_fuse_watched(a->f, a->node);
-	if (!take_attr(body, len, &attr)) {
+	if (!home_take_attr(body, len, &attr)) {
 		fuse_reply_err(a->req, EIO);
 	} else if (!attr.node) {
 		e.entry_timeout = watched ? HOME_KEPT_S : 0;
@@ -197,7 +189,7 @@ static void on_attr(void *arg, const struct home_reply *reply, const char *body,
 
 	if (home_asked_failed(a, reply, status) < 0)
 		return;
-	if (take_attr(body, len, &attr)) {
+	if (home_take_attr(body, len, &attr)) {
 		home_fuse_stat(&attr, &st);
 		fuse_reply_attr(a->req, &st, home_fuse_kept(&attr));
 	} else {

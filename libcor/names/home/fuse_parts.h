@@ -88,6 +88,8 @@ void home_ask(struct home_asked *a, struct home_request *q, const struct iovec *
 /* The common beginning of an answer function: 0, or the failure was answered and a freed. */
 int  home_asked_failed(struct home_asked *a, const struct home_reply *reply, int status);
 void home_asked_free(struct home_asked *a);
+/* The attributes that an answer is to consist of; false: it does not. */
+bool home_take_attr(const char *body, size_t len, struct home_attr *out);
 /* Answers that carry nothing. */
 home_answer_fn home_answer_nothing;
 

@@ -107,6 +107,14 @@ void cor_socket_print_bytes(const ProtobufCBinaryData *bytes, char name[COR_SOCK
 	cor_socket_print(&ss, len, name);
 }
 
+bool cor_socket_is_on(int fd, int level, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, level, name, &value, &len) == 0 && value;
+}
+
 bool cor_socket_has_option(const Cor__Names__OpenFile *file, int level, int name)
 {
 	for (size_t i = 0; i < file->n_options; i++)

@@ -35,6 +35,8 @@ int cor_socket_sockaddr(const ProtobufCBinaryData *bytes, struct sockaddr_storag
 /* An address as it travels, or "(unnamed)". */
 void cor_socket_print_bytes(const ProtobufCBinaryData *bytes, char name[COR_SOCKET_NAME]);
 
+/* Is the option, a number, other than 0? Not if there is no such option here. */
+bool cor_socket_is_on(int fd, int level, int name);
 /* Is it listed: does it differ from a new socket's? */
 bool cor_socket_has_option(const Cor__Names__OpenFile *file, int level, int name);
 

@@ -23,14 +23,6 @@ int cor_tcp_refuse(const struct cor_file_seen *seen, const Cor__Names__OpenFile 
 	return cor_file_refuse(err, seen, "a TCP connection from %s to %s: %s", ours, theirs, why);
 }
 
-static bool is_on(int fd, int level, int name)
-{
-	int value = 0;
-	socklen_t len = sizeof(value);
-
-	return getsockopt(fd, level, name, &value, &len) == 0 && value;
-}
-
 /* What TCP_REPAIR does not know of. */
 int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 			   struct cor_error *err)
@@ -53,10 +45,10 @@ int cor_tcp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__O
 	if (getsockopt(seen->dup, IPPROTO_TCP, TCP_AO_INFO, why, &len) == 0)
 		return cor_tcp_refuse(seen, out, "it is authenticated (TCP_AO), which is not "
 				      "carried", err);
-	if (is_on(seen->dup, SOL_SOCKET, SO_ZEROCOPY))
+	if (cor_socket_is_on(seen->dup, SOL_SOCKET, SO_ZEROCOPY))
 		return cor_tcp_refuse(seen, out, "it sends without copying (SO_ZEROCOPY), which is "
 				      "not carried", err);
-	if (is_on(seen->dup, SOL_SOCKET, SO_TIMESTAMPING))
+	if (cor_socket_is_on(seen->dup, SOL_SOCKET, SO_TIMESTAMPING))
 		return cor_tcp_refuse(seen, out, "it has timestamps reported (SO_TIMESTAMPING), "
 				      "which is not carried", err);
 	return 0;

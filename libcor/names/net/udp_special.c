@@ -14,14 +14,6 @@
 #include "libcor/names/net/multicast.h"
 #include "libcor/names/net/socket.h"
 
-static bool is_on(int fd, int level, int name)
-{
-	int value = 0;
-	socklen_t len = sizeof(value);
-
-	return getsockopt(fd, level, name, &value, &len) == 0 && value;
-}
-
 static int refuse(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 		  const char *why, struct cor_error *err)
 {
@@ -58,11 +50,11 @@ int cor_udp_refuse_special(const struct cor_file_seen *seen, const Cor__Names__O
 {
 	int r;
 
-	if (is_on(seen->dup, IPPROTO_UDP, UDP_CORK))
+	if (cor_socket_is_on(seen->dup, IPPROTO_UDP, UDP_CORK))
 		return refuse(seen, out, "it holds back what it sends (UDP_CORK)", err);
-	if (is_on(seen->dup, IPPROTO_UDP, UDP_ENCAP))
+	if (cor_socket_is_on(seen->dup, IPPROTO_UDP, UDP_ENCAP))
 		return refuse(seen, out, "it carries packets of the kernel's (UDP_ENCAP)", err);
-	if (is_on(seen->dup, SOL_SOCKET, SO_TIMESTAMPING))
+	if (cor_socket_is_on(seen->dup, SOL_SOCKET, SO_TIMESTAMPING))
 		return refuse(seen, out, "it has timestamps reported (SO_TIMESTAMPING)", err);
 	/* our thread's namespace is the socket's: else it was refused before */
 	r = refuse_groups(seen, out, "/proc/thread-self/net/igmp", err);
