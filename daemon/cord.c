@@ -28,6 +28,7 @@
 #include "daemon/tasks.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 
 struct cord {
 	const struct cord_config *config;
@@ -255,6 +256,8 @@ int cord_run(const struct cord_config *config, const struct worker_ops *workers,
 	struct cord c = { .config = config, .state = -1, .signals = -1 };
 	int r = privilege_limit(config, err);
 
+	/* a worker has a copy of each descriptor of its task, of a connection that moves two */
+	cor_raise_descriptors(NULL);
 	if (r == 0)
 		r = start(&c, workers, err);
 

@@ -234,6 +234,7 @@ lab_float()
 # lab_cord HOST: starts (or starts again) its daemon and waits until it answers.
 # LAB_CONFIG, if set, is the text of its configuration; @HOST@ in it is the host's name,
 # @DIR@ its directory. With keys in it, LAB_KEYS is to be set: then nothing is insecure.
+# It begins with as few descriptors as a service manager gives to a daemon.
 lab_cord()
 {
 	local name=$1 conf=$LAB_DIR/$1/cord.conf config=() text=${LAB_CONFIG:-}
@@ -242,7 +243,7 @@ lab_cord()
 	{ lab_timeouts; [ -z "$text" ] || printf '%s\n' "${text//@DIR@/$LAB_DIR/$name}"; } >"$conf"
 	[ ! -s "$conf" ] || config=(--config "$conf")
 	[ -n "${LAB_KEYS:-}" ] || config+=(--insecure)
-	spawn "$name" cord cord --name "$name" \
+	spawn "$name" cord prlimit --nofile=1024: cord --name "$name" \
 		--listen "${LAB_ADDR[$name]}:$LAB_PORT" \
 		--control /run/cor/cord.sock --state-dir /run/cor/state "${config[@]}"
 	LAB_CORD[$name]=$SPAWNED

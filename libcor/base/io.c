@@ -224,6 +224,18 @@ int cor_replace(int dirfd, const char *name, const char *text)
 	return r;
 }
 
+void cor_raise_descriptors(struct rlimit *was)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	if (was)
+		*was = limit;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 void cor_reserve_descriptors(unsigned more)
 {
 	int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);

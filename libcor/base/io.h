@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -30,6 +31,10 @@ int cor_spew(int dirfd, const char *path, const char *text);
  * sees all of the text or all of the one before. 0 or -errno. By way of NAME.new, which stays
  * only where the process is killed meanwhile. */
 int cor_replace(int dirfd, const char *name, const char *text);
+
+/* The soft limit of descriptors becomes the hard one, which no caller of select(2) should ask
+ * for. *was (NULL allowed): what it had been; untouched where that cannot be read. */
+void cor_raise_descriptors(struct rlimit *was);
 
 /* Room for that many descriptors more: raises the soft limit as far as it may, and lets
  * the table grow now. In a process with threads the kernel waits milliseconds for

@@ -10,6 +10,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/files_place.h"
 
@@ -30,18 +31,6 @@ static void fill(int *fds, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		fds[i] = -1;
-}
-
-/* Temporary numbers come on top of the task's: the limit is made as high as it can. */
-static void raise_limit(struct rlimit *old)
-{
-	struct rlimit high;
-
-	if (getrlimit(RLIMIT_NOFILE, old) < 0)
-		return;
-	high = *old;
-	high.rlim_cur = high.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &high);
 }
 
 static int lift(struct cor_file_restore *r, int *to, const int *from, unsigned n, const char *what,
@@ -188,7 +177,8 @@ int cor_files_restore(const Cor__Names__FileTable *table, const int *given, unsi
 	cor_files_place_init(&r.place, table);
 	fill(fds, (unsigned)table->n_files);
 	fill(objects, ngiven);
-	raise_limit(&limit);
+	/* temporary numbers come on top of the task's */
+	cor_raise_descriptors(&limit);
 	rc = lift(&r, r.objects, given, nobjects, "memory object", err);
 	if (rc == 0)
 		rc = lift(&r, r.pumped, given + nobjects, npumped, "channel", err);

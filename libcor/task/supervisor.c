@@ -14,7 +14,6 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -57,13 +56,9 @@ static void say_failed(void *arg, const struct cor_error *why)
  * stray copy of a pipe or socket would keep its peer from seeing the end. */
 static int keep_only(int *fds[], unsigned n, int above)
 {
-	struct rlimit l;
 	int next;
 
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
+	cor_raise_descriptors(NULL);
 	for (unsigned i = 0; i < n; i++) {
 		if (*fds[i] < 0)
 			continue;

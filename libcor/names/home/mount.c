@@ -17,7 +17,6 @@
 #include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -167,7 +166,6 @@ static void begin_process(struct client *c, int *fuse, int *ready)
 {
 	int *keep[] = { fuse, ready, &c->dir };
 	sigset_t none;
-	struct rlimit l;
 
 	prctl(PR_SET_NAME, "cor-home");
 	sigemptyset(&none);
@@ -184,10 +182,7 @@ static void begin_process(struct client *c, int *fuse, int *ready)
 		if (*keep[i] >= 0)
 			*keep[i] = dup3(*keep[i], 3 + (int)i, O_CLOEXEC);
 	close_range(3 + ARRAY_SIZE(keep), ~0u, 0);
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
+	cor_raise_descriptors(NULL);
 	/* buffers of a WRITE come and go: they stay this process's */
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	mallopt(M_TRIM_THRESHOLD, 256 << 20);

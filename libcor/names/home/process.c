@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -449,17 +448,13 @@ int cor_home_take_rights(pid_t pid, struct cor_error *err)
 static int begin(struct process *p, struct cor_error *err)
 {
 	struct cor_proc_status rights;
-	struct rlimit l;
 	int root = -1, proc, r = read_rights(p->what->pid, &rights, err);
 
 	if (r == 0)
 		r = listen_in(p, err);
 	if (r < 0)
 		return r;
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
+	cor_raise_descriptors(NULL);
 	umask(0);
 	/* buffers of a READ come and go: they stay this process's */
 	mallopt(M_MMAP_THRESHOLD, 32 << 20);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -441,17 +440,6 @@ static void end(struct pump *p)
 	explicit_bzero(p->secret, sizeof(p->secret));
 }
 
-/* A descriptor for each client that comes. */
-static void raise_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int cor_pump_run(const struct cor_pump_plan *plan)
 {
 	struct pump p = { .plan = plan, .epoll = -1, .listener = -1, .connected = -1,
@@ -459,7 +447,7 @@ int cor_pump_run(const struct cor_pump_plan *plan)
 	int status;
 
 	signal(SIGPIPE, SIG_IGN);
-	raise_limit();
+	cor_raise_descriptors(NULL);     /* one for each client that comes */
 	status = begin(&p) < 0 ? 1 : loop(&p);
 	end(&p);
 	return status;
