@@ -12,7 +12,8 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/paging/check.h"
-#include "libcor/paging/reach_private.h"
+#include "libcor/paging/reach.h"
+#include "libcor/paging/reach_table.h"
 
 #define PIECE      16u          /* pages of one read: what a pager installs at once */
 #define PIECE_SIZE ((size_t)PIECE << COR_PAGE_SHIFT)

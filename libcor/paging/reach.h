@@ -18,15 +18,10 @@
 
 #include <stdbool.h>
 
+#include "libcor/paging/reach_wire.h"
 #include "libcor/paging/source.h"
 #include "libcor/transport/rdma.h"
 #include "libcor/transport/stream.h"
-
-#define COR_REACH_VERSION 1         /* of the mechanism "one-sided" in HELLO */
-#define COR_REACH_CHUNK_SHIFT 21
-#define COR_REACH_CHUNK   (UINT64_C(1) << COR_REACH_CHUNK_SHIFT)
-#define COR_REACH_CHUNKS  1024u     /* known to a lane at once, at the most */
-#define COR_REACH_RANGES  8u        /* registered of one chunk */
 
 /* ---- whose memory it is -------------------------------------------------------------- */
 

@@ -12,7 +12,8 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/paging/reach_private.h"
+#include "libcor/paging/reach.h"
+#include "libcor/paging/reach_wire.h"
 
 #define CHUNK_PAGES (COR_REACH_CHUNK >> COR_PAGE_SHIFT)
 #define RUNS_MAX    256u        /* every other page */

@@ -1,5 +1,5 @@
-/* Which chunks of the owner's memory can be read; see reach_private.h. */
-#include "libcor/paging/reach_private.h"
+/* Which chunks of the owner's memory can be read; see reach_table.h. */
+#include "libcor/paging/reach_table.h"
 
 #include <errno.h>
 #include <string.h>

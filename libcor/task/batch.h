@@ -44,8 +44,6 @@ int cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr
 		  const uint64_t args[6], struct cor_error *err, const char *what, ...)
 	__attribute__((format(printf, 6, 7)));
 
-#define COR_ARGS(...) ((const uint64_t[6]){ __VA_ARGS__ })
-
 /* Runs what has been added, the threads' lists side by side. */
 int cor_batch_flush(struct cor_batch *b, struct cor_error *err);
 

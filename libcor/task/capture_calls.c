@@ -1,6 +1,6 @@
 /* What only the task can say: one list of injected calls in its leader and a
  * short one in every other thread, all at once. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -6,7 +6,7 @@
  * wait for a page, or silently does without. With these go the pages under the
  * stack pointer (and its red zone) and the TLS.
  */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <errno.h>
 #include <stdlib.h>

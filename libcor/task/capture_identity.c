@@ -1,5 +1,5 @@
 /* Who the task is: its place among processes, limits, credentials, clocks. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <errno.h>
 #include <fcntl.h>

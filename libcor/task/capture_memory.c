@@ -1,5 +1,5 @@
 /* A task's address space: mappings, and the mm's own numbers. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <errno.h>
 #include <stdlib.h>

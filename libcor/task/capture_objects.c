@@ -1,6 +1,6 @@
 /* What mappings map: files, and shared memory objects. The same inode is looked
  * at once; a skeleton's entries keep their numbers in the image. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Reading the memory of a task that is being captured. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Threads: what can be read from outside. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <dirent.h>
 #include <elf.h>

@@ -1,7 +1,7 @@
 /* Pages of private file mappings that were written to: they no longer are the
  * file's. Only those mappings are walked, never anonymous memory, whose size
  * must not count in the freeze. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <errno.h>
 #include <fcntl.h>

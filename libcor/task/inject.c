@@ -18,7 +18,6 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/task/batch.h"
 #include "libcor/task/ptrace_wait.h"
 #include "libcor/task/signals.h"
 

@@ -33,6 +33,9 @@ struct cor_call {
 };
 _Static_assert(sizeof(struct cor_call) == 64, "the runner's code counts in 64 bytes");
 
+/* A call's arguments; those that are left out are 0. */
+#define COR_ARGS(...) ((const uint64_t[6]){ __VA_ARGS__ })
+
 struct cor_runner;
 
 /* One call in thread tid, stepped (PTRACE_SYSCALL twice). insn: address of a

@@ -1,6 +1,6 @@
 /* What cannot be carried, by name. Checked while the task runs, so that nothing
  * is stopped for it, and again on the stopped task. */
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 
 #include <dirent.h>
 #include <elf.h>

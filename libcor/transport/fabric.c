@@ -1,5 +1,5 @@
-/* Remote memory over libfabric: devices. See rdma.h, fabric_private.h. */
-#include "libcor/transport/fabric_private.h"
+/* Remote memory over libfabric: devices. See rdma.h, fabric_base.h. */
+#include "libcor/transport/fabric_base.h"
 
 #include <dlfcn.h>
 #include <errno.h>

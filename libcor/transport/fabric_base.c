@@ -1,5 +1,5 @@
-/* libfabric: names, memory, and what there is to wait for. See fabric_private.h. */
-#include "libcor/transport/fabric_private.h"
+/* libfabric: names, memory, and what there is to wait for. See fabric_base.h. */
+#include "libcor/transport/fabric_base.h"
 
 #include <errno.h>
 #include <string.h>

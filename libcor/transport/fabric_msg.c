@@ -1,5 +1,5 @@
 /* libfabric: connections as the provider makes them (FI_EP_MSG). */
-#include "libcor/transport/fabric_private.h"
+#include "libcor/transport/fabric_base.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* libfabric: endpoints as queue pairs. See fabric_private.h. */
-#include "libcor/transport/fabric_private.h"
+/* libfabric: endpoints as queue pairs. See fabric_base.h. */
+#include "libcor/transport/fabric_base.h"
 
 #include <errno.h>
 #include <stdlib.h>

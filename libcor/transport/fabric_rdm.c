@@ -2,7 +2,7 @@
  * has an endpoint, the front, whose name is its address. A peer makes its endpoint and
  * hails the front with a greeting and its own name; if it is admitted, an endpoint
  * made for it answers with its name. */
-#include "libcor/transport/fabric_private.h"
+#include "libcor/transport/fabric_base.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 /* The provider "shm": endpoints of one host reach each other through files in /dev/shm, by
  * whose names they go. It knows no hosts, makes names of PIDs, which are not unique among PID
  * namespaces, and leaves its files behind when a process is killed. */
-#include "libcor/transport/fabric_private.h"
+#include "libcor/transport/fabric_base.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -16,11 +16,11 @@ libcor_sources += libcor/transport/transport.c libcor/transport/transport.h
 libcor_sources += libcor/transport/rdma.c libcor/transport/rdma.h libcor/transport/rdma_message.h
 libcor_sources += libcor/transport/stream_rdma.c libcor/transport/stream_rdma.h
 if HAVE_FABRIC
-libcor_sources += libcor/transport/fabric.c libcor/transport/fabric_private.h \
+libcor_sources += libcor/transport/fabric.c libcor/transport/fabric_base.h \
 	libcor/transport/fabric_qp.c libcor/transport/fabric_msg.c libcor/transport/fabric_rdm.c \
 	libcor/transport/fabric_base.c libcor/transport/fabric_shm.c
 endif
 if HAVE_VERBS
-libcor_sources += libcor/transport/verbs.c libcor/transport/verbs_private.h \
+libcor_sources += libcor/transport/verbs.c libcor/transport/verbs_base.h \
 	libcor/transport/verbs_cm.c libcor/transport/verbs_qp.c libcor/transport/verbs_foreign.c
 endif

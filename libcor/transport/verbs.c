@@ -1,9 +1,8 @@
-/* Remote memory over libibverbs: devices and memory. See rdma.h, verbs_private.h. */
-#include "libcor/transport/verbs_private.h"
+/* Remote memory over libibverbs: devices and memory. See rdma.h, verbs_base.h. */
+#include "libcor/transport/verbs_base.h"
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,13 +12,6 @@
 
 #define RESOLVE_TIMEOUT_MS 5000u
 #define READS_MAX 16    /* RDMA READs of a queue pair at once */
-
-int verbs_nonblocking(int fd)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
-}
 
 static int load(struct verbs_lib *lib, struct cor_error *err)
 {

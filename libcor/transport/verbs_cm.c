@@ -1,5 +1,5 @@
 /* libibverbs: connections by the RDMA connection manager (rdma_cm(7)). */
-#include "libcor/transport/verbs_private.h"
+#include "libcor/transport/verbs_base.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -278,19 +278,4 @@ int verbs_connect(struct cor_rdma *r, const struct cor_rdma_greeting *g, unsigne
 	}
 	*qp = &q->base;
 	return 0;
-}
-
-void verbs_cm_look(struct verbs_qp *q)
-{
-	struct verbs *v = verbs_of(q->base.device);
-	struct rdma_cm_event *e;
-
-	while (v->lib.rdma_get_cm_event(q->events, &e) == 0) {
-		enum rdma_cm_event_type type = e->event;
-
-		v->lib.rdma_ack_cm_event(e);
-		if (type == RDMA_CM_EVENT_DISCONNECTED || type == RDMA_CM_EVENT_DEVICE_REMOVAL ||
-		    type == RDMA_CM_EVENT_TIMEWAIT_EXIT)
-			verbs_qp_lose(q, type == RDMA_CM_EVENT_DEVICE_REMOVAL ? -ENODEV : -ECONNRESET);
-	}
 }

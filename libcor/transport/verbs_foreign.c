@@ -7,7 +7,7 @@
  *
  * What is written here is what ibv_reg_mr() and ibv_dereg_mr() write (UVERBS_METHOD_INVOKE_WRITE
  * is there since Linux 4.20). Drivers that want more of their own than zeros refuse it. */
-#include "libcor/transport/verbs_private.h"
+#include "libcor/transport/verbs_base.h"
 
 #include <errno.h>
 #include <rdma/ib_user_ioctl_cmds.h>

@@ -1,8 +1,9 @@
-/* libibverbs: queue pairs. See verbs_private.h. */
-#include "libcor/transport/verbs_private.h"
+/* libibverbs: queue pairs. See verbs_base.h. */
+#include "libcor/transport/verbs_base.h"
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,6 +22,13 @@
 /* What a work request's number says about it. */
 #define WR_READ    (1ull << 63)         /* the cookie is in the lower bits */
 #define WR_RECEIVE (1ull << 62)         /* the slot is */
+
+int verbs_nonblocking(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
+}
 
 int verbs_qp_lose(struct verbs_qp *q, int code)
 {
@@ -107,7 +115,7 @@ int verbs_qp_new(struct verbs *v, struct rdma_cm_id *id, struct verbs_qp **out,
 		v->lib.rdma_destroy_id(id);
 		return cor_fail(err, -ENOMEM, "verbs: out of memory");
 	}
-	q->base = (struct cor_rdma_qp){ .ops = &cor_rdma_verbs, .device = &v->base };
+	q->base = (struct cor_rdma_qp){ .ops = v->base.ops, .device = &v->base };
 	q->id = id;
 	q->fd = epoll_create1(EPOLL_CLOEXEC);
 	r = q->fd < 0 ? -errno : make_queues(v, q);
@@ -301,11 +309,27 @@ static void look_at_async(struct verbs_qp *q)
 	}
 }
 
+/* Has its connection ended? */
+static void look_at_connection(struct verbs_qp *q)
+{
+	struct verbs *v = verbs_of(q->base.device);
+	struct rdma_cm_event *e;
+
+	while (v->lib.rdma_get_cm_event(q->events, &e) == 0) {
+		enum rdma_cm_event_type type = e->event;
+
+		v->lib.rdma_ack_cm_event(e);
+		if (type == RDMA_CM_EVENT_DISCONNECTED || type == RDMA_CM_EVENT_DEVICE_REMOVAL ||
+		    type == RDMA_CM_EVENT_TIMEWAIT_EXIT)
+			verbs_qp_lose(q, type == RDMA_CM_EVENT_DEVICE_REMOVAL ? -ENODEV : -ECONNRESET);
+	}
+}
+
 static void look_elsewhere(struct verbs_qp *q)
 {
 	look_at_async(q);
 	if (q->events)
-		verbs_cm_look(q);
+		look_at_connection(q);
 }
 
 static int completion_error(enum ibv_wc_status status)

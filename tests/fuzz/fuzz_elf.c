@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 #include "libcor/task/rebuild.h"
 #include "tests/fuzz/fuzz.h"
 

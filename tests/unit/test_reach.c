@@ -13,7 +13,7 @@
 
 #include "libcor/base/io.h"
 #include "libcor/paging/check.h"
-#include "libcor/paging/reach_private.h"
+#include "libcor/paging/reach.h"
 #include "libcor/paging/wire.h"
 #include "tests/unit/rdma_fixture.h"
 

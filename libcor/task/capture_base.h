@@ -20,7 +20,7 @@ struct cor_capture {
 	struct cor_capture_batch *calls;        /* that run; NULL: none */
 };
 
-/* /proc/PID/NAME whole; the caller's to free. */
+/* capture_base.c: /proc/PID/NAME whole, the caller's to free. */
 int cor_capture_slurp(struct cor_capture *c, const char *name, char **out, size_t *len,
 		      struct cor_error *err);
 int cor_capture_no_memory(struct cor_capture *c, struct cor_error *err);

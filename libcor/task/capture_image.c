@@ -1,4 +1,4 @@
-/* Capture: the two passes over a task; see capture.h. */
+/* Capture: the two passes over a task, before the freeze and in it; see capture.h. */
 #include "libcor/task/capture.h"
 
 #include <errno.h>
@@ -11,25 +11,10 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
-#include "libcor/task/capture_private.h"
+#include "libcor/task/capture_base.h"
 #include "libcor/task/pb.h"
 
 #define INLINE_WRITTEN_MAX 64   /* pages, when there are no options */
-
-int cor_capture_slurp(struct cor_capture *c, const char *name, char **out, size_t *len,
-		      struct cor_error *err)
-{
-	int r = cor_slurp(c->proc, name, out, len);
-
-	if (r == -ENOENT || r == -ESRCH)
-		return cor_fail(err, -ESRCH, "process %d ended: /proc/%d/%s is gone", c->pid, c->pid, name);
-	return r < 0 ? cor_fail_code(err, r, "cannot read /proc/%d/%s", c->pid, name) : 0;
-}
-
-int cor_capture_no_memory(struct cor_capture *c, struct cor_error *err)
-{
-	return cor_fail(err, -ENOMEM, "no memory to describe process %d", c->pid);
-}
 
 static void end(struct cor_capture *c)
 {

@@ -108,10 +108,10 @@ int  verbs_accept(struct cor_rdma *r, bool (*admit)(void *, const struct cor_rdm
 		  void *arg, struct cor_rdma_qp **qp, struct cor_rdma_greeting *greeting);
 int  verbs_connect(struct cor_rdma *r, const struct cor_rdma_greeting *g, unsigned timeout_ms,
 		   struct cor_rdma_qp **qp, struct cor_error *err);
-/* Has the connection of q ended? */
-void verbs_cm_look(struct verbs_qp *q);
 
 /* verbs_qp.c */
+/* Makes a descriptor non-blocking. */
+int  verbs_nonblocking(int fd);
 /* A queue pair for id, which it owns from here on (on failure too), ready to take
  * messages. */
 int  verbs_qp_new(struct verbs *v, struct rdma_cm_id *id, struct verbs_qp **out,
@@ -132,6 +132,3 @@ int  verbs_arm(struct cor_rdma_qp *qp);
 void verbs_disconnect(struct cor_rdma_qp *qp);
 
 extern const struct cor_rdma_foreign_ops verbs_foreign_ops;
-
-/* Makes a descriptor non-blocking. */
-int  verbs_nonblocking(int fd);
