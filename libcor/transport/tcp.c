@@ -16,7 +16,7 @@
 #include "libcor/base/io.h"
 #include "libcor/transport/transport.h"
 
-#define BACKLOG 64
+#define BACKLOG SOMAXCONN
 
 /* A silent peer is given up after KEEP_IDLE + KEEP_COUNT * KEEP_INTERVAL
  * seconds, and one that does not acknowledge after as long. */
