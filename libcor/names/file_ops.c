@@ -234,9 +234,10 @@ bool cor_file_is_source(const struct cor_file_place *place, unsigned index)
 
 unsigned cor_file_open_flags(unsigned flags)
 {
-	/* __O_TMPFILE without the O_DIRECTORY that O_TMPFILE also holds */
-	unsigned tmpfile = (unsigned)O_TMPFILE & ~(unsigned)O_DIRECTORY;
+	unsigned not_again = (unsigned)(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC | O_ASYNC);
 
-	return flags & ~((unsigned)(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC | O_ASYNC) |
-			 tmpfile);
+	/* which holds O_DIRECTORY too */
+	if ((flags & (unsigned)O_TMPFILE) == (unsigned)O_TMPFILE)
+		not_again |= (unsigned)O_TMPFILE;
+	return flags & ~not_again;
 }

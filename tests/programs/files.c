@@ -250,39 +250,68 @@ static void devices_verify(void)
 
 /* ---- a file without a name ---------------------------------------------------------- */
 
-static int g_deleted;
-static unsigned g_deleted_at;
+struct nameless { int fd; unsigned at; };
 
-static void deleted_setup(void)
+static struct nameless g_deleted, g_tmpfile;
+
+static void nameless_setup(struct nameless *n, int fd)
 {
-	char path[] = "./files-deleted.XXXXXX";
 	char data[4 * KIB];
 
 	check_fill(data, sizeof(data), 13);
-	need((g_deleted = mkstemp(path)) >= 0 && !unlink(path));
-	need(write(g_deleted, data, sizeof(data)) == (ssize_t)sizeof(data));
+	need((n->fd = fd) >= 0);
+	need(write(fd, data, sizeof(data)) == (ssize_t)sizeof(data));
 }
 
 /* All of it is there, and a byte of it changes each round. */
-static void deleted_verify(void)
+static void nameless_verify(struct nameless *n)
 {
 	char data[4 * KIB], got[4 * KIB], name[64], link[300] = "";
 	struct stat st;
 
 	check_fill(data, sizeof(data), 13);
-	for (unsigned i = 0; i < g_deleted_at; i++)
+	for (unsigned i = 0; i < n->at; i++)
 		data[i] ^= 1;
-	check(pread(g_deleted, got, sizeof(got), 0) == (ssize_t)sizeof(got) &&
-	      !memcmp(data, got, sizeof(got)), "deleted file: its content is another");
-	check(!fstat(g_deleted, &st) && st.st_nlink == 0, "deleted file: it has a name again");
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", g_deleted);
+	check(pread(n->fd, got, sizeof(got), 0) == (ssize_t)sizeof(got) &&
+	      !memcmp(data, got, sizeof(got)), "nameless file: its content is another");
+	check(!fstat(n->fd, &st) && st.st_nlink == 0, "nameless file: it has a name");
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", n->fd);
 	check(readlink(name, link, sizeof(link) - 1) > 10 && strstr(link, " (deleted)"),
-	      "deleted file: it is shown as %s", link);
-	if (g_deleted_at == sizeof(data))
+	      "nameless file: it is shown as %s", link);
+	if (n->at == sizeof(data))
 		return;
-	got[0] = data[g_deleted_at] ^ 1;
-	check(pwrite(g_deleted, got, 1, g_deleted_at) == 1, "deleted file: %s", strerror(errno));
-	g_deleted_at++;
+	got[0] = data[n->at] ^ 1;
+	check(pwrite(n->fd, got, 1, n->at) == 1, "nameless file: %s", strerror(errno));
+	n->at++;
+}
+
+static void deleted_setup(void)
+{
+	char path[] = "./files-deleted.XXXXXX";
+
+	nameless_setup(&g_deleted, mkstemp(path));
+	need(!unlink(path));
+}
+
+static void deleted_verify(void)
+{
+	nameless_verify(&g_deleted);
+}
+
+/* One that never had a name, where the file system can make such files. */
+static void tmpfile_setup(void)
+{
+	char path[] = "./files-tmpfile.XXXXXX";
+	int fd = open(".", O_TMPFILE | O_RDWR, 0600);
+
+	if (fd < 0 && errno == EOPNOTSUPP)
+		need((fd = mkstemp(path)) >= 0 && !unlink(path));
+	nameless_setup(&g_tmpfile, fd);
+}
+
+static void tmpfile_verify(void)
+{
+	nameless_verify(&g_tmpfile);
 }
 
 /* ---- pipes and pairs, with bytes that wait to be read ---------------------------------- */
@@ -871,6 +900,7 @@ static const struct check_kind KINDS[] = {
 	{ "append", append_setup, append_verify, append_finish },
 	{ "dup", dup_setup, dup_verify, dup_finish },
 	{ "deleted", deleted_setup, deleted_verify, NULL },
+	{ "tmpfile", tmpfile_setup, tmpfile_verify, NULL },
 	{ "directory", directory_setup, directory_verify, directory_finish },
 	{ "o-path", opath_setup, opath_verify, NULL },
 	{ "proc", proc_setup, proc_verify, NULL },

@@ -102,6 +102,29 @@ static void test_nameless_file_is_carried_whole(void **state)
 	round_trip(open_then_unlink, verify_unlinked);
 }
 
+static void open_tmpfile(void)
+{
+	HOLDS(open("/tmp", O_TMPFILE | O_RDWR, 0640) == 0);
+	HOLDS(write(0, "nobody's", 8) == 8);
+}
+
+static void verify_tmpfile(void)
+{
+	struct stat st;
+	char text[9] = "";
+
+	HOLDS(pread(0, text, sizeof(text), 0) == 8 && strcmp(text, "nobody's") == 0);
+	HOLDS(lseek(0, 0, SEEK_CUR) == 8);
+	HOLDS(fstat(0, &st) == 0 && st.st_nlink == 0 && (st.st_mode & 0777) == 0640);
+	HOLDS((fcntl(0, F_GETFL) & O_ACCMODE) == O_RDWR);
+}
+
+/* Its flags hold O_DIRECTORY, as part of O_TMPFILE. */
+static void test_file_that_never_had_a_name_is_carried(void **state)
+{
+	round_trip(open_tmpfile, verify_tmpfile);
+}
+
 static void open_large_then_unlink(void)
 {
 	HOLDS(open(fixture_path("big"), O_RDWR | O_CREAT, 0640) == 0);
@@ -400,6 +423,7 @@ int main(void)
 		FILES_TEST(test_offset_is_shared_by_duplicates_only),
 		FILES_TEST(test_append_goes_on_and_nothing_is_truncated),
 		FILES_TEST(test_nameless_file_is_carried_whole),
+		FILES_TEST(test_file_that_never_had_a_name_is_carried),
 		FILES_TEST(test_large_nameless_file_is_refused),
 		FILES_TEST(test_shared_nameless_file_is_refused),
 		FILES_TEST(test_missing_file_is_named),
