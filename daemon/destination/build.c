@@ -205,11 +205,25 @@ static int build(struct destination *d, struct cor_error *err)
 	return r;
 }
 
+static bool shares_files(const Cor__Task__Image *image)
+{
+	for (size_t i = 0; i < image->memory->n_files; i++)
+		if (image->memory->files[i]->shared)
+			return true;
+	return false;
+}
+
 int destination_build_ahead(struct destination *d, struct cor_error *err)
 {
+	int r;
+
 	if (d->image->memory->n_objects || !cor_files_early(d->files))
 		return 0;
-	if (build(d, NULL) < 0 || cor_rebuild_threads_ahead(d->rebuild, d->image, NULL) < 0)
+	/* of files that it maps for others to see the reason is worth more than another try */
+	r = build(d, shares_files(d->image) ? err : NULL);
+	if (r < 0 && shares_files(d->image))
+		return r;
+	if (r < 0 || cor_rebuild_threads_ahead(d->rebuild, d->image, NULL) < 0)
 		return begin_again(d, err);
 	d->ahead = true;
 	return 0;

@@ -9,6 +9,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/task/mapped.h"
 
 #define CLOSE_TIMEOUT_MS 5000
 
@@ -80,6 +81,10 @@ static int freeze_once(struct source *s, struct cor_error *err)
 		r = source_pumps_freeze(&s->pumps, err);
 	if (r == 0)
 		r = source_capture_files(s, s->image, err);
+	if (r == 0)
+		r = source_check_mapped(s, s->image, err);
+	if (r == 0)
+		r = cor_mapped_flush(s->args->pid, s->image, err);
 	if (r == 0)
 		r = source_note_descriptor_objects(s, s->image, err);
 	return r;

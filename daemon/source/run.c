@@ -281,6 +281,8 @@ static int prepare(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = source_pumps_prepare(&s->pumps, s->files, err);
 	if (r == 0)
+		r = source_check_mapped(s, s->skeleton, err);
+	if (r == 0)
 		r = source_note_descriptor_objects(s, s->skeleton, err);
 	if (r == 0)
 		r = ask_prepare(s, err);

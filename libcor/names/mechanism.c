@@ -43,6 +43,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 					"pages, where the link is slower than LZ4" },
 	[COR_MECHANISM_ONE_SIDED]   = { "one-sided", COR_REACH_VERSION, false,
 					"faults read by RDMA straight from the frozen task's memory" },
+	[COR_MECHANISM_MAPPED]      = { "mapped-files", 1, false,
+					"files mapped shared and writable (needs home)" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

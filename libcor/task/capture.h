@@ -24,15 +24,17 @@ struct cor_capture_options {
 
 /* Reads pid (running). Refuses with -EOPNOTSUPP and one sentence that names the
  * thing: children, a seccomp filter, a tracer, an io_uring or aio mapping, a
- * device mapping, SysV memory, a protection key, shared hugetlb, CET, vfork, a
- * writable shared mapping of a file, other namespaces than cord's own (user,
- * mount root), 32-bit code, kernel threads, zombies. Free with
+ * device mapping, SysV memory, a protection key, shared hugetlb, CET, vfork, other
+ * namespaces than cord's own (user, mount root), 32-bit code, kernel threads, zombies.
+ * Whether files that are mapped shared and writable can be had elsewhere is not asked here
+ * (mapped.h). Free with
  * cor__task__image__free_unpacked(image, NULL). -EAGAIN: children, which may soon be
  * gone, or mappings that changed while they were read: try again. */
 int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o,
 			 Cor__Task__Image **out, struct cor_error *err);
 
-/* After the skeleton: no other process maps the shared memory that it lists. Walks
+/* After the skeleton: no other process maps the shared memory that it lists, nor a file that
+ * is mapped shared and writable. Walks
  * the mappings of every process, so it is nothing for a freeze. -EOPNOTSUPP naming
  * memory and process. */
 int cor_capture_owns_memory(pid_t pid, const Cor__Task__Image *skeleton, struct cor_error *err);

@@ -53,9 +53,7 @@ static int set_kind(struct cor_capture *c, const struct cor_map_line *m, Cor__Ta
 		return 0;
 	}
 	if (m->shared && (m->prot & PROT_WRITE))
-		return cor_fail(err, -EOPNOTSUPP,
-				"process %d maps the file %.*s shared and writable at %#lx, which cannot be moved",
-				c->pid, (int)m->name_len, m->name, (unsigned long)m->start);
+		c->image->memory->files[b.file]->shared = true;
 	v->kind = m->shared ? COR__TASK__VMA_KIND__FILE_SHARED : COR__TASK__VMA_KIND__FILE_PRIVATE;
 	v->file = (uint32_t)b.file;
 	return 0;

@@ -227,7 +227,9 @@ static int new_backing(struct cor_capture *c, const struct cor_map_line *m,
 		out->object = o->id;
 		return 0;
 	}
-	r = add_file(c, path, deleted, m->dev, m->ino, fd, &st, err);
+	r = find_file(c->image->memory, m->dev, m->ino);
+	if (r < 0)
+		r = add_file(c, path, deleted, m->dev, m->ino, fd, &st, err);
 	out->file = r;
 	return r < 0 ? r : 0;
 }

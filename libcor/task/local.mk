@@ -31,6 +31,7 @@ libcor_sources += libcor/task/refuse_shared.c libcor/task/uts.c libcor/task/uts.
 libcor_sources += libcor/task/rebuild_update.c
 libcor_sources += libcor/task/complete.c
 libcor_sources += libcor/task/ghost.c libcor/task/ghost.h
+libcor_sources += libcor/task/mapped.c libcor/task/mapped.h
 
 # the stand-in's program, which becomes data of the library
 libcor_sources += libcor/task/standin.c libcor/task/standin.h libcor/task/standin_blob.S

@@ -82,15 +82,11 @@ static int map_runs(struct cor_memory_job *job, const Cor__Task__Vma *v, struct 
 
 static int map_file(struct cor_memory_job *job, const Cor__Task__Vma *v, struct cor_error *err)
 {
-	const char *path = job->memory->files[v->file]->path;
 	bool shared = v->kind == COR__TASK__VMA_KIND__FILE_SHARED;
 	uint64_t len = v->end - v->start;
 	int r;
 
 	if (!job->file_ok[v->file]) {
-		if (shared && (v->prot & PROT_WRITE))
-			return cor_fail(err, -ENOENT, "%s, which the task shares for writing, is not the "
-					"same file here", path);
 		return map_lazy(job, v, v->start, len, 0, true, err);
 	}
 	r = add_mmap(job, v, v->start, len, shared ? MAP_SHARED : MAP_PRIVATE,

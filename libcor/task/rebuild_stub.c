@@ -2,10 +2,12 @@
  * then ptrace and a runner, whose first calls unmap our code. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "libcor/base/cleanup.h"
@@ -140,6 +142,45 @@ static int hand_own_files(struct cor_memory_job *job, const int *flags, int32_t 
 	return r;
 }
 
+/* By their names in the task's own view: /proc/PID/exe leads home where the program is not
+ * here, and so do files that the task shares for writing. */
+static int open_in_view(struct cor_memory_job *job, int32_t *fds, struct cor_error *err)
+{
+	const Cor__Task__Memory *m = job->memory;
+	_cleanup_free_ int *flags = calloc(m->n_files + 1, sizeof(*flags));
+
+	if (!flags)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < m->n_files; i++) {
+		flags[i] = m->files[i]->shared ? flags_of(job, i) : -1;
+		if (i == m->exe && fds[i] < 0 && !m->files[i]->deleted)
+			flags[i] = COR_MAX(flags[i], O_RDONLY);
+	}
+	return open_named(job, flags, fds, err);
+}
+
+/* What is mapped shared and writable must be the very file. */
+static int check_shared(const struct cor_memory_job *job, const int32_t *fds, struct cor_error *err)
+{
+	const Cor__Task__Memory *m = job->memory;
+
+	for (size_t i = 0; i < m->n_files; i++) {
+		const Cor__Task__File *f = m->files[i];
+		struct stat st;
+		char path[48];
+
+		if (!f->shared || fds[i] < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)job->rb->pid, (int)fds[i]);
+		if (stat(path, &st) < 0)
+			return cor_fail_errno(err, "cannot look at %s, to map it", f->path);
+		if (!S_ISREG(st.st_mode) || st.st_ino != f->ino)
+			return cor_fail(err, -ESTALE, "%s, which the task maps shared and writable, "
+					"is another file here", f->path);
+	}
+	return 0;
+}
+
 static int open_files(struct cor_memory_job *job, int32_t *fds, struct cor_error *err)
 {
 	const Cor__Task__Memory *m = job->memory;
@@ -149,18 +190,17 @@ static int open_files(struct cor_memory_job *job, int32_t *fds, struct cor_error
 	if (!flags)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < m->n_files; i++) {
-		flags[i] = flags_of(job, i);
+		flags[i] = job->rb->own_view && m->files[i]->shared ? -1 : flags_of(job, i);
 		fds[i] = -1;
 	}
-	if (!job->rb->own_view)
-		return open_named(job, flags, fds, err);
-	r = hand_own_files(job, flags, fds, err);
-	if (r < 0 || m->exe >= m->n_files || fds[m->exe] >= 0 || m->files[m->exe]->deleted)
-		return r;
-	/* /proc/PID/exe leads home where the program is not here */
-	for (size_t i = 0; i < m->n_files; i++)
-		flags[i] = i == m->exe ? O_RDONLY : -1;
-	return open_named(job, flags, fds, err);
+	if (job->rb->own_view) {
+		r = hand_own_files(job, flags, fds, err);
+		if (r == 0)
+			r = open_in_view(job, fds, err);
+	} else {
+		r = open_named(job, flags, fds, err);
+	}
+	return r < 0 ? r : check_shared(job, fds, err);
 }
 
 int cor_rebuild_open_files(struct cor_memory_job *job, const int *object_fds,

@@ -39,8 +39,9 @@ static bool same_files(const Cor__Task__Memory *a, const Cor__Task__Memory *b)
 		return false;
 	for (size_t i = 0; i < a->n_files; i++)
 		if (strcmp(a->files[i]->path, b->files[i]->path) ||
-		    a->files[i]->size != b->files[i]->size ||
-		    a->files[i]->mtime_ns != b->files[i]->mtime_ns)
+		    a->files[i]->shared != b->files[i]->shared || a->files[i]->ino != b->files[i]->ino ||
+		    (!a->files[i]->shared && (a->files[i]->size != b->files[i]->size ||
+					      a->files[i]->mtime_ns != b->files[i]->mtime_ns)))
 			return false;
 	return true;
 }

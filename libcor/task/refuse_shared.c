@@ -1,4 +1,5 @@
-/* Shared memory that somebody else maps too cannot move with one task. The walk
+/* Shared memory that somebody else maps too cannot move with one task, nor a file that the
+ * task maps shared and writable: two kernels' caches of it are not one. The walk
  * over every process's mappings is for the skeleton only: too long for a freeze. */
 #include <dirent.h>
 #include <errno.h>
@@ -21,8 +22,24 @@ static const Cor__Task__Object *object_of(const Cor__Task__Memory *m, const stru
 	return NULL;
 }
 
+static const Cor__Task__File *file_of(const Cor__Task__Memory *m, const struct cor_map_line *l)
+{
+	for (size_t i = 0; l->ino && i < m->n_files; i++)
+		if (m->files[i]->shared && m->files[i]->ino == l->ino && m->files[i]->dev == l->dev)
+			return m->files[i];
+	return NULL;
+}
+
+static bool shares_any(const Cor__Task__Memory *m)
+{
+	for (size_t i = 0; i < m->n_files; i++)
+		if (m->files[i]->shared)
+			return true;
+	return m->n_objects > 0;
+}
+
 /* A process that ends meanwhile shares nothing any more. */
-static int look_at(const Cor__Task__Memory *m, pid_t other, struct cor_error *err)
+static int look_at(const Cor__Task__Memory *m, pid_t pid, pid_t other, struct cor_error *err)
 {
 	_cleanup_free_ char *maps = NULL, *comm = NULL;
 	struct cor_map_line l;
@@ -35,12 +52,17 @@ static int look_at(const Cor__Task__Memory *m, pid_t other, struct cor_error *er
 	cursor = maps;
 	while (cor_parse_map_line(&cursor, &l) > 0) {
 		const Cor__Task__Object *o = object_of(m, &l);
+		const Cor__Task__File *f = o ? NULL : file_of(m, &l);
 
-		if (!o)
+		if (!o && !f)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/comm", other);
 		if (cor_slurp(AT_FDCWD, path, &comm, NULL) == 0)
 			comm[strcspn(comm, "\n")] = 0;
+		if (f)
+			return cor_fail(err, -EOPNOTSUPP, "the file %s, which process %d maps shared "
+					"and writable, is mapped by process %d (%s) too", f->path, pid,
+					other, comm ? comm : "?");
 		return cor_fail(err, -EOPNOTSUPP,
 				"shared memory %s is mapped by process %d (%s) too, and memory that "
 				"processes share is not carried yet", o->name[0] ? o->name : "(anonymous)",
@@ -55,7 +77,7 @@ int cor_capture_owns_memory(pid_t pid, const Cor__Task__Image *skeleton, struct 
 	struct dirent *e;
 	int r = 0;
 
-	if (!skeleton->memory->n_objects)
+	if (!shares_any(skeleton->memory))
 		return 0;
 	d = opendir("/proc");
 	if (!d)
@@ -64,7 +86,7 @@ int cor_capture_owns_memory(pid_t pid, const Cor__Task__Image *skeleton, struct 
 		pid_t other = (pid_t)atoi(e->d_name);
 
 		if (other > 0 && other != pid)
-			r = look_at(skeleton->memory, other, err);
+			r = look_at(skeleton->memory, pid, other, err);
 	}
 	return r;
 }

@@ -314,6 +314,50 @@ static void tmpfile_verify(void)
 	nameless_verify(&g_tmpfile);
 }
 
+/* ---- a file that is mapped shared and writable ------------------------------------------ */
+
+#define MAPPED_WORDS (256 * KIB / 8)
+
+static struct { char path[64]; uint64_t *at; uint64_t round; } g_mapped;
+
+static void mapped_setup(void)
+{
+	int fd;
+
+	snprintf(g_mapped.path, sizeof(g_mapped.path), "%s", "./files-mapped.XXXXXX");
+	need((fd = mkstemp(g_mapped.path)) >= 0 && !ftruncate(fd, 8 * MAPPED_WORDS));
+	g_mapped.at = mmap(NULL, 8 * MAPPED_WORDS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	need(g_mapped.at != MAP_FAILED && !close(fd));
+	for (size_t i = 0; i < MAPPED_WORDS; i++)
+		g_mapped.at[i] = check_mix(i);
+}
+
+/* What is stored is what the file holds, for who reads it here. */
+static void mapped_verify(void)
+{
+	static uint64_t got[MAPPED_WORDS];
+	int fd = open(g_mapped.path, O_RDONLY | O_CLOEXEC);
+
+	check(fd >= 0 && pread(fd, got, sizeof(got), 0) == (ssize_t)sizeof(got),
+	      "mapped: reading %s: %s", g_mapped.path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	check(!memcmp(got, g_mapped.at, sizeof(got)), "mapped: the file holds something else");
+	for (size_t i = 0; i < MAPPED_WORDS; i++) {
+		if (g_mapped.at[i] != check_mix(i) + g_mapped.round) {
+			check_fail("mapped: word %zu in round %lu", i, g_mapped.round);
+			break;
+		}
+		g_mapped.at[i]++;
+	}
+	g_mapped.round++;
+}
+
+static void mapped_finish(void)
+{
+	unlink(g_mapped.path);
+}
+
 /* ---- pipes and pairs, with bytes that wait to be read ---------------------------------- */
 
 static struct { int fd[2]; uint64_t in, out; } g_pipe, g_pair, g_fifo;
@@ -901,6 +945,7 @@ static const struct check_kind KINDS[] = {
 	{ "dup", dup_setup, dup_verify, dup_finish },
 	{ "deleted", deleted_setup, deleted_verify, NULL },
 	{ "tmpfile", tmpfile_setup, tmpfile_verify, NULL },
+	{ "mapped", mapped_setup, mapped_verify, mapped_finish },
 	{ "directory", directory_setup, directory_verify, directory_finish },
 	{ "o-path", opath_setup, opath_verify, NULL },
 	{ "proc", proc_setup, proc_verify, NULL },

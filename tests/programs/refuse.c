@@ -509,6 +509,7 @@ static void memory_verify(void)
 	check(check_differs(g_at, 8192, 1) < 0, "the memory's contents changed");
 }
 
+/* A file that another process maps too. */
 static void shared_file_setup(void)
 {
 	int fd = open("refuse-shared", O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -523,7 +524,10 @@ static void shared_file_setup(void)
 	need(g_at != MAP_FAILED);
 	close(fd);
 	check_fill(g_at, 8192, 1);
+	if (!start_peer())
+		peer_sleep();
 	names("refuse-shared");
+	names_peer();
 }
 
 static void shared_file_finish(void)

@@ -654,6 +654,62 @@ static void mappings_that_change_are_no_refusal(void **state)
 		skip();         /* never looked at between two of its calls */
 }
 
+static int map_for_writing(struct victim *self, void *arg)
+{
+	int fd = open(file_path, O_RDWR);
+	char *at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (fd < 0 || at == MAP_FAILED ||
+	    mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, (off_t)PAGE) == MAP_FAILED)
+		return 1;
+	close(fd);
+	victim_ready(self);
+	for (;;)
+		pause();
+}
+
+/* The file's entry in the skeleton, which has it once. */
+static const Cor__Task__File *entry_of_file(void)
+{
+	const Cor__Task__File *found = NULL;
+
+	for (size_t i = 0; i < skeleton->memory->n_files; i++) {
+		if (strcmp(skeleton->memory->files[i]->path, file_path))
+			continue;
+		assert_null(found);
+		found = skeleton->memory->files[i];
+	}
+	assert_non_null(found);
+	return found;
+}
+
+static void a_file_that_is_mapped_for_others_to_see_is_noted(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	size_t objects;
+	char pid[16];
+	void *at;
+	int fd;
+
+	victim_start(&v, map_for_writing, NULL);
+	assert_int_equal(cor_capture_skeleton(v.pid, NULL, &skeleton, &err), 0);
+	assert_true(entry_of_file()->shared);
+	/* the victim shares a page with us */
+	objects = skeleton->memory->n_objects;
+	skeleton->memory->n_objects = 0;
+	assert_int_equal(cor_capture_owns_memory(v.pid, skeleton, &err), 0);
+	fd = open(file_path, O_RDONLY);
+	at = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	assert_ptr_not_equal(at, MAP_FAILED);
+	assert_int_equal(cor_capture_owns_memory(v.pid, skeleton, &err), -EOPNOTSUPP);
+	skeleton->memory->n_objects = objects;
+	munmap(at, PAGE);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	assert_non_null(strstr(err.text, pid));
+	assert_non_null(strstr(err.text, file_path));
+}
+
 static int make_file(void **state)
 {
 	char page[4 * PAGE];
@@ -696,6 +752,7 @@ int main(void)
 		T(credentials_and_identity),
 		T(a_mapping_that_grows_keeps_its_flags),
 		T(mappings_that_change_are_no_refusal),
+		T(a_file_that_is_mapped_for_others_to_see_is_noted),
 		T(eager_pages_hold_stack_and_tls),
 		T(the_image_survives_packing),
 		T(the_task_goes_on_afterwards),

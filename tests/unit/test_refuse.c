@@ -203,22 +203,6 @@ static void devices(void **state)
 	expect(maps_device, "device");
 }
 
-static int maps_shared_file(void)
-{
-	char path[] = "/var/tmp/test-refuse-XXXXXX";
-	int fd = mkstemp(path);
-
-	unlink(path);
-	if (fd < 0 || ftruncate(fd, 4096))
-		return 0;
-	return mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED;
-}
-
-static void shared_writable_files(void **state)
-{
-	expect(maps_shared_file, "/var/tmp/test-refuse-");
-}
-
 static int uses_pkey(void)
 {
 	long key = syscall(SYS_pkey_alloc, 0, 0);
@@ -379,7 +363,6 @@ int main(void)
 		T(aio),
 		T(sysv_memory),
 		T(devices),
-		T(shared_writable_files),
 		T(protection_keys),
 		T(huge_pages),
 		T(net_namespace),
