@@ -54,6 +54,19 @@ static int check(struct source *s, const Cor__Task__File *f, struct cor_error *e
 	return 0;
 }
 
+/* A copy under its name would be another file than the one that is mapped. */
+int source_check_settled(struct source *s, struct cor_error *err)
+{
+	const Cor__Task__Memory *m = s->skeleton->memory;
+
+	for (size_t i = 0; i < m->n_files; i++)
+		if (m->files[i]->shared)
+			return cor_fail(err, -EOPNOTSUPP, "process %d maps the file %s shared and "
+					"writable: it needs the host where that is as long as it does",
+					s->args->pid, m->files[i]->path);
+	return 0;
+}
+
 int source_check_mapped(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
 {
 	int r = 0;

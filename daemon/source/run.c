@@ -258,6 +258,8 @@ static int prepare(struct source *s, struct cor_error *err)
 				    record_text(s->skeleton->threads[0]->comm));
 	session_report(&s->session);
 	if (s->args->settle)
+		r = source_check_settled(s, err);
+	if (r == 0 && s->args->settle)
 		r = source_home_settle(s, err);
 	if (r < 0)
 		return r;

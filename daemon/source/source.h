@@ -157,6 +157,8 @@ int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 /* mapped.c: can the files that the image maps shared and writable be mapped there? With s->files
  * of the same moment. */
 int source_check_mapped(struct source *s, const Cor__Task__Image *image, struct cor_error *err);
+/* Ahead of settling, with the skeleton: are there none? */
+int source_check_settled(struct source *s, struct cor_error *err);
 /* Has the page server serve the image's shared memory. */
 int source_give_image_objects(struct source *s, const Cor__Task__Image *image,
 			      struct cor_error *err);

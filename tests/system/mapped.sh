@@ -2,7 +2,7 @@
 # A file that the task maps shared and writable is mapped elsewhere too, from home, and holds at
 # home what was stored there; where that cannot be right the task is refused, and goes on.
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' home others locked local without-home without there deleted
+	printf '%s\n' home settle others locked local without-home without there deleted
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
@@ -52,6 +52,16 @@ home)
 	last=$(on A python3 -c 'import struct, sys
 print(max(struct.unpack("<8192Q", open("/srv/job/data", "rb").read())))')
 	[ "$last" -eq "$(beat)" ] || fail "at home the last number is $last, not $(beat)"
+	;;
+settle)
+	go B
+	! on B cor settle "$TASK_PID" >"$LAB_DIR/settled" 2>&1 || fail "it was settled"
+	grep -q "process $TASK_PID maps the file /srv/job/data shared and writable" "$LAB_DIR/settled" ||
+		fail "$(cat "$LAB_DIR/settled")"
+	on B test ! -e /srv/job/data || fail "a copy was made"
+	rounds 3
+	go A
+	rounds 3
 	;;
 others)
 	spawn A other "$python" -c 'import mmap, time
