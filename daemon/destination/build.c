@@ -8,6 +8,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/paging/fetch.h"
+#include "libcor/task/mapped.h"
 
 enum stub_op { STUB_FILES = 1 };
 
@@ -205,23 +206,15 @@ static int build(struct destination *d, struct cor_error *err)
 	return r;
 }
 
-static bool shares_files(const Cor__Task__Image *image)
-{
-	for (size_t i = 0; i < image->memory->n_files; i++)
-		if (image->memory->files[i]->shared)
-			return true;
-	return false;
-}
-
 int destination_build_ahead(struct destination *d, struct cor_error *err)
 {
 	int r;
 
 	if (d->image->memory->n_objects || !cor_files_early(d->files))
 		return 0;
-	/* of files that it maps for others to see the reason is worth more than another try */
-	r = build(d, shares_files(d->image) ? err : NULL);
-	if (r < 0 && shares_files(d->image))
+	/* where files must be the very ones the reason is worth more than another try */
+	r = build(d, cor_mapped_any(d->image->memory) ? err : NULL);
+	if (r < 0 && cor_mapped_any(d->image->memory))
 		return r;
 	if (r < 0 || cor_rebuild_threads_ahead(d->rebuild, d->image, NULL) < 0)
 		return begin_again(d, err);

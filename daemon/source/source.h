@@ -154,10 +154,10 @@ int source_capture_running_files(struct source *s, struct cor_error *err);
 /* Marks, and completes, what of the image's shared memory s->files lead to. */
 int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 				   struct cor_error *err);
-/* mapped.c: can the files that the image maps shared and writable be mapped there? With s->files
- * of the same moment. */
-int source_check_mapped(struct source *s, const Cor__Task__Image *image, struct cor_error *err);
-/* Ahead of settling, with the skeleton: are there none? */
+/* mapped.c: settles which of the files that the image maps shared must be the very files there
+ * (File.use); can they be? With s->files of the same moment. */
+int source_check_mapped(struct source *s, Cor__Task__Image *image, struct cor_error *err);
+/* Ahead of settling, with the skeleton: is there none that a copy could not be for? */
 int source_check_settled(struct source *s, struct cor_error *err);
 /* Has the page server serve the image's shared memory. */
 int source_give_image_objects(struct source *s, const Cor__Task__Image *image,

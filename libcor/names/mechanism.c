@@ -44,7 +44,7 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 	[COR_MECHANISM_ONE_SIDED]   = { "one-sided", COR_REACH_VERSION, false,
 					"faults read by RDMA straight from the frozen task's memory" },
 	[COR_MECHANISM_MAPPED]      = { "mapped-files", 1, false,
-					"files mapped shared and writable (needs home)" },
+					"files that are mapped shared (needs home)" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

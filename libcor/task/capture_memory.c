@@ -8,6 +8,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/task/mapped.h"
 #include "libcor/task/pb.h"
 
 /* smaps walks page tables: with little memory it may be read in the freeze. */
@@ -52,8 +53,8 @@ static int set_kind(struct cor_capture *c, const struct cor_map_line *m, Cor__Ta
 		v->object = b.object;
 		return 0;
 	}
-	if (m->shared && (m->prot & PROT_WRITE))
-		c->image->memory->files[b.file]->shared = true;
+	if (m->shared)
+		cor_mapped_note(c->image->memory->files[b.file], m->prot);
 	v->kind = m->shared ? COR__TASK__VMA_KIND__FILE_SHARED : COR__TASK__VMA_KIND__FILE_PRIVATE;
 	v->file = (uint32_t)b.file;
 	return 0;

@@ -9,6 +9,22 @@
 
 #include "libcor/base/error.h"
 
+void cor_mapped_note(Cor__Task__File *f, uint32_t prot)
+{
+	if (prot & PROT_WRITE)
+		f->use = COR__TASK__FILE_USE__FILE_ITSELF;
+	else if (f->use == COR__TASK__FILE_USE__FILE_AS_IT_IS)
+		f->use = COR__TASK__FILE_USE__FILE_FOLLOWED;
+}
+
+bool cor_mapped_any(const Cor__Task__Memory *m)
+{
+	for (size_t i = 0; i < m->n_files; i++)
+		if (m->files[i]->use == COR__TASK__FILE_USE__FILE_ITSELF)
+			return true;
+	return false;
+}
+
 /* The first mapping of the file that is shared and writable; NULL: none any more. */
 static const Cor__Task__Vma *mapping_of(const Cor__Task__Memory *m, size_t file)
 {
@@ -20,6 +36,11 @@ static const Cor__Task__Vma *mapping_of(const Cor__Task__Memory *m, size_t file)
 			return v;
 	}
 	return NULL;
+}
+
+bool cor_mapped_writable(const Cor__Task__Memory *m, size_t file)
+{
+	return mapping_of(m, file) != NULL;
 }
 
 /* By the mapping itself, or where that takes a capability that we lack (proc(5), map_files),
@@ -43,7 +64,7 @@ int cor_mapped_flush(pid_t pid, const Cor__Task__Image *image, struct cor_error 
 	const Cor__Task__Memory *m = image->memory;
 
 	for (size_t i = 0; i < m->n_files; i++) {
-		const Cor__Task__Vma *v = m->files[i]->shared ? mapping_of(m, i) : NULL;
+		const Cor__Task__Vma *v = mapping_of(m, i);
 		int fd;
 
 		if (!v)

@@ -49,7 +49,7 @@ static bool very_same(const Cor__Task__File *f)
 int cor_rebuild_check_files(const Cor__Task__Memory *memory, bool *file_ok, struct cor_error *err)
 {
 	for (size_t i = 0; i < memory->n_files; i++)
-		file_ok[i] = memory->files[i]->shared || very_same(memory->files[i]);
+		file_ok[i] = very_same(memory->files[i]);
 	return 0;
 }
 

@@ -29,9 +29,10 @@ struct names {
 	size_t len;
 };
 
-static int add_name(struct names *n, const char *path, int flags)
+static int add_name(struct names *n, const char *path, int flags, bool may_fail)
 {
-	struct cor_stub_open o = { .flags = flags, .len = (uint32_t)strlen(path) + 1 };
+	struct cor_stub_open o = { .flags = flags, .may_fail = may_fail,
+				   .len = (uint32_t)strlen(path) + 1 };
 	char *bigger = realloc(n->buf, n->len + sizeof(o) + o.len);
 
 	if (!bigger)
@@ -43,14 +44,22 @@ static int add_name(struct names *n, const char *path, int flags)
 	return 0;
 }
 
+static bool is_followed(const Cor__Task__File *f)
+{
+	return f->use == COR__TASK__FILE_USE__FILE_FOLLOWED;
+}
+
+static bool is_itself(const Cor__Task__File *f)
+{
+	return f->use == COR__TASK__FILE_USE__FILE_ITSELF;
+}
+
 /* How file must be open: -1 not at all. */
 static int flags_of(const struct cor_memory_job *job, size_t file)
 {
 	const Cor__Task__Memory *m = job->memory;
 	int flags = file == m->exe ? O_RDONLY : -1;
 
-	if (!job->file_ok[file])
-		return -1;
 	for (size_t i = 0; i < m->n_vmas; i++) {
 		const Cor__Task__Vma *v = m->vmas[i];
 
@@ -94,7 +103,7 @@ static int open_named(struct cor_memory_job *job, const int *flags, int32_t *fds
 	for (size_t i = 0; i < m->n_files && r == 0; i++) {
 		if (flags[i] < 0)
 			continue;
-		r = add_name(&names, m->files[i]->path, flags[i]);
+		r = add_name(&names, m->files[i]->path, flags[i], is_followed(m->files[i]));
 		n++;
 	}
 	if (r < 0)
@@ -142,25 +151,8 @@ static int hand_own_files(struct cor_memory_job *job, const int *flags, int32_t 
 	return r;
 }
 
-/* By their names in the task's own view: /proc/PID/exe leads home where the program is not
- * here, and so do files that the task shares for writing. */
-static int open_in_view(struct cor_memory_job *job, int32_t *fds, struct cor_error *err)
-{
-	const Cor__Task__Memory *m = job->memory;
-	_cleanup_free_ int *flags = calloc(m->n_files + 1, sizeof(*flags));
-
-	if (!flags)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < m->n_files; i++) {
-		flags[i] = m->files[i]->shared ? flags_of(job, i) : -1;
-		if (i == m->exe && fds[i] < 0 && !m->files[i]->deleted)
-			flags[i] = COR_MAX(flags[i], O_RDONLY);
-	}
-	return open_named(job, flags, fds, err);
-}
-
-/* What is mapped shared and writable must be the very file. */
-static int check_shared(const struct cor_memory_job *job, const int32_t *fds, struct cor_error *err)
+/* What is mapped shared must be the very file, or (followed only) a copy will do. */
+static int check_shared(const struct cor_memory_job *job, int32_t *fds, struct cor_error *err)
 {
 	const Cor__Task__Memory *m = job->memory;
 
@@ -169,37 +161,50 @@ static int check_shared(const struct cor_memory_job *job, const int32_t *fds, st
 		struct stat st;
 		char path[48];
 
-		if (!f->shared || fds[i] < 0)
+		if (fds[i] < 0 || (!is_itself(f) && (!is_followed(f) || job->file_ok[i])))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)job->rb->pid, (int)fds[i]);
 		if (stat(path, &st) < 0)
 			return cor_fail_errno(err, "cannot look at %s, to map it", f->path);
-		if (!S_ISREG(st.st_mode) || st.st_ino != f->ino)
-			return cor_fail(err, -ESTALE, "%s, which the task maps shared and writable, "
-					"is another file here", f->path);
+		if (S_ISREG(st.st_mode) && st.st_ino == f->ino)
+			continue;
+		if (is_itself(f))
+			return cor_fail(err, -ESTALE, "%s, which the task maps as the file it is, is "
+					"another file here", f->path);
+		fds[i] = -1;
 	}
 	return 0;
 }
 
+/* What is the very same here is mapped from here, wherever the task's paths lead; but for
+ * what must be the file itself, and /proc/PID/exe, which leads home where the program is
+ * not here. */
 static int open_files(struct cor_memory_job *job, int32_t *fds, struct cor_error *err)
 {
 	const Cor__Task__Memory *m = job->memory;
-	_cleanup_free_ int *flags = calloc(m->n_files + 1, sizeof(*flags));
-	int r;
+	_cleanup_free_ int *ours = calloc(m->n_files + 1, sizeof(*ours));
+	_cleanup_free_ int *named = calloc(m->n_files + 1, sizeof(*named));
+	bool view = job->rb->own_view;
+	int r = 0;
 
-	if (!flags)
+	if (!ours || !named)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < m->n_files; i++) {
-		flags[i] = job->rb->own_view && m->files[i]->shared ? -1 : flags_of(job, i);
-		fds[i] = -1;
+		const Cor__Task__File *f = m->files[i];
+		bool by_name = is_itself(f) || (is_followed(f) && !job->file_ok[i]);
+
+		fds[i] = ours[i] = named[i] = -1;
+		if (by_name)
+			named[i] = flags_of(job, i);
+		else if (job->file_ok[i])
+			*(view ? &ours[i] : &named[i]) = flags_of(job, i);
+		else if (view && i == m->exe && !f->deleted)
+			named[i] = O_RDONLY;
 	}
-	if (job->rb->own_view) {
-		r = hand_own_files(job, flags, fds, err);
-		if (r == 0)
-			r = open_in_view(job, fds, err);
-	} else {
-		r = open_named(job, flags, fds, err);
-	}
+	if (view)
+		r = hand_own_files(job, ours, fds, err);
+	if (r == 0)
+		r = open_named(job, named, fds, err);
 	return r < 0 ? r : check_shared(job, fds, err);
 }
 

@@ -33,15 +33,20 @@ static bool same_vma(const Cor__Task__Vma *a, const Cor__Task__Vma *b)
 	       strcmp(a->name, b->name) == 0;
 }
 
+static bool same_file(const Cor__Task__File *a, const Cor__Task__File *b)
+{
+	if (strcmp(a->path, b->path) || a->use != b->use || a->ino != b->ino)
+		return false;
+	return a->use == COR__TASK__FILE_USE__FILE_ITSELF ||
+	       (a->size == b->size && a->mtime_ns == b->mtime_ns);
+}
+
 static bool same_files(const Cor__Task__Memory *a, const Cor__Task__Memory *b)
 {
 	if (b->n_files < a->n_files || a->exe != b->exe || a->n_objects || b->n_objects)
 		return false;
 	for (size_t i = 0; i < a->n_files; i++)
-		if (strcmp(a->files[i]->path, b->files[i]->path) ||
-		    a->files[i]->shared != b->files[i]->shared || a->files[i]->ino != b->files[i]->ino ||
-		    (!a->files[i]->shared && (a->files[i]->size != b->files[i]->size ||
-					      a->files[i]->mtime_ns != b->files[i]->mtime_ns)))
+		if (!same_file(a->files[i], b->files[i]))
 			return false;
 	return true;
 }

@@ -12,6 +12,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/task/capture.h"
+#include "libcor/task/mapped.h"
 #include "libcor/task/procfs.h"
 
 static const Cor__Task__Object *object_of(const Cor__Task__Memory *m, const struct cor_map_line *l)
@@ -25,17 +26,10 @@ static const Cor__Task__Object *object_of(const Cor__Task__Memory *m, const stru
 static const Cor__Task__File *file_of(const Cor__Task__Memory *m, const struct cor_map_line *l)
 {
 	for (size_t i = 0; l->ino && i < m->n_files; i++)
-		if (m->files[i]->shared && m->files[i]->ino == l->ino && m->files[i]->dev == l->dev)
+		if (m->files[i]->use == COR__TASK__FILE_USE__FILE_ITSELF &&
+		    m->files[i]->ino == l->ino && m->files[i]->dev == l->dev)
 			return m->files[i];
 	return NULL;
-}
-
-static bool shares_any(const Cor__Task__Memory *m)
-{
-	for (size_t i = 0; i < m->n_files; i++)
-		if (m->files[i]->shared)
-			return true;
-	return m->n_objects > 0;
 }
 
 /* A process that ends meanwhile shares nothing any more. */
@@ -77,7 +71,7 @@ int cor_capture_owns_memory(pid_t pid, const Cor__Task__Image *skeleton, struct 
 	struct dirent *e;
 	int r = 0;
 
-	if (!shares_any(skeleton->memory))
+	if (!skeleton->memory->n_objects && !cor_mapped_any(skeleton->memory))
 		return 0;
 	d = opendir("/proc");
 	if (!d)

@@ -108,9 +108,9 @@ static int open_one(const struct stub *s, const char **at, const char *end, int3
 	if (o.len == 0 || (size_t)(end - path) < o.len || path[o.len - 1])
 		return cor_fail(err, -EPROTO, "a request to open files is cut short");
 	got = open(path, o.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (got < 0)
+	if (got < 0 && !o.may_fail)
 		return cor_fail_errno(err, "cannot open %s to map it", path);
-	r = move_up(s, &got);
+	r = got < 0 ? 0 : move_up(s, &got);
 	if (r < 0) {
 		close(got);
 		return cor_fail_code(err, r, "no descriptor for %s", path);

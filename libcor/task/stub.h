@@ -20,6 +20,7 @@ enum cor_stub_kind {
 
 struct cor_stub_open {
 	int32_t  flags;         /* of open(2) */
+	uint32_t may_fail;      /* then its number is -1 */
 	uint32_t len;           /* of the path that follows, its NUL included */
 };
 

@@ -358,6 +358,36 @@ static void mapped_finish(void)
 	unlink(g_mapped.path);
 }
 
+/* ---- one that is written by write(2) and read through a mapping -------------------------- */
+
+static struct { char path[64]; int fd; const uint64_t *at; uint64_t round; } g_followed;
+
+static void followed_setup(void)
+{
+	snprintf(g_followed.path, sizeof(g_followed.path), "%s", "./files-followed.XXXXXX");
+	need((g_followed.fd = mkstemp(g_followed.path)) >= 0);
+	need(!ftruncate(g_followed.fd, 64 * KIB));
+	g_followed.at = mmap(NULL, 64 * KIB, PROT_READ, MAP_SHARED, g_followed.fd, 0);
+	need(g_followed.at != MAP_FAILED && g_followed.at[0] == 0);
+}
+
+static void followed_verify(void)
+{
+	size_t last = g_followed.round % 8192, next = (g_followed.round + 1) % 8192;
+	uint64_t word = check_mix(g_followed.round + 1);
+
+	check(!g_followed.round || g_followed.at[last] == check_mix(g_followed.round),
+	      "followed: what was written before is not there");
+	check(pwrite(g_followed.fd, &word, 8, (off_t)(8 * next)) == 8, "followed: %s", strerror(errno));
+	check(g_followed.at[next] == word, "followed: the mapping does not show what is written");
+	g_followed.round++;
+}
+
+static void followed_finish(void)
+{
+	unlink(g_followed.path);
+}
+
 /* ---- pipes and pairs, with bytes that wait to be read ---------------------------------- */
 
 static struct { int fd[2]; uint64_t in, out; } g_pipe, g_pair, g_fifo;
@@ -946,6 +976,7 @@ static const struct check_kind KINDS[] = {
 	{ "deleted", deleted_setup, deleted_verify, NULL },
 	{ "tmpfile", tmpfile_setup, tmpfile_verify, NULL },
 	{ "mapped", mapped_setup, mapped_verify, mapped_finish },
+	{ "followed", followed_setup, followed_verify, followed_finish },
 	{ "directory", directory_setup, directory_verify, directory_finish },
 	{ "o-path", opath_setup, opath_verify, NULL },
 	{ "proc", proc_setup, proc_verify, NULL },

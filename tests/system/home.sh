@@ -4,7 +4,7 @@
 # and back at home they are files as before.
 . "$(dirname "$0")/../tasks.sh"
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' regular append dup directory locks deleted tmpfile mapped o-path nobodys
+	printf '%s\n' regular append dup directory locks deleted tmpfile mapped followed o-path nobodys
 	exit 0
 fi
 LAB_ROOT=own

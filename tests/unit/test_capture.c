@@ -25,6 +25,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/task/capture.h"
+#include "libcor/task/mapped.h"
 #include "tests/unit/victim.h"
 
 #define PAGE 4096ul
@@ -654,10 +655,11 @@ static void mappings_that_change_are_no_refusal(void **state)
 		skip();         /* never looked at between two of its calls */
 }
 
-static int map_for_writing(struct victim *self, void *arg)
+/* arg: the shared mapping's protection */
+static int map_shared(struct victim *self, void *arg)
 {
 	int fd = open(file_path, O_RDWR);
-	char *at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	char *at = mmap(NULL, PAGE, (int)(intptr_t)arg, MAP_SHARED, fd, 0);
 
 	if (fd < 0 || at == MAP_FAILED ||
 	    mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, (off_t)PAGE) == MAP_FAILED)
@@ -691,9 +693,10 @@ static void a_file_that_is_mapped_for_others_to_see_is_noted(void **state)
 	void *at;
 	int fd;
 
-	victim_start(&v, map_for_writing, NULL);
+	victim_start(&v, map_shared, (void *)(PROT_READ | PROT_WRITE));
 	assert_int_equal(cor_capture_skeleton(v.pid, NULL, &skeleton, &err), 0);
-	assert_true(entry_of_file()->shared);
+	assert_int_equal(entry_of_file()->use, COR__TASK__FILE_USE__FILE_ITSELF);
+	assert_true(cor_mapped_any(skeleton->memory));
 	/* the victim shares a page with us */
 	objects = skeleton->memory->n_objects;
 	skeleton->memory->n_objects = 0;
@@ -708,6 +711,16 @@ static void a_file_that_is_mapped_for_others_to_see_is_noted(void **state)
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	assert_non_null(strstr(err.text, pid));
 	assert_non_null(strstr(err.text, file_path));
+}
+
+static void a_file_that_is_mapped_to_see_others_is_noted(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+
+	victim_start(&v, map_shared, (void *)PROT_READ);
+	assert_int_equal(cor_capture_skeleton(v.pid, NULL, &skeleton, &err), 0);
+	assert_int_equal(entry_of_file()->use, COR__TASK__FILE_USE__FILE_FOLLOWED);
+	assert_false(cor_mapped_any(skeleton->memory));
 }
 
 static int make_file(void **state)
@@ -753,6 +766,7 @@ int main(void)
 		T(a_mapping_that_grows_keeps_its_flags),
 		T(mappings_that_change_are_no_refusal),
 		T(a_file_that_is_mapped_for_others_to_see_is_noted),
+		T(a_file_that_is_mapped_to_see_others_is_noted),
 		T(eager_pages_hold_stack_and_tls),
 		T(the_image_survives_packing),
 		T(the_task_goes_on_afterwards),
