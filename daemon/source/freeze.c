@@ -78,6 +78,8 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = source_check_owner(s, s->image, true, err);
 	if (r == 0)
+		r = source_check_filters(s, s->image, err);
+	if (r == 0)
 		r = source_pumps_freeze(&s->pumps, err);
 	if (r == 0)
 		r = source_capture_files(s, s->image, err);

@@ -272,6 +272,8 @@ static int prepare(struct source *s, struct cor_error *err)
 		r = source_network_begin(s, err);
 	/* behind HELLO: what the peer lacks may decide how a descriptor is carried */
 	if (r == 0)
+		r = source_read_filters(s, err);
+	if (r == 0)
 		r = check_host_name(s, err);
 	if (r == 0)
 		r = source_standin_begin(&s->standin, s->args->pid, &s->mechanisms, err);

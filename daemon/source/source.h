@@ -154,6 +154,10 @@ int source_capture_running_files(struct source *s, struct cor_error *err);
 /* Marks, and completes, what of the image's shared memory s->files lead to. */
 int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 				   struct cor_error *err);
+/* filters.c: may the image's seccomp filters go along? And ahead of the freeze: can they be read,
+ * and moved? The skeleton has them then. */
+int source_check_filters(struct source *s, const Cor__Task__Image *image, struct cor_error *err);
+int source_read_filters(struct source *s, struct cor_error *err);
 /* mapped.c: settles which of the files that the image maps shared must be the very files there
  * (File.use); can they be? With s->files of the same moment. */
 int source_check_mapped(struct source *s, Cor__Task__Image *image, struct cor_error *err);

@@ -45,6 +45,8 @@ const struct cor_mechanism_info cor_mechanism_table[COR_MECHANISMS] = {
 					"faults read by RDMA straight from the frozen task's memory" },
 	[COR_MECHANISM_MAPPED]      = { "mapped-files", 1, false,
 					"files that are mapped shared (needs home)" },
+	[COR_MECHANISM_SECCOMP]     = { "seccomp", 1, false,
+					"filters of system calls" },
 };
 
 void cor_mechanisms_init(struct cor_mechanisms *m, cor_mechanism_set off_here,

@@ -10,6 +10,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/base/probe.h"
+#include "libcor/task/seccomp.h"
 
 static int check_cpu(const Cor__Task__Image *skeleton, struct cor_error *err)
 {
@@ -65,5 +66,7 @@ int cor_capture_admissible(const Cor__Task__Image *skeleton, struct cor_error *e
 
 	if (!r)
 		r = check_kernel(err);
+	if (!r && cor_seccomp_any(skeleton))
+		r = cor_seccomp_possible(err);
 	return r ? r : check_memory(skeleton, err);
 }

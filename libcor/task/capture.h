@@ -23,7 +23,7 @@ struct cor_capture_options {
 };
 
 /* Reads pid (running). Refuses with -EOPNOTSUPP and one sentence that names the
- * thing: children, a seccomp filter, a tracer, an io_uring or aio mapping, a
+ * thing: children, a tracer, an io_uring or aio mapping, a
  * device mapping, SysV memory, a protection key, shared hugetlb, CET, vfork, other
  * namespaces than cord's own (user, mount root), 32-bit code, kernel threads, zombies.
  * Whether files that are mapped shared and writable can be had elsewhere is not asked here

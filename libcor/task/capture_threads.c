@@ -20,6 +20,7 @@
 #include "libcor/base/io.h"
 #include "libcor/task/pb.h"
 #include "libcor/task/restart.h"
+#include "libcor/task/seccomp.h"
 
 #define XSTATE_MAX 16384        /* AMX tiles included */
 #define XSTATE_MIN 576          /* legacy area and header */
@@ -42,6 +43,7 @@ static Cor__Task__Thread *add_thread(struct cor_capture *c, const struct cor_pro
 	if (!th || pb_text(&th->comm, st->name, strlen(st->name)) < 0)
 		return NULL;
 	th->tid = st->ns_pid;
+	th->seccomp = st->seccomp;
 	return th;
 }
 
@@ -117,10 +119,6 @@ static int list_threads(struct cor_capture *c, struct cor_error *err)
 		if (r < 0)
 			return cor_fail_code(err, r, "cannot look at thread %s of process %d",
 					     e->d_name, c->pid);
-		if (st.seccomp)
-			return cor_fail(err, -EOPNOTSUPP,
-					"thread %s (%s) of process %d has a seccomp filter",
-					e->d_name, st.name, c->pid);
 		r = name_thread(c, &st, err);
 	}
 	return r;
@@ -197,7 +195,9 @@ static int read_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
 		th->robust_list = (uintptr_t)head;
 		th->robust_len = len;
 	}
-	r = read_xstate(c, th, t->tid, err);
+	r = st->seccomp ? cor_seccomp_read(t->tid, c->image, th, err) : 0;
+	if (!r)
+		r = read_xstate(c, th, t->tid, err);
 	if (!r)
 		r = read_scheduling(c, th, t->tid, err);
 	return r ? r : read_credentials(c, th, st, err);

@@ -126,6 +126,11 @@ void cor_rebuild_outside_ahead(struct cor_rebuild *rb, const Cor__Task__Image *s
 int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 
+/* rebuild_seccomp.c: filters of system calls, while the threads may install some: before their
+ * credentials are set. */
+int cor_rebuild_filters(struct cor_rebuild *rb, const Cor__Task__Image *image,
+			struct cor_error *err);
+
 /* rebuild_timers.c: interval timers and POSIX timers with their ids. */
 int cor_rebuild_timers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 		       struct cor_error *err);

@@ -16,6 +16,7 @@
 #include "libcor/task/ptrace_wait.h"
 #include "libcor/task/rebuild_creds.h"
 #include "libcor/task/rebuild_private.h"
+#include "libcor/task/seccomp.h"
 
 /* --- what each thread does for itself --------------------------------------------- */
 
@@ -155,6 +156,9 @@ static int run_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 
 	if (r < 0)
 		return r;
+	r = cor_rebuild_filters(rb, image, err);
+	if (r < 0)
+		return r;
 	cor_creds_read(&now, rb->status);
 	/* all at once, but the leader last: it gives up privileges that process-wide
 	 * settings want, and a change of credentials undoes some of them */
@@ -207,7 +211,7 @@ static int check(const struct cor_rebuild *rb, const Cor__Task__Image *image,
 		if (image->threads[i]->regs.len != sizeof(struct user_regs_struct))
 			return cor_fail(err, -EPROTO, "the image's thread %d has registers of %zu bytes",
 					image->threads[i]->tid, image->threads[i]->regs.len);
-	return 0;
+	return cor_seccomp_check(image, err);
 }
 
 /* The stub as it is, before any of its credentials change. */

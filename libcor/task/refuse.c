@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -245,8 +246,8 @@ static int refuse_status(struct cor_capture *c, struct cor_error *err)
 	if (!c->t && s->tracer)
 		return cor_fail(err, REFUSED, "process %d (%s) is traced by process %d", c->pid, name,
 				s->tracer);
-	if (s->seccomp)
-		return cor_fail(err, REFUSED, "process %d (%s) has a seccomp filter", c->pid, name);
+	if (s->seccomp == SECCOMP_MODE_STRICT)
+		return cor_fail(err, REFUSED, "process %d (%s) is in seccomp's strict mode", c->pid, name);
 	if (s->shadow_stack)
 		return cor_fail(err, REFUSED, "process %d (%s) has a shadow stack (CET)", c->pid, name);
 	return 0;
@@ -280,8 +281,11 @@ int cor_refuse_thread(struct cor_capture *c, const struct cor_tracee_thread *th,
 	if (th->regs.cs != 0x33)        /* __USER_CS */
 		return cor_fail(err, REFUSED, "thread %d (%s) of process %d runs 32-bit code", th->tid,
 				st->name, c->pid);
-	if (st->seccomp)
-		return cor_fail(err, REFUSED, "thread %d (%s) of process %d has a seccomp filter", th->tid,
-				st->name, c->pid);
+	if (st->seccomp == SECCOMP_MODE_STRICT)
+		return cor_fail(err, REFUSED, "thread %d (%s) of process %d is in seccomp's strict mode",
+				th->tid, st->name, c->pid);
+	if (st->seccomp != th->seccomp)
+		return cor_fail(err, -EAGAIN, "thread %d (%s) of process %d installed a seccomp filter "
+				"just now", th->tid, st->name, c->pid);
 	return 0;
 }

@@ -70,7 +70,8 @@ static int add_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 	if (!bigger)
 		return cor_fail(err, -ENOMEM, "no memory for %u threads", t->nthreads + 1);
 	t->threads = bigger;
-	bigger[t->nthreads] = (struct cor_tracee_thread){ .tid = tid, .inner_tid = st.ns_pid };
+	bigger[t->nthreads] = (struct cor_tracee_thread){ .tid = tid, .inner_tid = st.ns_pid,
+							  .seccomp = st.seccomp };
 	if (tid == t->pid) {
 		struct cor_tracee_thread leader = bigger[t->nthreads];
 
@@ -186,6 +187,26 @@ int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err)
 
 /* ---- stopping --------------------------------------------------------------- */
 
+/* Sets a stopped thread's options, with more on top. Its filters must not judge what is
+ * injected, but no step of its own may escape them (seccomp.h). */
+static int set_options(const struct cor_tracee_thread *th, bool suspend, int more)
+{
+	int options = OPTIONS | more | (suspend && th->seccomp ? PTRACE_O_SUSPEND_SECCOMP : 0);
+
+	return ptrace(PTRACE_SETOPTIONS, th->tid, NULL, options) < 0 ? -errno : 0;
+}
+
+static int suspend_filters(const struct cor_tracee *t, struct cor_error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < t->nthreads && r == 0; i++)
+		if (t->threads[i].seccomp)
+			r = set_options(&t->threads[i], true, 0);
+	return r < 0 ? cor_fail_code(err, r, "the seccomp filters of process %d cannot be suspended",
+				     t->pid) : 0;
+}
+
 /* What a stop means. 1: the thread is where we want it; 0: it had to go on and
  * will stop again. */
 static int handle_stop(struct cor_tracee_thread *th, int status, struct cor_error *err)
@@ -274,6 +295,8 @@ static void run_again(struct cor_tracee *t)
 		if (!th->is_stopped)
 			continue;
 		cor_thread_put_right(th);
+		if (th->seccomp)
+			set_options(th, false, 0);
 		/* a thread in group-stop goes back to it (PTRACE_LISTEN), still seized */
 		ptrace(th->group_stop ? PTRACE_LISTEN : PTRACE_CONT, th->tid, NULL, NULL);
 		th->is_stopped = false;
@@ -313,6 +336,8 @@ int cor_tracee_stop(struct cor_tracee *t, unsigned timeout_ms, struct cor_error 
 		return 0;
 	cor_pace_begin(&pace, (uint64_t)timeout_ms * 1000000);
 	r = stop_all(t, &pace, err);
+	if (r == 0)
+		r = suspend_filters(t, err);
 	if (r < 0) {
 		run_again(t);
 		return r;
@@ -372,7 +397,7 @@ int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err)
 	if (!t->stopped)
 		return cor_fail(err, -EBUSY, "process %d is not stopped", t->pid);
 	for (unsigned i = 0; i < t->nthreads; i++)
-		if (ptrace(PTRACE_SETOPTIONS, t->threads[i].tid, NULL, OPTIONS | PTRACE_O_EXITKILL) < 0)
+		if (set_options(&t->threads[i], true, PTRACE_O_EXITKILL) < 0)
 			return cor_fail_errno(err, "thread %d cannot be made to die with its tracer",
 					      t->threads[i].tid);
 	t->ghost = true;

@@ -29,6 +29,7 @@ struct cor_tracee_thread {
 	uint64_t rseq_abort_ip; /* where it goes on, having been in a critical section; 0: it was in none */
 	uint64_t slept_ns;      /* how long it had been blocked when it was stopped; 0: unknown */
 	struct cor_proc_sched before;   /* of stop: as it was just before; ran_at_ns 0: unknown */
+	unsigned seccomp;       /* SECCOMP_MODE_*, as it was seized */
 	bool     group_stop;    /* it was in a group-stop */
 	bool     is_stopped;    /* in a ptrace-stop that we may use */
 };

@@ -7,7 +7,7 @@ lab_programs = \
 	tests/programs/files tests/programs/identity tests/programs/churn \
 	tests/programs/pattern tests/programs/plain tests/programs/refuse tests/programs/stream \
 	tests/programs/outside tests/programs/clients tests/programs/tcp tests/programs/udp \
-	tests/programs/hugetlb tests/programs/descriptors
+	tests/programs/hugetlb tests/programs/descriptors tests/programs/filters
 check_PROGRAMS += $(lab_programs)
 
 lab-programs: $(lab_programs)
@@ -22,6 +22,9 @@ tests_programs_udp_CFLAGS = $(lab_cflags)
 tests_programs_descriptors_SOURCES = tests/programs/descriptors.c $(lab_common)
 tests_programs_descriptors_CFLAGS = $(lab_cflags)
 tests_programs_descriptors_LDFLAGS = -pthread
+tests_programs_filters_SOURCES = tests/programs/filters.c $(lab_common)
+tests_programs_filters_CFLAGS = $(lab_cflags)
+tests_programs_filters_LDFLAGS = -pthread
 tests_programs_hugetlb_SOURCES = tests/programs/hugetlb.c $(lab_common)
 tests_programs_hugetlb_CFLAGS = $(lab_cflags)
 tests_programs_threads_SOURCES = tests/programs/threads.c $(lab_common)

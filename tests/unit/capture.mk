@@ -1,6 +1,6 @@
 # unit tests of libcor/task: inject, tracee, capture
 if HAVE_CMOCKA
-capture_tests = test_inject test_procfs test_restart test_tracee test_ghost test_capture test_refuse test_uts test_sparse
+capture_tests = test_inject test_procfs test_restart test_tracee test_ghost test_capture test_refuse test_uts test_sparse test_seccomp
 check_PROGRAMS += $(capture_tests)
 TESTS += $(capture_tests)
 task_test_libs = libcor/libcor-internal.la $(CMOCKA_LIBS)
@@ -20,6 +20,8 @@ test_capture_SOURCES = tests/unit/test_capture.c $(victim_sources)
 test_capture_LDADD = $(task_test_libs)
 test_refuse_SOURCES = tests/unit/test_refuse.c $(victim_sources)
 test_refuse_LDADD = $(task_test_libs)
+test_seccomp_SOURCES = tests/unit/test_seccomp.c $(victim_sources)
+test_seccomp_LDADD = $(task_test_libs)
 test_sparse_SOURCES = tests/unit/test_sparse.c
 test_sparse_LDADD = $(task_test_libs)
 test_uts_SOURCES = tests/unit/test_uts.c
