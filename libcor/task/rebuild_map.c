@@ -86,7 +86,8 @@ static int map_file(struct cor_memory_job *job, const Cor__Task__Vma *v, struct 
 	uint64_t len = v->end - v->start;
 	int r;
 
-	if (job->file_fds[v->file] < 0)
+	/* one that is mapped shared may have been found by its name */
+	if (shared ? job->file_fds[v->file] < 0 : !job->file_ok[v->file])
 		return map_lazy(job, v, v->start, len, 0, true, err);
 	r = add_mmap(job, v, v->start, len, shared ? MAP_SHARED : MAP_PRIVATE,
 		     job->file_fds[v->file], v->pgoff, err);

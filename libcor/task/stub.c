@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/compat.h"
@@ -94,6 +96,23 @@ static int serve_call(const struct stub *s, struct cor_message *m)
 	return reply_error(s, m->kind, &err);
 }
 
+/* The path is a peer's: to open a device is enough to make it act. */
+static int open_regular(const char *path, int flags)
+{
+	_cleanup_close_ int found = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+	char self[40];
+
+	if (found < 0 || fstat(found, &st) < 0)
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = EINVAL;
+		return -1;
+	}
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", found);
+	return open(self, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
 static int open_one(const struct stub *s, const char **at, const char *end, int32_t *fd,
 		    struct cor_error *err)
 {
@@ -107,7 +126,7 @@ static int open_one(const struct stub *s, const char **at, const char *end, int3
 	path = *at + sizeof(o);
 	if (o.len == 0 || (size_t)(end - path) < o.len || path[o.len - 1])
 		return cor_fail(err, -EPROTO, "a request to open files is cut short");
-	got = open(path, o.flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	got = open_regular(path, o.flags);
 	if (got < 0 && !o.may_fail)
 		return cor_fail_errno(err, "cannot open %s to map it", path);
 	r = got < 0 ? 0 : move_up(s, &got);
