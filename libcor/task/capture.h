@@ -23,13 +23,14 @@ struct cor_capture_options {
 };
 
 /* Reads pid (running). Refuses with -EOPNOTSUPP and one sentence that names the
- * thing: children, a tracer, an io_uring or aio mapping, a
- * device mapping, SysV memory, a protection key, shared hugetlb, CET, vfork, other
- * namespaces than cord's own (user, mount root), 32-bit code, kernel threads, zombies.
- * Whether files that are mapped shared and writable can be had elsewhere is not asked here
- * (mapped.h). Free with
- * cor__task__image__free_unpacked(image, NULL). -EAGAIN: children, which may soon be
- * gone, or mappings that changed while they were read: try again. */
+ * thing: children, a tracer, an io_uring or aio mapping, a device mapping, SysV
+ * memory, a protection key, shared hugetlb, CET, vfork, other namespaces than cord's
+ * own (user, mount root), what a security module confines, seccomp's strict mode,
+ * 32-bit code, kernel threads, zombies. Whether files that are mapped shared can be
+ * had elsewhere is not asked here (mapped.h), nor are seccomp filters read
+ * (seccomp.h). Free with cor__task__image__free_unpacked(image, NULL). -EAGAIN:
+ * children, which may soon be gone, or mappings that changed while they were read:
+ * try again. */
 int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o,
 			 Cor__Task__Image **out, struct cor_error *err);
 

@@ -32,6 +32,7 @@ libcor_sources += libcor/task/rebuild_update.c
 libcor_sources += libcor/task/complete.c
 libcor_sources += libcor/task/ghost.c libcor/task/ghost.h
 libcor_sources += libcor/task/mapped.c libcor/task/mapped.h
+libcor_sources += libcor/task/label.c libcor/task/label.h
 libcor_sources += libcor/task/seccomp.c libcor/task/seccomp.h libcor/task/rebuild_seccomp.c
 
 # the stand-in's program, which becomes data of the library

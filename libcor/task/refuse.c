@@ -17,6 +17,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/task/label.h"
 
 #define REFUSED (-EOPNOTSUPP)
 #define HUGETLB_NAME "/anon_hugepage"
@@ -268,10 +269,27 @@ int cor_refuse_process(struct cor_capture *c, struct cor_error *err)
 	return r;
 }
 
+/* To lose what confines it would be no fault that anybody sees. */
+static int refuse_label(struct cor_capture *c, struct cor_error *err)
+{
+	_cleanup_close_ int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char theirs[256], ours[256] = "";
+
+	cor_label_read(c->proc, theirs, sizeof(theirs));
+	if (self >= 0)
+		cor_label_read(self, ours, sizeof(ours));
+	if (!cor_label_confines(theirs, ours))
+		return 0;
+	return cor_fail(err, REFUSED, "process %d (%s) is confined by the kernel's security module "
+			"(%s), and would not be elsewhere", c->pid, c->stat.comm, theirs);
+}
+
 int cor_refuse_place(struct cor_capture *c, struct cor_error *err)
 {
 	int r = refuse_root(c, err);
 
+	if (!r)
+		r = refuse_label(c, err);
 	return r ? r : refuse_namespaces(c, err);
 }
 

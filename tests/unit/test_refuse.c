@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include "libcor/task/capture.h"
+#include "libcor/task/label.h"
 #include "tests/unit/victim.h"
 
 #define SKIPPED 98      /* the victim could not do it here */
@@ -133,6 +134,21 @@ static int has_zombie(void)
 static void zombies_of_its_own(void **state)
 {
 	expect_code(has_zombie, -EAGAIN, "ended but not waited for");
+}
+
+static void labels_that_confine(void **state)
+{
+	static const char cord[] = "system_u:system_r:unconfined_service_t:s0";
+
+	assert_false(cor_label_confines("", ""));
+	assert_false(cor_label_confines("unconfined", "unconfined"));
+	assert_false(cor_label_confines("docker-default (enforce)", "docker-default (enforce)"));
+	assert_false(cor_label_confines("/usr/bin/man (complain)", "unconfined"));
+	assert_false(cor_label_confines("chrome (unconfined)", "unconfined"));
+	assert_false(cor_label_confines("unconfined_u:unconfined_r:unconfined_t:s0", cord));
+	assert_true(cor_label_confines("/usr/sbin/mysqld (enforce)", "unconfined"));
+	assert_true(cor_label_confines("system_u:system_r:redis_t:s0", cord));
+	assert_true(cor_label_confines("unlabelled", ""));
 }
 
 static int strict(void)
@@ -356,6 +372,7 @@ int main(void)
 		T(children),
 		T(zombies_of_its_own),
 		T(strict_mode),
+		T(labels_that_confine),
 		T(io_uring),
 		T(aio),
 		T(sysv_memory),
