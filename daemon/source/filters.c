@@ -14,22 +14,17 @@ int source_check_filters(struct source *s, const Cor__Task__Image *image, struct
 	return cor_mechanism_require(&s->mechanisms, COR_MECHANISM_SECCOMP, what, err);
 }
 
-/* The task stands still for as long as they are read. */
+static int read_filters(struct source *s, struct cor_tracee *t, struct cor_error *err)
+{
+	return cor_seccomp_read_all(t, s->skeleton, err);
+}
+
 int source_read_filters(struct source *s, struct cor_error *err)
 {
-	struct cor_tracee *t = NULL;
 	int r = source_check_filters(s, s->skeleton, err);
 
 	if (r < 0 || !cor_seccomp_any(s->skeleton))
 		return r;
 	r = cor_seccomp_possible(err);
-	if (r == 0)
-		r = cor_tracee_seize(&t, s->args->pid, err);
-	if (r < 0)
-		return r;
-	r = cor_tracee_stop(t, (unsigned)s->args->config->timeouts.freeze_ms, err);
-	if (r == 0)
-		r = cor_seccomp_read_all(t, s->skeleton, err);
-	cor_tracee_thaw(t);
-	return r;
+	return r < 0 ? r : source_look(s, read_filters, err);
 }

@@ -45,6 +45,11 @@ int source_capture_files(struct source *s, const Cor__Task__Image *image, struct
 	return 0;
 }
 
+static int capture_stopped_files(struct source *s, struct cor_tracee *t, struct cor_error *err)
+{
+	return source_capture_files(s, s->skeleton, err);
+}
+
 /* While the task runs, as it should. One that opens and closes all the time may never be
  * seen whole that way: then it is stopped for as long as its descriptors are read. */
 int source_capture_running_files(struct source *s, struct cor_error *err)
@@ -54,17 +59,9 @@ int source_capture_running_files(struct source *s, struct cor_error *err)
 	int r = source_capture_files(s, s->skeleton, err);
 
 	while (r == -EAGAIN && cor_now_ns() < until && !source_cancelled(s, NULL)) {
-		struct cor_tracee *t = NULL;
-
 		usleep(pause_us);
 		pause_us = COR_MIN(pause_us * 2, 50000u);
-		r = cor_tracee_seize(&t, s->args->pid, err);
-		if (r < 0)
-			return r;
-		r = cor_tracee_stop(t, (unsigned)s->args->config->timeouts.freeze_ms, err);
-		if (r == 0)
-			r = source_capture_files(s, s->skeleton, err);
-		cor_tracee_thaw(t);
+		r = source_look(s, capture_stopped_files, err);
 	}
 	return r;
 }
