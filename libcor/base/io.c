@@ -193,6 +193,16 @@ int cor_slurp(int dirfd, const char *path, char **out, size_t *len)
 	return 0;
 }
 
+int cor_read_again(int fd, char *buf, size_t size)
+{
+	ssize_t n = pread(fd, buf, size - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	buf[n] = 0;
+	return (size_t)n == size - 1 ? -E2BIG : 0;
+}
+
 int cor_spew(int dirfd, const char *path, const char *text)
 {
 	_cleanup_close_ int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);

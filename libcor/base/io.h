@@ -24,6 +24,10 @@ ssize_t cor_recv_fds(int sock, void *buf, size_t len, int *fds, unsigned *nfds);
  * NULL. Relative to dirfd (AT_FDCWD allowed). */
 int cor_slurp(int dirfd, const char *path, char **out, size_t *len);
 
+/* The text of an open (proc) file, read anew from its beginning into buf, terminated: to find a
+ * file of /proc by its name costs as much as its text. -errno; -E2BIG: there may be more. */
+int cor_read_again(int fd, char *buf, size_t size);
+
 /* Writes text into an existing (proc) file. */
 int cor_spew(int dirfd, const char *path, const char *text);
 

@@ -168,14 +168,12 @@ static int read_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
 	const struct cor_proc_status *st = &c->status;
 	struct cor_proc_status own;
 	Cor__Task__Thread *th;
-	char tid[16];
 	size_t len = 0;
 	void *head = NULL;
 	int r;
 
 	if (t->tid != c->pid) {
-		snprintf(tid, sizeof(tid), "%d", t->tid);
-		r = thread_status(c, tid, &own);
+		r = cor_tracee_status(c->t, t, &own);
 		if (r < 0)
 			return cor_fail_code(err, r, "cannot look at thread %d of process %d", t->tid,
 					     c->pid);

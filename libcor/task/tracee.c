@@ -24,18 +24,42 @@
 
 /* Time that thawing gives to threads which were never stopped. */
 #define THAW_STOP_MS 2000
+/* Of so many threads the files in /proc that are read again in the freeze stay open. */
+#define KEPT_THREADS 256
 #define LATE_STOP_NS 20000000u
 #define DEATH_NS    500000000u
+/* Some 1.5 KiB, and up to 64 KiB of groups, of which we take 64. */
+#define STATUS_MAX  16384
+
+static int open_status(const struct cor_tracee *t, pid_t tid)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "%d/status", tid);
+	fd = openat(t->task_dir, path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int read_status_fd(int fd, struct cor_proc_status *out)
+{
+	char text[STATUS_MAX];
+	int r = cor_read_again(fd, text, sizeof(text));
+
+	return r < 0 ? r : cor_parse_status(text, out);
+}
 
 static int read_status(const struct cor_tracee *t, pid_t tid, struct cor_proc_status *out)
 {
-	_cleanup_free_ char *text = NULL;
-	char path[32];
-	int r;
+	_cleanup_close_ int fd = open_status(t, tid);
 
-	snprintf(path, sizeof(path), "%d/status", tid);
-	r = cor_slurp(t->task_dir, path, &text, NULL);
-	return r < 0 ? r : cor_parse_status(text, out);
+	return fd < 0 ? fd : read_status_fd(fd, out);
+}
+
+int cor_tracee_status(const struct cor_tracee *t, const struct cor_tracee_thread *th,
+		      struct cor_proc_status *out)
+{
+	return th->status_fd < 0 ? read_status(t, th->tid, out) : read_status_fd(th->status_fd, out);
 }
 
 static bool knows(const struct cor_tracee *t, pid_t tid)
@@ -48,11 +72,8 @@ static bool knows(const struct cor_tracee *t, pid_t tid)
 
 /* Only a thread that is gone may be left out; one that cannot be looked at (no descriptor is
  * left for that) may not. */
-static int status_of(const struct cor_tracee *t, pid_t tid, struct cor_proc_status *out,
-		     struct cor_error *err)
+static int judge(int r, pid_t tid, struct cor_error *err)
 {
-	int r = read_status(t, tid, out);
-
 	if (r == 0 || r == -ENOENT || r == -ESRCH)
 		return r == 0;
 	return cor_fail_code(err, r, "cannot look at thread %d", tid);
@@ -60,9 +81,10 @@ static int status_of(const struct cor_tracee *t, pid_t tid, struct cor_proc_stat
 
 static int add_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 {
+	_cleanup_close_ int fd = open_status(t, tid);
 	struct cor_tracee_thread *bigger;
 	struct cor_proc_status st;
-	int r = status_of(t, tid, &st, err);
+	int r = judge(fd < 0 ? fd : read_status_fd(fd, &st), tid, err);
 
 	if (r <= 0)
 		return r;
@@ -71,7 +93,10 @@ static int add_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 		return cor_fail(err, -ENOMEM, "no memory for %u threads", t->nthreads + 1);
 	t->threads = bigger;
 	bigger[t->nthreads] = (struct cor_tracee_thread){ .tid = tid, .inner_tid = st.ns_pid,
-							  .seccomp = st.seccomp };
+							  .seccomp = st.seccomp,
+							  .status_fd = -1, .sched_fd = -1 };
+	if (t->nthreads < KEPT_THREADS)
+		bigger[t->nthreads].status_fd = take_fd(&fd);
 	if (tid == t->pid) {
 		struct cor_tracee_thread leader = bigger[t->nthreads];
 
@@ -83,8 +108,15 @@ static int add_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 	return 0;
 }
 
+static void close_files(struct cor_tracee_thread *th)
+{
+	cor_closep(&th->status_fd);
+	cor_closep(&th->sched_fd);
+}
+
 static void drop_thread(struct cor_tracee *t, unsigned i)
 {
+	close_files(&t->threads[i]);
 	memmove(&t->threads[i], &t->threads[i + 1], (t->nthreads - i - 1) * sizeof(*t->threads));
 	t->nthreads--;
 }
@@ -98,7 +130,7 @@ static int attach_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 	if (ptrace(PTRACE_SEIZE, tid, NULL, OPTIONS) == 0)
 		return 1;
 	code = errno;
-	r = code == ESRCH ? 0 : status_of(t, tid, &st, err);
+	r = code == ESRCH ? 0 : judge(read_status(t, tid, &st), tid, err);
 	if (r <= 0)
 		return r;
 	if (st.tracer == gettid())
@@ -150,6 +182,8 @@ static void free_tracee(struct cor_tracee *t)
 {
 	if (t->task_dir >= 0)
 		close(t->task_dir);
+	for (unsigned i = 0; i < t->nthreads; i++)
+		close_files(&t->threads[i]);
 	free(t->threads);
 	free(t);
 }
@@ -294,7 +328,9 @@ static void run_again(struct cor_tracee *t)
 
 		if (!th->is_stopped)
 			continue;
-		cor_thread_put_right(th);
+		/* the stop may have failed before it came to that */
+		if (cor_thread_read_state(t, th, NULL) == 0)
+			cor_thread_put_right(th);
 		if (th->seccomp)
 			set_options(th, false, 0);
 		/* a thread in group-stop goes back to it (PTRACE_LISTEN), still seized */

@@ -30,6 +30,8 @@ struct cor_tracee_thread {
 	uint64_t slept_ns;      /* how long it had been blocked when it was stopped; 0: unknown */
 	struct cor_proc_sched before;   /* of stop: as it was just before; ran_at_ns 0: unknown */
 	unsigned seccomp;       /* SECCOMP_MODE_*, as it was seized */
+	/* its status and sched in /proc, opened ahead of the stop; -1: not kept */
+	int      status_fd, sched_fd;
 	bool     group_stop;    /* it was in a group-stop */
 	bool     is_stopped;    /* in a ptrace-stop that we may use */
 };
@@ -63,6 +65,10 @@ int cor_tracee_stop(struct cor_tracee *t, unsigned timeout_ms, struct cor_error 
  * stopped (vfork) stays attached until the calling thread of ours ends. The
  * registers must be as they were found (inject.h leaves them so). */
 void cor_tracee_thaw(struct cor_tracee *t);
+
+/* /proc/PID/task/TID/status of one of its threads, read now. 0, -EINVAL, or the error of read(2). */
+int cor_tracee_status(const struct cor_tracee *t, const struct cor_tracee_thread *th,
+		      struct cor_proc_status *out);
 
 /* The handler that a signal pending for this stopped thread is about to run, as
  * restart.h wants it: an enum cor_handler. caught: SigCgt; actions: flags of

@@ -29,6 +29,7 @@ struct rseq_config {            /* struct ptrace_rseq_configuration, linux/ptrac
 	uint32_t size, signature, flags, pad;
 };
 
+#define SCHED_MAX 8192          /* some 1.5 KiB */
 #define RSEQ_CS_OFFSET 8        /* of rseq_cs in struct rseq, linux/rseq.h */
 
 struct critical_section {       /* struct rseq_cs */
@@ -36,20 +37,29 @@ struct critical_section {       /* struct rseq_cs */
 	uint64_t start_ip, post_commit_offset, abort_ip;
 };
 
-static int read_sched(const struct cor_tracee *t, pid_t tid, struct cor_proc_sched *out)
+/* From the file that is open, or by its name; which stays open where status does. */
+static int read_sched(const struct cor_tracee *t, struct cor_tracee_thread *th,
+		      struct cor_proc_sched *out)
 {
-	_cleanup_free_ char *text = NULL;
-	char path[32];
+	_cleanup_close_ int fd = -1;
+	char path[32], text[SCHED_MAX];
 	int r;
 
-	snprintf(path, sizeof(path), "%d/sched", tid);
-	r = cor_slurp(t->task_dir, path, &text, NULL);
+	if (th->sched_fd < 0) {
+		snprintf(path, sizeof(path), "%d/sched", th->tid);
+		fd = openat(t->task_dir, path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return -errno;
+	}
+	r = cor_read_again(fd < 0 ? th->sched_fd : fd, text, sizeof(text));
+	if (fd >= 0 && th->status_fd >= 0)
+		th->sched_fd = take_fd(&fd);
 	return r < 0 ? r : cor_parse_sched(text, out);
 }
 
 void cor_thread_note_sleep(const struct cor_tracee *t, struct cor_tracee_thread *th)
 {
-	if (read_sched(t, th->tid, &th->before) < 0)
+	if (read_sched(t, th, &th->before) < 0)
 		th->before.ran_at_ns = 0;
 }
 
@@ -59,7 +69,7 @@ static void work_out_sleep(const struct cor_tracee *t, struct cor_tracee_thread 
 
 	th->slept_ns = 0;
 	if (!th->before.ran_at_ns || !cor_restart_wants_slept(&th->regs) ||
-	    read_sched(t, th->tid, &now) < 0)
+	    read_sched(t, th, &now) < 0)
 		return;
 	if (now.migrations == th->before.migrations && now.switches == th->before.switches + 1 &&
 	    now.ran_at_ns > th->before.ran_at_ns)
@@ -98,6 +108,9 @@ static int read_rseq(struct cor_tracee_thread *th)
 	th->rseq = c.area;
 	th->rseq_len = c.size;
 	th->rseq_sig = c.signature;
+	/* no system call is made in a critical section (rseq(2)) */
+	if ((int64_t)th->regs.orig_rax >= 0)
+		return 0;
 	if (!peek(th->tid, c.area + RSEQ_CS_OFFSET, &th->rseq_cs, sizeof(th->rseq_cs)) ||
 	    !th->rseq_cs || !peek(th->tid, th->rseq_cs, &cs, sizeof(cs)))
 		return 0;
