@@ -23,6 +23,7 @@ struct cor_batch {
 	struct cor_runner *runner;
 	pid_t tid;
 	struct cor_runner_job jobs[JOBS_MAX];
+	int64_t *waits[JOBS_MAX];       /* where its last call's result goes; NULL: to nobody */
 	unsigned njobs;
 	struct cor_call *calls;         /* in the room */
 	struct note *notes;
@@ -116,9 +117,11 @@ int cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr
 		if (r < 0)
 			return r;
 	}
-	if (begins_job(b))
+	if (begins_job(b)) {
+		b->waits[b->njobs] = NULL;
 		b->jobs[b->njobs++] = (struct cor_runner_job){ .tid = b->tid,
 							       .calls = &b->calls[b->n] };
+	}
 	b->jobs[b->njobs - 1].n++;
 	note = &b->notes[b->n];
 	note->expect = expect;
@@ -128,6 +131,18 @@ int cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr
 	b->calls[b->n] = (struct cor_call){ .nr = nr };
 	memcpy(b->calls[b->n].arg, args, sizeof(b->calls[b->n].arg));
 	return (int)b->n++;
+}
+
+int cor_batch_wait(struct cor_batch *b, uint64_t nr, const uint64_t args[6], int64_t *ret,
+		   struct cor_error *err)
+{
+	int r = cor_batch_add(b, COR_BATCH_ANY, nr, args, err, "wait");
+
+	if (r < 0)
+		return r;
+	b->jobs[b->njobs - 1].waits = true;
+	b->waits[b->njobs - 1] = ret;
+	return 0;
 }
 
 static int judge(const struct note *note, const struct cor_call *c, struct cor_error *err)
@@ -155,6 +170,8 @@ int cor_batch_flush(struct cor_batch *b, struct cor_error *err)
 
 		for (unsigned i = 0; i < job->done && r == 0; i++)
 			r = judge(&b->notes[job->calls - b->calls + i], &job->calls[i], err);
+		if (r == 0 && b->waits[k])
+			*b->waits[k] = job->calls[job->n - 1].ret;
 	}
 	return r;
 }

@@ -44,6 +44,11 @@ int cor_batch_add(struct cor_batch *b, enum cor_batch_expect expect, uint64_t nr
 		  const uint64_t args[6], struct cor_error *err, const char *what, ...)
 	__attribute__((format(printf, 6, 7)));
 
+/* Adds the last call of the thread's list, which waits and is interrupted in it
+ * (cor_runner_job.waits). *ret, set by the flush, is what it returned. */
+int cor_batch_wait(struct cor_batch *b, uint64_t nr, const uint64_t args[6], int64_t *ret,
+		   struct cor_error *err);
+
 /* Runs what has been added, the threads' lists side by side. */
 int cor_batch_flush(struct cor_batch *b, struct cor_error *err);
 

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -22,6 +23,8 @@
 #include "libcor/task/signals.h"
 
 #define PAGE 4096u
+#define NOT_MADE INT64_MIN              /* what no call returns */
+#define LAST_NS  1000000u
 
 extern const char cor_inject_code[], cor_inject_code_syscall[], cor_inject_code_stop[];
 extern const char cor_inject_code_trap[], cor_inject_code_end[];
@@ -505,6 +508,8 @@ static int start(struct cor_runner *r, const struct cor_runner_job *job, int sto
 	if (rc < 0)
 		return rc;
 	note_way_back(w, b);
+	if (job->waits && job->n > 1)
+		job->calls[job->n - 2].ret = NOT_MADE;
 	regs = b->regs;
 	regs.rip = r->remote;
 	regs.orig_rax = -1;
@@ -549,17 +554,70 @@ static int await_end(struct cor_runner *r, pid_t tid, struct borrowed *b,
 	}
 }
 
+/* Until it makes its last call, or is about to: the list lies in memory that we see. */
+static void await_last(const struct cor_runner_job *job)
+{
+	const volatile int64_t *before = job->n > 1 ? &job->calls[job->n - 2].ret : NULL;
+	struct cor_pace pace;
+
+	cor_pace_begin(&pace, LAST_NS);
+	while (before && *before == NOT_MADE && cor_pace(&pace) == 0)
+		;
+}
+
+/* Interrupts a list in its last call. *regs are those in it; or at the list's end, where the
+ * call was over before. */
+static int interrupt_last(struct cor_runner *r, const struct cor_runner_job *job,
+			  struct borrowed *b, struct user_regs_struct *regs, struct cor_error *err)
+{
+	const struct timespec nap = { .tv_nsec = 20000 };
+
+	for (;;) {
+		int status, rc;
+
+		await_last(job);
+		if (ptrace(PTRACE_INTERRUPT, job->tid, NULL, NULL) < 0)
+			return fail_thread(err, job->tid, "cannot be interrupted");
+		rc = cor_ptrace_wait(job->tid, COR_WAIT_FOREVER, &status);
+		if (rc < 0) {
+			errno = -rc;
+			return fail_thread(err, job->tid, "no stop");
+		}
+		if (ptrace(PTRACE_GETREGS, job->tid, NULL, regs) < 0)
+			return fail_thread(err, job->tid, "cannot read its registers");
+		if (status >> 16 != PTRACE_EVENT_STOP) {
+			if (WSTOPSIG(status) != b->signal)
+				return cor_fail(err, -EFAULT, "thread %d got signal %d in injected code",
+						job->tid, WSTOPSIG(status));
+			return 0;
+		}
+		if (regs->rbx == job->n - 1 && regs->rip == place(r, cor_inject_code_syscall) + 2 &&
+		    restarts(regs))
+			return 0;
+		/* not there yet, or on its way to the end already */
+		if (ptrace(PTRACE_CONT, job->tid, NULL, NULL) < 0)
+			return fail_thread(err, job->tid, "cannot go on");
+		if (regs->rip == place(r, cor_inject_code_stop))
+			return await_end(r, job->tid, b, regs, err);
+		/* interrupted again before it has run it would not get on */
+		nanosleep(&nap, NULL);
+	}
+}
+
 static int finish(struct cor_runner *r, struct cor_runner_job *job, struct borrowed *b,
 		  struct cor_error *err)
 {
 	struct user_regs_struct regs = { 0 };
-	int back, rc = await_end(r, job->tid, b, &regs, err);
+	int back, rc = job->waits ? interrupt_last(r, job, b, &regs, err) :
+				    await_end(r, job->tid, b, &regs, err);
 
 	if (rc == -ESRCH)
 		return rc;
 	back = r->bare ? 0 : give_back(job->tid, b, rc ? NULL : err);
 	if (!rc)
 		job->done = (unsigned)regs.rbx;
+	if (!rc && job->waits && job->done == job->n - 1)
+		job->calls[job->done++].ret = (int64_t)regs.rax;
 	return rc ? rc : back;
 }
 

@@ -82,6 +82,10 @@ struct cor_runner_job {
 	struct cor_call *calls;
 	unsigned n;
 	unsigned done;
+	/* Of a bare runner's: the last call waits for something, and is interrupted in it, so
+	 * that the kernel keeps what is left of it (RESTART_BLOCK); its ret is then -516 or
+	 * what else of that kind the kernel says. One that is over before ends as ever. */
+	bool waits;
 	/* its registers and signal mask, where the caller knows them; NULL: they are read */
 	const struct user_regs_struct *was;
 	uint64_t mask;

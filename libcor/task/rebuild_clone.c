@@ -170,7 +170,8 @@ int cor_rebuild_clone(struct cor_rebuild *rb, const Cor__Task__Image *image,
 
 	if (!all)
 		return cor_fail(err, -ENOMEM, "out of memory");
-	all[0] = (struct cor_rebuild_thread){ image->threads[0]->tid, rb->pid, true };
+	all[0] = (struct cor_rebuild_thread){ .inner = image->threads[0]->tid, .outer = rb->pid,
+					      .born = true };
 	for (unsigned i = 1; i < n; i++) {
 		struct cor_rebuild_thread *t = find(rb->threads, rb->nthreads,
 						    image->threads[i]->tid, &at);

@@ -27,6 +27,7 @@ struct cor_rebuild_thread {
 	pid_t inner;            /* its TID as the task sees it */
 	pid_t outer;            /* as we see it */
 	bool  born;
+	int64_t waited;         /* what the call that it began again returned */
 };
 
 /* A thread that was stopped at from goes on at to. */
@@ -138,10 +139,9 @@ int cor_rebuild_timers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 /* rebuild_threads.c: reads rb->status unless it is there. */
 int cor_rebuild_look(struct cor_rebuild *rb, struct cor_error *err);
 
-/* rebuild_restart.c: the threads that are to go on with such calls begin them, with the
- * help of the runner's room; regs[i] are then thread i's registers for
- * cor_rebuild_registers(), the last call for each. */
-int cor_rebuild_begin_calls(struct cor_rebuild *rb, const Cor__Task__Image *image,
-			    struct user_regs_struct *regs, struct cor_error *err);
-int cor_rebuild_registers(struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t,
-			  const struct user_regs_struct *regs, struct cor_error *err);
+/* rebuild_restart.c: a thread that is to go on with a call which knows how much of its time is
+ * left begins it anew: the last call of its list. Then its registers, the last thing for each. */
+int cor_rebuild_begin_call(struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t,
+			   struct cor_error *err);
+int cor_rebuild_registers(struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t,
+			  struct cor_error *err);

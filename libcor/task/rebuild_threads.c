@@ -130,7 +130,9 @@ static int add_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, uns
 		r = add_pending(rb->batch, image, t, true, err);
 	if (r == 0 && t->creds)
 		r = cor_creds_add(rb->batch, now, t->creds, err);
-	return r ? r : add_last(rb, image, t, i == 0, err);
+	if (r == 0)
+		r = add_last(rb, image, t, i == 0, err);
+	return r ? r : cor_rebuild_begin_call(rb, i, t, err);
 }
 
 /* What concerns the whole process; the leader's, in one list with its own. */
@@ -185,16 +187,10 @@ static int leave_runner(struct cor_rebuild *rb, struct cor_error *err)
 static int set_registers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			 struct cor_error *err)
 {
-	_cleanup_free_ struct user_regs_struct *regs = calloc(rb->nthreads, sizeof(*regs));
-	int r;
+	int r = leave_runner(rb, err);
 
-	if (!regs)
-		return cor_fail(err, -ENOMEM, "out of memory");
-	r = cor_rebuild_begin_calls(rb, image, regs, err);
-	if (r == 0)
-		r = leave_runner(rb, err);
 	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;)
-		r = cor_rebuild_registers(rb, rb->threads[i].outer, image->threads[i], &regs[i], err);
+		r = cor_rebuild_registers(rb, i, image->threads[i], err);
 	return r;
 }
 

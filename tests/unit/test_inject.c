@@ -11,6 +11,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -471,6 +472,58 @@ static void lists_run_while_the_caller_goes_on(void **state)
 	assert_int_equal(victim_finish(&v), 0);
 }
 
+/* A list of n calls the last of which sleeps so long; what that returned. */
+static int64_t sleep_last(unsigned n, const struct timespec *how_long)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct cor_runner *r;
+	struct cor_call *c;
+	struct timespec *ts;
+	struct cor_runner_job job;
+	int64_t ret;
+
+	start_stopped(NULL);
+	r = map_runner();
+	cor_runner_bare(r);
+	c = cor_runner_room(r);
+	ts = (void *)(c + n);
+	*ts = *how_long;
+	for (unsigned i = 0; i < n; i++)
+		c[i] = (struct cor_call){ .nr = SYS_gettid };
+	c[n - 1] = (struct cor_call){ .nr = SYS_nanosleep, .arg = { cor_runner_remote(r, ts) } };
+	job = (struct cor_runner_job){ .tid = v.pid, .calls = c, .n = n, .waits = true };
+	if (cor_runner_run_many(r, &job, 1, 0, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(job.done, n);
+	for (unsigned i = 0; i + 1 < n; i++)
+		assert_int_equal(c[i].ret, v.pid);
+	ret = c[n - 1].ret;
+	cor_runner_free(r);
+	return ret;
+}
+
+static void a_last_call_that_waits_is_interrupted(void **state)
+{
+	assert_int_equal(sleep_last(20, &(struct timespec){ 1000, 0 }), -516);
+}
+
+static void so_is_one_that_is_the_only_call(void **state)
+{
+	assert_int_equal(sleep_last(1, &(struct timespec){ 1000, 0 }), -516);
+}
+
+/* Its end and the interrupt cross. */
+static void a_last_call_that_is_over_at_once_ends_the_list(void **state)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		int64_t ret = sleep_last(1 + i % 3, &(struct timespec){ 0, 0 });
+
+		assert_true(ret == 0 || ret == -516);
+		victim_end(&v);
+		memset(&v, 0, sizeof(v));
+	}
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -491,6 +544,9 @@ int main(void)
 		T(death_in_the_middle_is_reported),
 		T(run_many_runs_each_list_in_its_thread),
 		T(lists_run_while_the_caller_goes_on),
+		T(a_last_call_that_waits_is_interrupted),
+		T(so_is_one_that_is_the_only_call),
+		T(a_last_call_that_is_over_at_once_ends_the_list),
 	};
 
 	if (geteuid())
