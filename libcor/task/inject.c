@@ -25,6 +25,7 @@
 #define PAGE 4096u
 #define NOT_MADE INT64_MIN              /* what no call returns */
 #define LAST_NS  1000000u
+#define PAGES_NS 10000000000ull         /* for pages that a call reads, from another host perhaps */
 
 extern const char cor_inject_code[], cor_inject_code_syscall[], cor_inject_code_stop[];
 extern const char cor_inject_code_trap[], cor_inject_code_end[];
@@ -578,10 +579,10 @@ static int interrupt_last(struct cor_runner *r, const struct cor_runner_job *job
 		await_last(job);
 		if (ptrace(PTRACE_INTERRUPT, job->tid, NULL, NULL) < 0)
 			return fail_thread(err, job->tid, "cannot be interrupted");
-		rc = cor_ptrace_wait(job->tid, COR_WAIT_FOREVER, &status);
+		rc = cor_ptrace_wait(job->tid, PAGES_NS, &status);
 		if (rc < 0) {
 			errno = -rc;
-			return fail_thread(err, job->tid, "no stop");
+			return fail_thread(err, job->tid, "it does not stop in the call that it begins");
 		}
 		if (ptrace(PTRACE_GETREGS, job->tid, NULL, regs) < 0)
 			return fail_thread(err, job->tid, "cannot read its registers");
