@@ -78,6 +78,22 @@ bool cor_restart_needed(const struct user_regs_struct *regs)
 	}
 }
 
+/* Of a call that the kernel would restart with what is left: does nobody but the clock tell how
+ * much that is? Not so where an end is given, or the kernel has written down what is left. */
+static bool only_the_clock_tells(const struct user_regs_struct *regs)
+{
+	switch (regs->orig_rax) {
+	case SYS_nanosleep:
+		return !regs->rsi;
+	case SYS_clock_nanosleep:
+		return !(regs->rsi & TIMER_ABSTIME) && !regs->r10;
+	case SYS_futex:
+		return (regs->rsi & (unsigned)FUTEX_CMD_MASK) == FUTEX_WAIT;
+	default:                        /* restart_syscall(2) may be any */
+		return true;
+	}
+}
+
 bool cor_restart_wants_slept(const struct user_regs_struct *regs)
 {
 	int i;
@@ -85,7 +101,7 @@ bool cor_restart_wants_slept(const struct user_regs_struct *regs)
 	if ((int64_t)regs->orig_rax < 0)
 		return false;
 	if ((int64_t)regs->rax == -ERESTART_RESTARTBLOCK)
-		return true;
+		return only_the_clock_tells(regs);
 	i = plain_eintr_entry(regs);
 	return i >= 0 && plain_eintr[i].ms_in_r10 && (int32_t)regs->r10 > 0;
 }

@@ -250,6 +250,28 @@ static void a_call_that_could_be_two_is_refused(void **state)
 			 -EOPNOTSUPP);
 }
 
+static bool wants(long nr, uint64_t rsi, uint64_t r10)
+{
+	struct user_regs_struct r = in_call(nr, -516);
+
+	r.rsi = rsi;
+	r.r10 = r10;
+	return cor_restart_wants_slept(&r);
+}
+
+static void time_slept_matters_where_nothing_else_tells(void **state)
+{
+	assert_true(wants(SYS_nanosleep, 0, 0));
+	assert_false(wants(SYS_nanosleep, 0x1000, 0));
+	assert_true(wants(SYS_clock_nanosleep, 0, 0));
+	assert_false(wants(SYS_clock_nanosleep, 0, 0x1000));
+	assert_false(wants(SYS_clock_nanosleep, TIMER_ABSTIME, 0));
+	assert_true(wants(SYS_futex, FUTEX_WAIT_PRIVATE, 0x1000));
+	assert_false(wants(SYS_futex, FUTEX_WAIT_BITSET_PRIVATE, 0x1000));
+	assert_true(wants(SYS_poll, 1, 0));
+	assert_true(wants(SYS_restart_syscall, 0x1000, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +282,7 @@ int main(void)
 		cmocka_unit_test(nanosleep_is_continued_with_what_is_left),
 		cmocka_unit_test(nanosleep_believes_the_kernels_remainder),
 		cmocka_unit_test(poll_and_futex_are_continued),
+		cmocka_unit_test(time_slept_matters_where_nothing_else_tells),
 		cmocka_unit_test(calls_without_an_interval_are_rewound),
 		cmocka_unit_test(a_restarted_sleep_is_recognised_by_its_code),
 		cmocka_unit_test(a_restarted_call_is_recognised_by_its_arguments),
