@@ -99,16 +99,22 @@ static void append_setup(void)
 	need((g_append.fd = open(g_append.path, O_WRONLY | O_APPEND)) >= 0);
 }
 
-static void append_verify(void)
+static void append_size(const char *when)
 {
 	struct stat st;
 
+	check(!fstat(g_append.fd, &st) && st.st_size == g_append.len, "append: %ld bytes, not %ld, %s",
+	      (long)st.st_size, (long)g_append.len, when);
+}
+
+static void append_verify(void)
+{
 	check(fcntl(g_append.fd, F_GETFL) & O_APPEND, "O_APPEND is lost");
+	append_size("before a line");
 	lseek(g_append.fd, 0, SEEK_SET);
 	check(write(g_append.fd, "line\n", 5) == 5, "append: %s", strerror(errno));
 	g_append.len += 5;
-	check(!fstat(g_append.fd, &st) && st.st_size == g_append.len, "append: %ld bytes, not %ld",
-	      (long)st.st_size, (long)g_append.len);
+	append_size("behind it");
 }
 
 static void append_finish(void)

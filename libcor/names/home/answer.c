@@ -38,7 +38,8 @@ static void send_to(struct home_client *c, const struct home_reply *r, const voi
 		send_on(l, r, body, len);
 }
 
-void home_tell(struct home_server *s, enum home_notice what, uint64_t node, const char *name)
+bool home_tell(struct home_server *s, const struct home_client *but, enum home_notice what,
+	       uint64_t node, const char *name)
 {
 	size_t len = name ? strlen(name) + 1 : 0;
 	struct home_reply r = {
@@ -46,12 +47,16 @@ void home_tell(struct home_server *s, enum home_notice what, uint64_t node, cons
 	};
 	struct home_client *c;
 	struct home_ref *ref;
+	bool any = false;
 
 	DL_FOREACH(s->clients, c) {
 		HASH_FIND(hh, c->refs, &node, sizeof(node), ref);
-		if (ref || node == 0)
-			send_to(c, &r, name, len);
+		if (c == but || (!ref && node != 0))
+			continue;
+		send_to(c, &r, name, len);
+		any = true;
 	}
+	return any;
 }
 
 /* ---- requests that must not be done twice ------------------------------------------------ */

@@ -79,8 +79,8 @@ bool home_fuse_expected_name(struct home_fuse *f, fuse_req_t req, uint64_t paren
 	home_fuse_seen(f, &attr, parent, name);
 	e.ino = attr.node;
 	home_fuse_stat(&attr, &e.attr);
-	/* where the name leads by itself is found out the next time */
-	e.attr_timeout = home_fuse_kept(&attr);
+	/* where the name leads by itself is found out the next time, and so are the attributes:
+	 * these are older than the question */
 	fuse_reply_entry(req, &e);
 	return true;
 }

@@ -228,8 +228,11 @@ int home_attr_of(struct home_server *s, struct home_node *n, int fd, struct home
 	home_attr_fill(&st, out);
 	out->node = n->id;
 	COR_LOCK(&s->lock);
-	if (!n->changing && compare(n, &st) == HOME_CHANGED)
+	/* inotify's word, which comes later, would find nothing new */
+	if (!n->changing && compare(n, &st) == HOME_CHANGED) {
 		n->version++;
+		home_tell(s, NULL, HOME_CHANGED, n->id, NULL);
+	}
 	see(n, &st);
 	out->version = n->version;
 	if (n->wd >= 0)
@@ -251,22 +254,25 @@ int home_give_node(struct home_call *c, struct home_node *n)
 	return r < 0 ? r : home_ref_add(c->client, n);
 }
 
-void home_change_begin(struct home_server *s, struct home_node *n, int fd)
+void home_change_begin(struct home_call *c, struct home_node *n, int fd)
 {
-	home_look_again(s, n, fd);
-	COR_LOCK(&s->lock);
+	home_look_again(c->server, n, fd);
+	COR_LOCK(&c->server->lock);
 	n->changing++;
 }
 
-void home_change_end(struct home_server *s, struct home_node *n, int fd)
+void home_change_end(struct home_call *c, struct home_node *n, int fd)
 {
 	struct stat st;
 	int r = stat_node(n, fd, &st);
-	COR_LOCK(&s->lock);
+	COR_LOCK(&c->server->lock);
 
 	n->changing--;
 	if (r == 0)
 		see(n, &st);
+	/* a task that is about to move has two clients: where it is, and where it goes */
+	if (home_tell(c->server, c->client, HOME_CHANGED, n->id, NULL))
+		n->version++;
 }
 
 void home_look_again(struct home_server *s, struct home_node *n, int fd)
@@ -283,7 +289,7 @@ void home_look_again(struct home_server *s, struct home_node *n, int fd)
 	see(n, &st);
 	if (what == HOME_CHANGED)
 		n->version++;
-	home_tell(s, what, n->id, NULL);
+	home_tell(s, NULL, what, n->id, NULL);
 }
 
 /* ---- handles ------------------------------------------------------------------------ */

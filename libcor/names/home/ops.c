@@ -144,9 +144,9 @@ static int op_setattr(struct home_call *c, struct home_node *n, struct home_hand
 	if (c->len != sizeof(s))
 		return -EPROTO;
 	memcpy(&s, c->body, sizeof(s));
-	home_change_begin(c->server, n, -1);
+	home_change_begin(c, n, -1);
 	r = apply(c, n, h, &s);
-	home_change_end(c->server, n, -1);
+	home_change_end(c, n, -1);
 	return r < 0 ? r : home_give_attr(c, n, -1);
 }
 
@@ -171,7 +171,7 @@ static int op_symlink(struct home_call *c, struct home_node *dir, struct home_ha
 
 	if (!name || !target || strnlen(target, rest_len(c, target)) == 0)
 		return -EINVAL;
-	home_expect(c->server, dir->id, name);
+	home_expect(c->server, c->client, dir->id, name);
 	return symlinkat(target, dir->fd, name) < 0 ? -errno : lookup(c, dir, name);
 }
 
@@ -181,7 +181,7 @@ static int op_mknod(struct home_call *c, struct home_node *dir, struct home_hand
 
 	if (!name)
 		return -EINVAL;
-	home_expect(c->server, dir->id, name);
+	home_expect(c->server, c->client, dir->id, name);
 	if (mknodat(dir->fd, name, (mode_t)c->q->arg[0], (dev_t)c->q->arg[1]) < 0)
 		return -errno;
 	return lookup(c, dir, name);
@@ -193,7 +193,7 @@ static int op_mkdir(struct home_call *c, struct home_node *dir, struct home_hand
 
 	if (!name)
 		return -EINVAL;
-	home_expect(c->server, dir->id, name);
+	home_expect(c->server, c->client, dir->id, name);
 	return mkdirat(dir->fd, name, (mode_t)c->q->arg[0]) < 0 ? -errno : lookup(c, dir, name);
 }
 
@@ -203,7 +203,7 @@ static int remove_name(struct home_call *c, struct home_node *dir, int flags)
 
 	if (!name)
 		return -EINVAL;
-	home_expect(c->server, dir->id, name);
+	home_expect(c->server, c->client, dir->id, name);
 	return unlinkat(dir->fd, name, flags) < 0 ? -errno : 0;
 }
 
@@ -228,8 +228,8 @@ static int op_rename(struct home_call *c, struct home_node *dir, struct home_han
 	other = home_node_get(c->server, c->q->arg[0]);
 	if (!other)
 		return -ESTALE;
-	home_expect(c->server, dir->id, from);
-	home_expect(c->server, other->id, to);
+	home_expect(c->server, c->client, dir->id, from);
+	home_expect(c->server, c->client, other->id, to);
 	r = (int)syscall(SYS_renameat2, dir->fd, from, other->fd, to, (unsigned)c->q->arg[1]);
 	r = r < 0 ? -errno : 0;
 	home_node_put(c->server, other);
@@ -249,7 +249,7 @@ static int op_link(struct home_call *c, struct home_node *n, struct home_handle 
 	if (!dir)
 		return -ESTALE;
 	path_of(n, path);
-	home_expect(c->server, dir->id, name);
+	home_expect(c->server, c->client, dir->id, name);
 	r = linkat(c->server->proc, path, dir->fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
 	home_node_put(c->server, dir);
 	return r < 0 ? r : home_give_node(c, n);
@@ -264,7 +264,7 @@ static int op_create(struct home_call *c, struct home_node *dir, struct home_han
 
 	if (!name)
 		return -EINVAL;
-	home_expect(c->server, dir->id, name);
+	home_expect(c->server, c->client, dir->id, name);
 	fd = openat(dir->fd, name, flags | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
 		    (mode_t)c->q->arg[1] & 07777);
 	if (fd < 0)

@@ -35,13 +35,13 @@ int home_op_open(struct home_call *c, struct home_node *n, struct home_handle *u
 	if (fstat(n->fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
 		return -ENXIO;
 	if (changes)
-		home_change_begin(c->server, n, -1);
+		home_change_begin(c, n, -1);
 	fd = home_reopen(c->server, n->fd, flags);
 	/* only its owner may ask for that, and only he cares */
 	if (fd == -EPERM && flags & O_NOATIME)
 		fd = home_reopen(c->server, n->fd, flags & ~O_NOATIME);
 	if (changes)
-		home_change_end(c->server, n, -1);
+		home_change_end(c, n, -1);
 	return fd < 0 ? fd : give_handle(c, n, fd);
 }
 
@@ -86,7 +86,7 @@ int home_op_write(struct home_call *c, struct home_node *n, struct home_handle *
 
 	if (c->q->arg[0] > INT64_MAX)
 		return -EINVAL;
-	home_change_begin(c->server, n, h->fd);
+	home_change_begin(c, n, h->fd);
 	while (done < c->len) {
 		ssize_t len = pwrite(h->fd, c->body + done, c->len - done,
 				     (off_t)(c->q->arg[0] + done));
@@ -99,7 +99,7 @@ int home_op_write(struct home_call *c, struct home_node *n, struct home_handle *
 		}
 		done += (size_t)len;
 	}
-	home_change_end(c->server, n, h->fd);
+	home_change_end(c, n, h->fd);
 	c->reply.arg[0] = done;
 	return done ? 0 : r;
 }
@@ -126,10 +126,10 @@ int home_op_fallocate(struct home_call *c, struct home_node *n, struct home_hand
 {
 	int r;
 
-	home_change_begin(c->server, n, h->fd);
+	home_change_begin(c, n, h->fd);
 	r = fallocate(h->fd, (int)c->q->arg[0], (off_t)c->q->arg[1], (off_t)c->q->arg[2]);
 	r = r < 0 ? -errno : 0;
-	home_change_end(c->server, n, h->fd);
+	home_change_end(c, n, h->fd);
 	return r < 0 ? r : home_give_attr(c, n, h->fd);
 }
 

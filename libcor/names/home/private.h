@@ -104,6 +104,7 @@ struct home_link {
 
 /* A change in a directory that a client asked for itself: no news to it. */
 struct home_expected {
+	const struct home_client *client;       /* compared only */
 	uint64_t dir;
 	char     name[HOME_NAME_MAX + 1];
 	uint64_t until_ns;
@@ -152,8 +153,10 @@ int home_become(struct home_server *s, uint32_t uid, uint32_t gid);
 
 /* ---- home/answer.c ---- */
 
-/* To every client that is connected. lock held */
-void home_tell(struct home_server *s, enum home_notice what, uint64_t node, const char *name);
+/* To every client that is connected and knows node, but for the one (NULL: none) that it is no
+ * news to. Are there any? lock held */
+bool home_tell(struct home_server *s, const struct home_client *but, enum home_notice what,
+	       uint64_t node, const char *name);
 /* Room for the answer's bytes. */
 void *home_give(struct home_call *c, size_t len);
 /* 1: to be carried out; 0: it runs already, or was answered again. */
@@ -188,10 +191,10 @@ int  home_give_attr(struct home_call *c, struct home_node *n, int fd);
 int  home_give_node(struct home_call *c, struct home_node *n);
 /* Compares, and tells the clients if it is another. fd -1: stat by the node's own. */
 void home_look_again(struct home_server *s, struct home_node *n, int fd);
-/* Around a change that a client asked for, which is no news to it. What others have
- * changed before is told. */
-void home_change_begin(struct home_server *s, struct home_node *n, int fd);
-void home_change_end(struct home_server *s, struct home_node *n, int fd);
+/* Around a change that the call's client asked for, which is no news to it, but to all others.
+ * What others have changed before is told. */
+void home_change_begin(struct home_call *c, struct home_node *n, int fd);
+void home_change_end(struct home_call *c, struct home_node *n, int fd);
 
 /* Takes fd. NULL with *code. */
 struct home_handle *home_handle_new(struct home_server *s, struct home_client *c,
@@ -211,7 +214,8 @@ void home_watch_stop(struct home_server *s);
 /* Tells of everything that has changed until now. */
 void home_watch_drain(struct home_server *s);
 /* A client is about to change name in dir. */
-void home_expect(struct home_server *s, uint64_t dir, const char *name);
+void home_expect(struct home_server *s, const struct home_client *c, uint64_t dir,
+		 const char *name);
 
 /* ---- home/locks.c ---- */
 

@@ -1,6 +1,7 @@
 /* News of the home's files: what inotify(7) tells of the nodes that clients know, so that
  * they may keep what they were told until they hear otherwise. What the server has changed
- * itself is told apart by comparing (content), or by being expected (names). */
+ * itself, for one of them, is told apart by comparing (content), or by being expected (names):
+ * it is news to the others. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,12 +18,14 @@
 
 #define EXPECTED_FOR_NS 5000000000ull
 
-void home_expect(struct home_server *s, uint64_t dir, const char *name)
+void home_expect(struct home_server *s, const struct home_client *c, uint64_t dir,
+		 const char *name)
 {
 	struct home_expected *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return;
+	e->client = c;
 	e->dir = dir;
 	snprintf(e->name, sizeof(e->name), "%s", name);
 	e->until_ns = cor_now_ns() + EXPECTED_FOR_NS;
@@ -31,13 +34,16 @@ void home_expect(struct home_server *s, uint64_t dir, const char *name)
 	s->expected = e;
 }
 
-/* lock held: takes the expectation away, and old ones with it. */
-static bool expected(struct home_server *s, uint64_t dir, const char *name)
+/* lock held: the client that has made the change, NULL: nobody here. Takes the expectation
+ * away, and old ones with it. */
+static const struct home_client *who_expects(struct home_server *s, uint64_t dir,
+					     const char *name)
 {
 	uint64_t now = cor_now_ns();
 
 	for (struct home_expected **at = &s->expected; *at; ) {
 		struct home_expected *e = *at;
+		const struct home_client *client = e->client;
 		bool match = e->dir == dir && strcmp(e->name, name) == 0;
 
 		if (!match && e->until_ns > now) {
@@ -47,9 +53,9 @@ static bool expected(struct home_server *s, uint64_t dir, const char *name)
 		*at = e->next;
 		free(e);
 		if (match)
-			return true;
+			return client;
 	}
-	return false;
+	return NULL;
 }
 
 /* lock held */
@@ -57,9 +63,9 @@ static void lost_track(struct home_server *s)
 {
 	for (struct home_node *n = s->by_id; n; n = n->by_id.next) {
 		n->version++;
-		home_tell(s, HOME_CHANGED, n->id, NULL);
+		home_tell(s, NULL, HOME_CHANGED, n->id, NULL);
 	}
-	home_tell(s, HOME_RENAMED, 0, NULL);
+	home_tell(s, NULL, HOME_RENAMED, 0, NULL);
 }
 
 static void on_event(struct home_server *s, const struct inotify_event *e)
@@ -75,8 +81,8 @@ static void on_event(struct home_server *s, const struct inotify_event *e)
 		n->wd = -1;
 		n = NULL;
 	}
-	if (n && e->len && !expected(s, n->id, e->name))
-		home_tell(s, HOME_RENAMED, n->id, e->name);
+	if (n && e->len)
+		home_tell(s, who_expects(s, n->id, e->name), HOME_RENAMED, n->id, e->name);
 	if (n)
 		n->refs++;
 	pthread_mutex_unlock(&s->lock);
