@@ -69,14 +69,54 @@ static void make_directories(struct home_lab *l)
 	assert_int_equal(mkdir(l->dir, 0700), 0);
 }
 
-int home_lab_setup(void **state)
+/* A mount of the home's, which is a client of its own. */
+static int mount_home(struct home_lab *l)
 {
-	struct home_lab *l = calloc(1, sizeof(*l));
-	struct cor_home_serve serve = { .pid = getpid(), .dir = l->dir, .comm = "test" };
 	Cor__Names__Home home = COR__NAMES__HOME__INIT;
 	struct cor_home_mount_options options = { .home = &home, .connect_s = 5 };
 	struct cor_error err = COR_ERROR_INIT;
 	char address[64];
+	int fd;
+
+	snprintf(address, sizeof(address), "127.0.0.1:%u", l->port);
+	home.id = (ProtobufCBinaryData){ 16, l->id };
+	home.secret = (ProtobufCBinaryData){ 32, l->secret };
+	home.host = (char *)"homely";
+	home.address = address;
+	home.boot_id = (char *)"boot";
+	fd = cor_home_mount(&options, &err);
+	if (fd < 0)
+		print_error("%s\n", err.text);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+int home_lab_next(struct home_lab *l, char path[160])
+{
+	char at[80];
+	int fd = mount_home(l);
+
+	snprintf(at, sizeof(at), "%s/next", l->top);
+	assert_int_equal(mkdir(at, 0755), 0);
+	assert_int_equal(move_mount(fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH), 0);
+	snprintf(path, 160, "%s%s", at, l->home);
+	return fd;
+}
+
+void home_lab_next_end(struct home_lab *l, int fd)
+{
+	char at[80];
+
+	snprintf(at, sizeof(at), "%s/next", l->top);
+	assert_int_equal(umount2(at, MNT_DETACH), 0);
+	close(fd);
+}
+
+int home_lab_setup(void **state)
+{
+	struct home_lab *l = calloc(1, sizeof(*l));
+	struct cor_home_serve serve = { .pid = getpid(), .dir = l->dir, .comm = "test" };
+	struct cor_error err = COR_ERROR_INIT;
 	int r;
 
 	*state = l;
@@ -95,17 +135,7 @@ int home_lab_setup(void **state)
 	assert_true(r > 0);
 	l->port = (unsigned)r;
 	assert_int_equal(pthread_create(&l->cord, NULL, cord, l), 0);
-
-	snprintf(address, sizeof(address), "127.0.0.1:%u", l->port);
-	home.id = (ProtobufCBinaryData){ 16, l->id };
-	home.secret = (ProtobufCBinaryData){ 32, l->secret };
-	home.host = (char *)"homely";
-	home.address = address;
-	home.boot_id = (char *)"boot";
-	l->mount = cor_home_mount(&options, &err);
-	if (l->mount < 0)
-		print_error("%s\n", err.text);
-	assert_true(l->mount >= 0);
+	l->mount = mount_home(l);
 	assert_int_equal(unshare(CLONE_NEWNS), 0);
 	assert_int_equal(mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL), 0);
 	assert_int_equal(move_mount(l->mount, "", AT_FDCWD, l->far, MOVE_MOUNT_F_EMPTY_PATH), 0);

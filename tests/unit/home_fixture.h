@@ -31,6 +31,11 @@ struct home_lab {
 int home_lab_setup(void **state);
 int home_lab_teardown(void **state);
 
+/* The same home seen from where its task goes next: a mount, a client of its own; path is what
+ * from_far() puts in front there. To be ended before the lab. */
+int home_lab_next(struct home_lab *l, char path[160]);
+void home_lab_next_end(struct home_lab *l, int fd);
+
 /* Paths in static buffers: name at home, and the same seen through the file system. */
 const char *at_home(const struct home_lab *l, const char *name);
 const char *from_far(const struct home_lab *l, const char *name);

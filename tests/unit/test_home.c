@@ -108,6 +108,35 @@ static void test_open_file_sees_changes_of_its_size(void **state)
 	close(fd);
 }
 
+/* As a task's next host does, which looks while the task still writes. */
+static void test_another_client_sees_what_one_has_changed(void **state)
+{
+	struct home_lab *l = *state;
+	char next[160], path[170], buf[16] = "";
+	int mount, here, there;
+	struct stat st;
+
+	write_home(l, "file", "1234");
+	mount = home_lab_next(l, next);
+	here = open(from_far(l, "file"), O_RDWR);
+	snprintf(path, sizeof(path), "%s/file", next);
+	there = open(path, O_RDONLY);
+	assert_int_equal(read(there, buf, sizeof(buf)), 4);
+	snprintf(path, sizeof(path), "%s/later", next);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(pwrite(here, "Xyz456", 6, 0), 6);
+	close(open(from_far(l, "later"), O_CREAT | O_WRONLY, 0600));
+	assert_int_equal(cor_home_sync(there), 0);
+	assert_int_equal(fstat(there, &st), 0);
+	assert_int_equal(st.st_size, 6);
+	assert_int_equal(pread(there, buf, sizeof(buf), 0), 6);
+	assert_memory_equal(buf, "Xyz456", 6);
+	assert_int_equal(access(path, F_OK), 0);
+	close(here);
+	close(there);
+	home_lab_next_end(l, mount);
+}
+
 static unsigned count_entries(const char *path)
 {
 	DIR *d = opendir(path);
@@ -499,6 +528,7 @@ int main(void)
 		T(test_writes_go_home),
 		T(test_changes_at_home_are_seen),
 		T(test_open_file_sees_changes_of_its_size),
+		T(test_another_client_sees_what_one_has_changed),
 		T(test_directories),
 		T(test_links),
 		T(test_appending),
