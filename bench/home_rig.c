@@ -122,7 +122,7 @@ void home_rig_end(struct home_rig *r)
 	r->ending = true;
 	pthread_join(r->cord, NULL);
 	close(r->listener);
-	snprintf(command, sizeof(command), "rm -rf '%s'", r->top);
+	snprintf(command, sizeof(command), "rm -rf --one-file-system '%s'", r->top);
 	if (system(command) != 0)
 		warnx("%s remains", r->top);
 	free(r);

@@ -332,12 +332,12 @@ lab_exit()
 		done
 	fi
 	lab_down
-	[ -z "$LAB_SHM" ] || rm -rf "$LAB_SHM"
+	[ -z "$LAB_SHM" ] || rm -rf --one-file-system "$LAB_SHM"
 	if [ -n "$LAB_DIR" ]; then
 		if [ $status -ne 0 ] && [ -n "${COR_KEEP:-}" ]; then
 			echo "kept: $LAB_DIR" >&2
 		else
-			rm -rf "$LAB_DIR" "${HELD_DIR:-$LAB_DIR}"
+			rm -rf --one-file-system "$LAB_DIR" "${HELD_DIR:-$LAB_DIR}"
 		fi
 	fi
 	exit $status

@@ -13,7 +13,7 @@ strike_init()
 hold_at()
 {
 	HELD_DIR=$LAB_DIR/held
-	rm -rf "$HELD_DIR"
+	rm -rf --one-file-system "$HELD_DIR"
 	mkdir -m 1777 "$HELD_DIR"
 	echo "$1:hold=$HELD_DIR" >"$STRIKE_SPEC"
 }

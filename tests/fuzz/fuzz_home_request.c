@@ -29,7 +29,7 @@ static int remove_it(const char *path, const struct stat *st, int flag, struct F
 
 static void clean_up(void)
 {
-	nftw(top, remove_it, 8, FTW_DEPTH | FTW_PHYS);
+	nftw(top, remove_it, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	rmdir(top);
 }
 
@@ -103,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(HASH_CNT(by_id, server->by_id) == 1 && !server->handles);
 	server->next_node = HOME_ROOT + 1;
 	server->next_handle = 1;
-	nftw(tree, remove_it, 8, FTW_DEPTH | FTW_PHYS);
+	nftw(tree, remove_it, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	FUZZ_CHECK(stat(beside, &st) == 0 && st.st_size == 6 && st.st_nlink == 1);
 	beside_ino = beside_ino ? beside_ino : st.st_ino;
 	FUZZ_CHECK(beside_ino == st.st_ino);

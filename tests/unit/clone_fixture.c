@@ -87,7 +87,7 @@ int clone_teardown(void **state)
 	close(c->report[0]);
 	cor_closep(&c->report[1]);
 	cor_close(c->ctx);
-	snprintf(command, sizeof(command), "rm -rf %s", c->dir);
+	snprintf(command, sizeof(command), "rm -rf --one-file-system %s", c->dir);
 	if (system(command))
 		fprintf(stderr, "%s remains\n", c->dir);
 	free(c);

@@ -64,7 +64,7 @@ int fixture_teardown(void **state)
 		cor__names__file_table__free_unpacked(tables[i], NULL);
 		tables[i] = NULL;
 	}
-	nftw(scratch, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+	nftw(scratch, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	munmap(shared, sizeof(*shared));
 	return 0;
 }

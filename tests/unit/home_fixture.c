@@ -62,6 +62,7 @@ static void make_directories(struct home_lab *l)
 	chmod(l->top, 0755);
 	snprintf(l->home, sizeof(l->home), "%s/home", l->top);
 	snprintf(l->far, sizeof(l->far), "%s/far", l->top);
+	snprintf(l->next, sizeof(l->next), "%s/next", l->top);
 	snprintf(l->dir, sizeof(l->dir), "%s/run", l->top);
 	snprintf(l->shown, sizeof(l->shown), "%s%s", l->far, l->home);
 	assert_int_equal(mkdir(l->home, 0755), 0);
@@ -91,25 +92,12 @@ static int mount_home(struct home_lab *l)
 	return fd;
 }
 
-int home_lab_next(struct home_lab *l, char path[160])
+void home_lab_next(struct home_lab *l, char path[160])
 {
-	char at[80];
-	int fd = mount_home(l);
-
-	snprintf(at, sizeof(at), "%s/next", l->top);
-	assert_int_equal(mkdir(at, 0755), 0);
-	assert_int_equal(move_mount(fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH), 0);
-	snprintf(path, 160, "%s%s", at, l->home);
-	return fd;
-}
-
-void home_lab_next_end(struct home_lab *l, int fd)
-{
-	char at[80];
-
-	snprintf(at, sizeof(at), "%s/next", l->top);
-	assert_int_equal(umount2(at, MNT_DETACH), 0);
-	close(fd);
+	l->next_mount = mount_home(l);
+	assert_int_equal(mkdir(l->next, 0755), 0);
+	assert_int_equal(move_mount(l->next_mount, "", AT_FDCWD, l->next, MOVE_MOUNT_F_EMPTY_PATH), 0);
+	snprintf(path, 160, "%s%s", l->next, l->home);
 }
 
 int home_lab_setup(void **state)
@@ -120,7 +108,7 @@ int home_lab_setup(void **state)
 	int r;
 
 	*state = l;
-	l->sock = -1;
+	l->sock = l->next_mount = -1;
 	make_directories(l);
 	memset(l->id, 7, sizeof(l->id));
 	memset(l->secret, 9, sizeof(l->secret));
@@ -154,11 +142,16 @@ int home_lab_teardown(void **state)
 {
 	struct home_lab *l = *state;
 	char command[128];
-	bool gone;
+	bool gone, detached;
 
 	close(l->control);
-	assert_int_equal(umount2(l->far, MNT_DETACH), 0);
+	/* whatever the test came to: what is mounted there is all of this host */
+	detached = umount2(l->far, MNT_DETACH) == 0;
 	close(l->mount);
+	if (l->next_mount >= 0) {
+		detached &= umount2(l->next, MNT_DETACH) == 0 || errno == EINVAL || errno == ENOENT;
+		close(l->next_mount);
+	}
 	/* the last mount takes the client along, and its word the server */
 	gone = eventually(server_gone, l);
 	l->ending = true;
@@ -166,10 +159,12 @@ int home_lab_teardown(void **state)
 	close(l->listener);
 	if (l->sock >= 0)
 		close(l->sock);
-	snprintf(command, sizeof(command), "rm -rf %s", l->top);
-	if (system(command) != 0)
+	/* and never through a mount, should one be left */
+	snprintf(command, sizeof(command), "rm -rf --one-file-system %s", l->top);
+	if (!detached || system(command) != 0)
 		print_error("%s remains\n", l->top);
 	free(l);
+	assert_true(detached);
 	assert_true(gone);
 	return 0;
 }

@@ -22,6 +22,8 @@ struct home_lab {
 	int  listener;
 	unsigned port;
 	int  mount;
+	char next[80];          /* as far, for another client of the home */
+	int  next_mount;        /* -1: there is none */
 	pthread_t cord;         /* accepts and hands over, as cord does */
 	int  sock;              /* the last connection's, for cutting it */
 	bool ending;
@@ -32,9 +34,8 @@ int home_lab_setup(void **state);
 int home_lab_teardown(void **state);
 
 /* The same home seen from where its task goes next: a mount, a client of its own; path is what
- * from_far() puts in front there. To be ended before the lab. */
-int home_lab_next(struct home_lab *l, char path[160]);
-void home_lab_next_end(struct home_lab *l, int fd);
+ * from_far() puts in front there. The lab's teardown ends it, whatever the test comes to. */
+void home_lab_next(struct home_lab *l, char path[160]);
 
 /* Paths in static buffers: name at home, and the same seen through the file system. */
 const char *at_home(const struct home_lab *l, const char *name);

@@ -34,7 +34,7 @@ void keys_end(void)
 {
 	char command[128];
 
-	snprintf(command, sizeof(command), "rm -rf '%s'", g_dir);
+	snprintf(command, sizeof(command), "rm -rf --one-file-system '%s'", g_dir);
 	MUST(system(command));
 }
 

@@ -42,7 +42,7 @@ skip()
 cleanup()
 {
 	[ ${#started[@]} -eq 0 ] || kill "${started[@]}" 2>/dev/null
-	[ -z "$work" ] || rm -rf "$work"
+	[ -z "$work" ] || rm -rf --one-file-system "$work"
 }
 
 while [ $# -gt 0 ]; do
