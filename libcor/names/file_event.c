@@ -21,6 +21,8 @@
 #define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
 #endif
 
+/* How late an interrupt may be; in a virtual machine, most of all. */
+#define DUE_NS 5000000ull
 #define NS 1000000000ull
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
@@ -49,6 +51,22 @@ static uint64_t ns_of(const struct timespec *ts)
 	return (uint64_t)ts->tv_sec * NS + (uint64_t)ts->tv_nsec;
 }
 
+/* One that is due, but whose interrupt has not come yet, has nothing left, as one that is not set:
+ * for that there is an interval here, it is looked at again for a while. */
+static int read_timer(int fd, struct itimerspec *its)
+{
+	const struct timespec nap = { .tv_nsec = DUE_NS / 20 };
+	uint64_t until = cor_now_ns() + DUE_NS;
+
+	for (;;) {
+		if (timerfd_gettime(fd, its) < 0)
+			return -errno;
+		if (ns_of(&its->it_value) || !ns_of(&its->it_interval) || cor_now_ns() > until)
+			return 0;
+		nanosleep(&nap, NULL);
+	}
+}
+
 static int capture_timerfd(struct cor_file_capture *c, const struct cor_file_seen *seen,
 			   Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -61,8 +79,11 @@ static int capture_timerfd(struct cor_file_capture *c, const struct cor_file_see
 
 	/* an interval timer counts its ticks when it is asked: ask before reading them */
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)c->pid, seen->fd);
-	if (timerfd_gettime(seen->dup, &its) < 0 || cor_slurp(AT_FDCWD, path, &info, NULL) < 0)
-		return cor_fail_errno(err, "descriptor %d: its timer", seen->fd);
+	rc = read_timer(seen->dup, &its);
+	if (rc == 0)
+		rc = cor_slurp(AT_FDCWD, path, &info, NULL);
+	if (rc < 0)
+		return cor_fail_code(err, rc, "descriptor %d: its timer", seen->fd);
 	now.info = info;
 	rc = number(&now, "clockid:", 10, &clock, err);
 	if (rc == 0)
