@@ -8,12 +8,14 @@ threads -p one.beat >one.out 2>&1 &
 tls -p two.beat >two.out 2>&1 &
 sh -c 'read -r line <go; exit "$line"' &
 jobs -p >pids.new && mv pids.new pids
+set -- "$1" "$(jobs -p %2)"
 wait %3
 echo "third $?"
 kill %1
 wait %1
 echo "first $?"
-kill -KILL %2
+# The shell is to be waiting by then: of a job that is known to be dead bash says 127.
+(sleep 0.3; kill -KILL "$2") &
 wait %2
 echo "second $?"
 END
