@@ -242,17 +242,18 @@ static int take_end(const Cor__Names__OpenFile *file, int end)
 	return fd;
 }
 
-static int restore_files(struct cor_file_restore *r, unsigned first, const int ends[2],
-			 struct cor_error *err)
+/* Before any end is taken: it makes the writing one, which the task's own may be a duplicate of,
+ * non-blocking for a moment. */
+static int fill_pipe(struct cor_file_restore *r, unsigned first, const int ends[2],
+		     struct cor_error *err)
 {
 	const Cor__Names__FileTable *table = r->place.table;
-	const Cor__Names__OpenFile *lead = table->files[first];
 
 	for (unsigned i = first; i < table->n_files; i++) {
 		const Cor__Names__OpenFile *file = table->files[i];
-		int fd, rc;
+		int rc;
 
-		if (!same_pipe(file, lead))
+		if (!same_pipe(file, table->files[first]))
 			continue;
 		rc = set_capacity(file, ends[0]);
 		if (rc == 0 && file->n_unread && !has_bytes(r, file, ends[0]))
@@ -260,6 +261,23 @@ static int restore_files(struct cor_file_restore *r, unsigned first, const int e
 		if (rc < 0)
 			return cor_fail_code(err, rc, "descriptor %d: the bytes in its pipe of %u",
 					     cor_file_number(table, i), file->capacity);
+	}
+	return 0;
+}
+
+static int restore_files(struct cor_file_restore *r, unsigned first, const int ends[2],
+			 struct cor_error *err)
+{
+	const Cor__Names__FileTable *table = r->place.table;
+	const Cor__Names__OpenFile *lead = table->files[first];
+	int rc = fill_pipe(r, first, ends, err);
+
+	for (unsigned i = first; i < table->n_files && rc == 0; i++) {
+		const Cor__Names__OpenFile *file = table->files[i];
+		int fd;
+
+		if (!same_pipe(file, lead))
+			continue;
 		fd = take_end(file, ends[writes(file->flags) ? 1 : 0]);
 		if (fd < 0)
 			return cor_fail_code(err, fd, "descriptor %d: its pipe",
@@ -272,7 +290,7 @@ static int restore_files(struct cor_file_restore *r, unsigned first, const int e
 			return cor_fail_errno(err, "descriptor %d: packet mode",
 					      cor_file_number(table, i));
 	}
-	return 0;
+	return rc;
 }
 
 static int restore(struct cor_file_restore *r, unsigned index, struct cor_error *err)

@@ -53,6 +53,30 @@ static void test_pipe_keeps_its_bytes_and_size(void **state)
 	round_trip(pipe_with_bytes, verify_pipe);
 }
 
+/* The writing end has the lower number, and is made first. */
+static void turned_pipe_with_bytes(void)
+{
+	int fd[2];
+
+	HOLDS(pipe2(fd, 0) == 0);
+	HOLDS(dup2(fd[1], 20) == 20 && dup2(fd[0], 21) == 21);
+	HOLDS(close(fd[0]) == 0 && close(fd[1]) == 0);
+	HOLDS(write(20, "unread", 6) == 6);
+}
+
+static void verify_turned_pipe(void)
+{
+	char text[16];
+
+	HOLDS(!(fcntl(20, F_GETFL) & O_NONBLOCK) && !(fcntl(21, F_GETFL) & O_NONBLOCK));
+	HOLDS(read(21, text, sizeof(text)) == 6 && memcmp(text, "unread", 6) == 0);
+}
+
+static void test_writing_end_of_lower_number_still_blocks(void **state)
+{
+	round_trip(turned_pipe_with_bytes, verify_turned_pipe);
+}
+
 static void test_capture_consumes_nothing(void **state)
 {
 	struct subject s = subject_start(pipe_with_bytes, read_the_bytes);
@@ -413,6 +437,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FILES_TEST(test_pipe_keeps_its_bytes_and_size),
+		FILES_TEST(test_writing_end_of_lower_number_still_blocks),
 		FILES_TEST(test_capture_consumes_nothing),
 		FILES_TEST(test_full_pipe_is_carried_whole),
 		FILES_TEST(test_packets_keep_their_boundaries),
