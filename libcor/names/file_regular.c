@@ -112,6 +112,10 @@ static int check_name(struct cor_file_capture *c, const struct cor_file_seen *se
 		return -ENOMEM;
 	if (lstat(path, &st) == 0 && st.st_dev == seen->st.st_dev && st.st_ino == seen->st.st_ino)
 		return 0;
+	/* looked at before that, its link read behind it */
+	if (seen->dup >= 0 && fstat(seen->dup, &st) == 0 && st.st_nlink != seen->st.st_nlink)
+		return cor_fail(err, -EAGAIN, "descriptor %d: %s was given or lost a name just now",
+				seen->fd, seen->link);
 	return cor_file_refuse(err, seen, "the file %s, which that path no longer leads to "
 			       "(renamed, replaced or mounted over)", seen->link);
 }
