@@ -24,7 +24,7 @@ source_sources = \
 	daemon/source/source.h \
 	daemon/source/connect.c daemon/source/cord.c daemon/source/filters.c daemon/source/freeze.c \
 	daemon/source/home.c daemon/source/keeper.c daemon/source/link.c \
-	daemon/source/mapped.c daemon/source/network.c daemon/source/obituary.c daemon/source/objects.c \
+	daemon/source/look.c daemon/source/mapped.c daemon/source/network.c daemon/source/obituary.c daemon/source/objects.c \
 	daemon/source/paging.c daemon/source/reach.c daemon/source/run.c \
 	daemon/source/server.c daemon/source/serving.c daemon/source/transport.c
 

@@ -154,6 +154,10 @@ int source_capture_running_files(struct source *s, struct cor_error *err);
 /* Marks, and completes, what of the image's shared memory s->files lead to. */
 int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 				   struct cor_error *err);
+/* look.c: has the task stand still for as long as look takes. */
+int  source_look(struct source *s,
+		 int (*look)(struct source *s, struct cor_tracee *t, struct cor_error *err),
+		 struct cor_error *err);
 /* filters.c: may the image's seccomp filters go along? And ahead of the freeze: can they be read,
  * and moved? The skeleton has them then. */
 int source_check_filters(struct source *s, const Cor__Task__Image *image, struct cor_error *err);
@@ -173,10 +177,6 @@ int source_give_image_objects(struct source *s, const Cor__Task__Image *image,
  * stopped task's. */
 int  source_check_owner(const struct source *s, const Cor__Task__Image *image, bool frozen,
 			struct cor_error *err);
-/* Ahead of it: the task stands still for as long as look takes. */
-int  source_look(struct source *s,
-		 int (*look)(struct source *s, struct cor_tracee *t, struct cor_error *err),
-		 struct cor_error *err);
 /* Stops the task and reads it, into s->image and s->files; as often as something short-lived
  * is in the way. */
 int  source_freeze(struct source *s, struct cor_error *err);

@@ -75,5 +75,8 @@ int cor_refuse_process(struct cor_capture *c, struct cor_error *err);
 int cor_refuse_place(struct cor_capture *c, struct cor_error *err);
 int cor_refuse_mapping(struct cor_capture *c, const struct cor_map_line *m, struct cor_error *err);
 int cor_refuse_smap(struct cor_capture *c, const struct cor_smap *s, struct cor_error *err);
+/* Of a thread that runs, too. */
+int cor_refuse_strict(struct cor_capture *c, const struct cor_proc_status *st,
+		      struct cor_error *err);
 int cor_refuse_thread(struct cor_capture *c, const struct cor_tracee_thread *th,
 		      const struct cor_proc_status *st, struct cor_error *err);

@@ -119,7 +119,9 @@ static int list_threads(struct cor_capture *c, struct cor_error *err)
 		if (r < 0)
 			return cor_fail_code(err, r, "cannot look at thread %s of process %d",
 					     e->d_name, c->pid);
-		r = name_thread(c, &st, err);
+		r = cor_refuse_strict(c, &st, err);
+		if (r == 0)
+			r = name_thread(c, &st, err);
 	}
 	return r;
 }

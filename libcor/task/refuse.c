@@ -293,17 +293,23 @@ int cor_refuse_place(struct cor_capture *c, struct cor_error *err)
 	return r ? r : refuse_namespaces(c, err);
 }
 
+int cor_refuse_strict(struct cor_capture *c, const struct cor_proc_status *st,
+		      struct cor_error *err)
+{
+	if (st->seccomp != SECCOMP_MODE_STRICT)
+		return 0;
+	return cor_fail(err, REFUSED, "thread %d (%s) of process %d is in seccomp's strict mode",
+			st->pid, st->name, c->pid);
+}
+
 int cor_refuse_thread(struct cor_capture *c, const struct cor_tracee_thread *th,
 		      const struct cor_proc_status *st, struct cor_error *err)
 {
 	if (th->regs.cs != 0x33)        /* __USER_CS */
 		return cor_fail(err, REFUSED, "thread %d (%s) of process %d runs 32-bit code", th->tid,
 				st->name, c->pid);
-	if (st->seccomp == SECCOMP_MODE_STRICT)
-		return cor_fail(err, REFUSED, "thread %d (%s) of process %d is in seccomp's strict mode",
-				th->tid, st->name, c->pid);
-	if (st->seccomp != th->seccomp)
+	if (st->seccomp != SECCOMP_MODE_STRICT && st->seccomp != th->seccomp)
 		return cor_fail(err, -EAGAIN, "thread %d (%s) of process %d installed a seccomp filter "
 				"just now", th->tid, st->name, c->pid);
-	return 0;
+	return cor_refuse_strict(c, st, err);
 }

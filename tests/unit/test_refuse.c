@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -155,6 +156,33 @@ static int strict(void)
 {
 	/* what it does next is _exit(2), or waiting in read(2) */
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0;
+}
+
+/* read(2) and write(2) is what it may do. */
+static void *be_strict(void *up)
+{
+	char c = prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0;
+	int *fd = up;
+
+	(void)!write(fd[1], &c, 1);
+	while (read(fd[2], &c, 1) != 0)
+		;
+	return NULL;
+}
+
+static int has_strict_thread(void)
+{
+	static int fd[4];
+	pthread_t thread;
+	char c = 0;
+
+	return !pipe(fd) && !pipe(fd + 2) && !pthread_create(&thread, NULL, be_strict, fd) &&
+	       read(fd[0], &c, 1) == 1 && c;
+}
+
+static void strict_mode_of_a_thread(void **state)
+{
+	expect(has_strict_thread, "strict mode");
 }
 
 static void strict_mode(void **state)
@@ -372,6 +400,7 @@ int main(void)
 		T(children),
 		T(zombies_of_its_own),
 		T(strict_mode),
+		T(strict_mode_of_a_thread),
 		T(labels_that_confine),
 		T(io_uring),
 		T(aio),

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "libcor/base/error.h"
@@ -133,6 +134,38 @@ static void calls_of_ours_are_not_judged(void **state)
 	assert_int_equal(victim_finish(&v), 0);
 }
 
+/* Whether a child that is prepared so says that, of what it may do. */
+static bool child_lacks(int (*prepare)(void), const char *word)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct cor_error err = COR_ERROR_INIT;
+
+		_exit(prepare() || cor_seccomp_possible(&err) != -EPERM || !strstr(err.text, word));
+	}
+	return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+static int nobody(void)
+{
+	return setuid(65534);
+}
+
+static int with_a_filter(void)
+{
+	return install(SECCOMP_RET_ERRNO | 1);
+}
+
+static void what_is_lacking_is_named(void **state)
+{
+	if (cor_seccomp_possible(NULL) < 0)
+		skip();
+	assert_true(child_lacks(nobody, "CAP_SYS_ADMIN"));
+	assert_true(child_lacks(with_a_filter, "a cord that has some"));
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
 	uint64_t code = 0;
@@ -164,6 +197,7 @@ int main(void)
 		T(a_filter_that_asks_somebody_is_refused),
 		T(a_thread_without_filters_has_none),
 		T(calls_of_ours_are_not_judged),
+		T(what_is_lacking_is_named),
 		T(what_makes_no_sense_is_refused),
 	};
 
