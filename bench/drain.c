@@ -8,6 +8,7 @@
 #include "bench/bare.h"
 #include "bench/live.h"
 #include "bench/report.h"
+#include "bench/warm.h"
 
 #define MAX_SIZES 8
 #define TWO_GIB   (UINT64_C(2) << 30)
@@ -17,9 +18,11 @@ struct options {
 	struct bench_common common;
 	size_t   sizes[MAX_SIZES];
 	unsigned nsizes;
+	bool     cold;
 };
 
 static const struct argp_option drain_options[] = {
+	{ "cold", 'c', NULL, 0, "Take memory as the machine gives it, and not touched before", 0 },
 	{ "sizes", 's', "BYTES,...", 0, "Memory to move (default 1G,2G,8G; what there is no "
 	  "memory for is left out)", 0 },
 	{ 0 }
@@ -32,6 +35,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case 's':
 		o->nsizes = parse_sizes(state, arg, o->sizes, MAX_SIZES);
+		return 0;
+	case 'c':
+		o->cold = true;
 		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &o->common;
@@ -55,15 +61,22 @@ struct result {
 };
 
 /* The first size bytes of the ghost. */
-static void measure_once(const struct cor_ctx *ctx, const struct ghost *g, size_t size,
+static void measure_once(const struct cor_ctx *ctx, const struct ghost *g, size_t size, bool cold,
 			 struct samples rate[NRATES], struct samples cpu[NCPU])
 {
 	const struct ghost part = { .pid = g->pid, .base = g->base, .size = size };
+	struct feeder f = { 0 };
 	struct drained d;
 	struct bare_drain b;
 
+	if (!cold)
+		feeder_start(&f, size);
 	bare_drain(&part, &b);
+	feeder_end(&f);
+	if (!cold)
+		feeder_start(&f, size);
 	live_drain(ctx, &part, &d);
+	feeder_end(&f);
 	samples_add(&rate[BARE_RATE], (double)size / (double)b.wall_ns);
 	samples_add(&rate[RATE], (double)size / (double)d.wall_ns);
 	samples_add(&rate[RATE_RATIO], (double)b.wall_ns / (double)d.wall_ns);
@@ -89,7 +102,7 @@ static void measure(const struct cor_ctx *ctx, const struct options *o, struct r
 	ghost_start(&g, o->sizes[most]);
 	for (unsigned run = 0; run < o->common.runs; run++) {
 		for (unsigned i = 0; i < o->nsizes; i++)
-			measure_once(ctx, &g, o->sizes[i], res->rate[i], res->cpu[i]);
+			measure_once(ctx, &g, o->sizes[i], o->cold, res->rate[i], res->cpu[i]);
 		samples_add(&res->large_over_small, res->rate[most][RATE].v[run] /
 			    res->rate[least][RATE].v[run]);
 		samples_add(&res->bare_large_over_small, res->rate[most][BARE_RATE].v[run] /
@@ -102,15 +115,9 @@ static void measure(const struct cor_ctx *ctx, const struct options *o, struct r
 static void choose_sizes(struct options *o)
 {
 	static const size_t usual[] = { 1u << 30, TWO_GIB, 8ull << 30 };
-	unsigned long available = 0;
-	char line[80], name[24];
-	FILE *f = fopen("/proc/meminfo", "re");
+	unsigned long available = available_kib();
+	char name[24];
 
-	while (f && fgets(line, sizeof(line), f) &&
-	       sscanf(line, "MemAvailable: %lu kB", &available) != 1)
-		;
-	if (f)
-		fclose(f);
 	for (unsigned i = 0; i < sizeof(usual) / sizeof(*usual); i++)
 		if (i == 0 || usual[i] / 1024 * 2 + SPARE_KIB < available)
 			o->sizes[o->nsizes++] = usual[i];
@@ -144,7 +151,7 @@ static void findings(struct report *r, const struct options *o, const struct res
 		return;
 	report_finding_least(r, "large_over_small", "rate of the largest over the smallest",
 			     samples_median(&res->large_over_small), 0.95);
-	/* what is the machine's doing: memory that it has not had for a while is slow */
+	/* what is the machine's doing */
 	report_finding(r, "bare_large_over_small", "the same of the bare drain",
 		       samples_median(&res->bare_large_over_small), NAN);
 }

@@ -7,7 +7,8 @@ bench_cor_bench_SOURCES = \
 	bench/floor.c bench/floor.h bench/floor_net.c bench/floor_mem.c bench/floor_shmem.c \
 	bench/files.c bench/home_rig.c bench/home_rig.h \
 	bench/import.c bench/fault.c bench/fault.h \
-	bench/fault_over.c bench/pin.c bench/remote.c bench/remote.h bench/drain.c bench/live.c bench/live.h bench/tls.c \
+	bench/fault_over.c bench/pin.c bench/remote.c bench/remote.h \
+	bench/drain.c bench/warm.c bench/warm.h bench/live.c bench/live.h bench/tls.c \
 	bench/freeze.c bench/lab.c bench/lab.h bench/victim.c \
 	bench/after.c bench/walker.c bench/walker.h \
 	bench/redis.c bench/load.c bench/load.h bench/apart.c bench/apart.h
