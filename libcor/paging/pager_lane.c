@@ -303,6 +303,49 @@ static void received(struct pager_lane *l, size_t n)
 	l->carry = n - head;
 }
 
+static void nap(struct pager_lane *l, bool on)
+{
+	if (on != l->naps)
+		l->naps = cor_stream_worth(l->stream, on ? PAGER_NAP_BYTES : 1) && on;
+}
+
+static uint64_t bytes_on_their_way(const struct pager_lane *l)
+{
+	uint64_t pages = 0;
+
+	for (unsigned i = l->head; i != l->sent; i++)
+		pages += l->queue[i % PAGER_DEPTH].wire.npages;
+	return pages << COR_PAGE_SHIFT;
+}
+
+/* In the midst of a drain the pager is not woken for each segment, but for several runs, or
+ * when a little time has passed: to be woken costs as much as to place a run, and the sender
+ * pays as well where both are on one host, since it is the one that wakes. Not where little
+ * has come since the last time: a slow link brings less in a nap than is worth one. */
+static void wait_for_more(struct pager_lane *l)
+{
+	l->readable = false;
+	l->unwatched = l->spinning;
+	nap(l, l->kind == COR_CONN_BULK && l->heard >= PAGER_NAP_LEAST &&
+	    bytes_on_their_way(l) >= 2 * PAGER_NAP_BYTES);
+	l->heard = 0;
+}
+
+uint64_t pager_nap(const struct cor_pager *p)
+{
+	for (unsigned i = 0; i < PAGER_LANES; i++)
+		if (p->lanes[i] && p->lanes[i]->open && p->lanes[i]->naps)
+			return PAGER_NAP_NS;
+	return UINT64_MAX;
+}
+
+void pager_nap_over(struct cor_pager *p)
+{
+	for (unsigned i = 0; i < PAGER_LANES; i++)
+		if (p->lanes[i] && p->lanes[i]->open && p->lanes[i]->naps)
+			p->lanes[i]->readable = true;
+}
+
 /* 1: a whole reply is there, 0: no more to read now, -errno: the lane is lost. */
 static int fetch_reply(struct cor_pager *p, struct pager_lane *l)
 {
@@ -321,13 +364,13 @@ static int fetch_reply(struct cor_pager *p, struct pager_lane *l)
 			return 1;
 		n = receive(l);
 		if (n == -EAGAIN) {
-			l->readable = false;
-			l->unwatched = l->spinning;
+			wait_for_more(l);
 			return 0;
 		}
 		if (n <= 0)
 			return n ? (int)n : -EPIPE;
 		PAGER_COUNT(p, bytes_wire, (uint64_t)n);
+		l->heard += (size_t)n;
 		received(l, (size_t)n);
 	}
 }
@@ -360,6 +403,7 @@ static void reply_done(struct cor_pager *p, struct pager_lane *l)
 	pager_request_end(p, rq);
 	/* nothing more is due: the lane's end, if it comes, makes the ring say so */
 	if (!pager_lane_unanswered(l) && !l->carry) {
+		nap(l, false);
 		l->readable = false;
 		look_again(l);
 	}

@@ -255,6 +255,7 @@ static uint64_t patience(struct cor_pager *p)
 	uint64_t ns = COR_MIN(retry ? RETRY_NS : PROBE_NS, pager_fault_late(p));
 	uint64_t pause = pager_prefetching(p) ? pager_bulk_wait(p) : 0;
 
+	ns = COR_MIN(ns, pager_nap(p));
 	return pause ? COR_MIN(ns, pause) : ns;
 }
 
@@ -283,6 +284,8 @@ void *pager_thread(void *arg)
 
 			wait_ring(p, ns);
 			pager_waited(p, since);
+			if (cor_now_ns() - since >= PAGER_NAP_NS)
+				pager_nap_over(p);
 		}
 		if (cor_now_ns() - probed > PROBE_NS) {
 			pager_probe_mms(p);

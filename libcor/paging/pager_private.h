@@ -43,9 +43,15 @@
 #define PAGER_DEPTH      256u       /* unanswered requests of one lane */
 #define PAGER_SPOILED    8u         /* spoiled replies in a row: the lane is no good */
 #define PAGER_RUN        64u        /* pages in one bulk request: 256 KiB */
-#define PAGER_WINDOW     4u         /* bulk requests in flight on one lane */
+#define PAGER_WINDOW     8u         /* bulk requests in flight on one lane: 2 MiB */
 #define PAGER_PIECE      16u        /* pages installed at once while a fault waits */
 #define PAGER_PRESENCE   32768u     /* pages in one presence request: 128 MiB */
+
+/* In the midst of a drain: what is worth waking for, in bytes or time; and what must have come
+ * between two waits. */
+#define PAGER_NAP_BYTES  (512u << 10)
+#define PAGER_NAP_NS     (400 * 1000ull)
+#define PAGER_NAP_LEAST  (16u << 10)
 
 /* A peer that answers within NEAR is worth spinning for, so long at the most. */
 #define PAGER_NEAR_NS     (150 * 1000ull)
@@ -132,6 +138,8 @@ struct pager_lane {
 	bool open;
 	bool readable;          /* no receive has found it empty since it was ready */
 	bool spinning;          /* it is looked at all the time */
+	bool naps;              /* in_fd tells of PAGER_NAP_BYTES, or of the end, only */
+	size_t heard;           /* bytes since the last time that nothing was left */
 	bool unwatched;         /* and so the ring may not tell of what has come since */
 	bool blocked;           /* a write would */
 	bool polled, polled_out;
@@ -316,6 +324,9 @@ void pager_probe_lanes(struct cor_pager *p);
 struct pager_request *pager_lane_request(struct pager_lane *l);
 void pager_lane_push(struct cor_pager *p, struct pager_lane *l);
 void pager_lane_flush(struct cor_pager *p, struct pager_lane *l);
+/* How long one may sleep while lanes do not tell of everything; and what follows. */
+uint64_t pager_nap(const struct cor_pager *p);
+void pager_nap_over(struct cor_pager *p);
 /* One unit of work on what came in; false: nothing to do just now. */
 bool pager_lane_work(struct cor_pager *p, struct pager_lane *l);
 /* The lane that faults go to; NULL: none. */

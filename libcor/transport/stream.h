@@ -57,6 +57,11 @@ struct cor_stream_ops {
 	 * never are. */
 	bool (*pending)(const struct cor_stream *s);
 
+	/* How many bytes are worth waking for: with fewer, in_fd need not tell of them. A hint,
+	 * which holds until it is given anew (at first 1); the stream's end is told of always.
+	 * NULL: in_fd tells of each byte. */
+	void (*worth)(struct cor_stream *s, size_t bytes);
+
 	/* Ends both directions: a receive or send that sleeps returns, later ones fail.
 	 * Any thread. The stream must still be closed. */
 	void (*shutdown)(struct cor_stream *s);
@@ -93,6 +98,14 @@ static inline ssize_t cor_stream_send(struct cor_stream *s, const struct iovec *
 static inline bool cor_stream_pending(const struct cor_stream *s)
 {
 	return s->ops->pending && s->ops->pending(s);
+}
+
+/* Does the stream take the hint? */
+static inline bool cor_stream_worth(struct cor_stream *s, size_t bytes)
+{
+	if (s->ops->worth)
+		s->ops->worth(s, bytes);
+	return s->ops->worth;
 }
 
 static inline void cor_stream_shutdown(struct cor_stream *s)

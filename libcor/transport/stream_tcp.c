@@ -37,6 +37,14 @@ static ssize_t tcp_send(struct cor_stream *s, const struct iovec *iov, unsigned 
 	return r < 0 ? -errno : r;
 }
 
+/* Each wake-up costs the sender, too, where both are on one host: it is the one that wakes. */
+static void tcp_worth(struct cor_stream *s, size_t bytes)
+{
+	int low = (int)COR_MIN(bytes, (size_t)INT32_MAX);
+
+	(void)setsockopt(s->in_fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+}
+
 static void tcp_shutdown(struct cor_stream *s)
 {
 	shutdown(s->in_fd, SHUT_RDWR);
@@ -52,6 +60,7 @@ static const struct cor_stream_ops tcp_ops = {
 	.name = "tcp",
 	.receive = tcp_receive,
 	.send = tcp_send,
+	.worth = tcp_worth,
 	.shutdown = tcp_shutdown,
 	.close = tcp_close,
 };

@@ -248,6 +248,12 @@ static bool tls_pending(const struct cor_stream *s)
 	return have - HEADER >= ((size_t)p[3] << 8 | p[4]);
 }
 
+/* The records around them only add to it. */
+static void tls_worth(struct cor_stream *s, size_t bytes)
+{
+	cor_stream_worth(tls(s)->inner, bytes);
+}
+
 static void tls_shutdown(struct cor_stream *s)
 {
 	cor_stream_shutdown(tls(s)->inner);
@@ -288,6 +294,7 @@ static const struct cor_stream_ops tls_ops = {
 	.receive = tls_receive,
 	.send = tls_send,
 	.pending = tls_pending,
+	.worth = tls_worth,
 	.shutdown = tls_shutdown,
 	.close = tls_close,
 };

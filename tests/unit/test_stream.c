@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/transport/stream_fault.h"
+#include "libcor/transport/tcp.h"
 #include "tests/stream.h"
 
 #define MS 1000000ull
@@ -339,6 +341,79 @@ static void what_is_no_fault_is_refused(void **state)
 	}
 }
 
+/* --- what is worth waking for ----------------------------------------------------- */
+
+/* Over TCP, since other sockets take no hint. */
+static int set_up_tcp(void **state)
+{
+	static struct ends e;
+	struct cor_error err = COR_ERROR_INIT;
+	_cleanup_close_ int listener = -1;
+	char where[32];
+	int port = cor_tcp_listen("127.0.0.1:0", &listener, &err), sock, theirs = -1;
+
+	assert_true(port > 0);
+	snprintf(where, sizeof(where), "127.0.0.1:%d", port);
+	assert_int_equal(cor_tcp_connect(where, 1000, &theirs, &err), 0);
+	while ((sock = cor_tcp_accept(listener, &err)) == -EAGAIN)
+		poll(&(struct pollfd){ .fd = listener, .events = POLLIN }, 1, 1000);
+	assert_true(sock >= 0);
+	e = (struct ends){ stream_of(sock), theirs };
+	*state = &e;
+	return 0;
+}
+
+/* Loopback delivers within the call that sends; the rest is for a machine under load. */
+static bool tells(const struct ends *e, int ms)
+{
+	return poll(&(struct pollfd){ .fd = e->ours->in_fd, .events = POLLIN | POLLRDHUP }, 1, ms);
+}
+
+static void few_bytes_are_not_told_of(void **state)
+{
+	struct ends *e = *state;
+
+	assert_true(cor_stream_worth(e->ours, 6));
+	say(e, "abcde");
+	assert_false(tells(e, 20));
+	say(e, "f");
+	assert_true(tells(e, 1000));
+	assert_string_equal(hear(e), "abcdef");
+}
+
+static void few_bytes_can_be_had_all_the_same(void **state)
+{
+	struct ends *e = *state;
+
+	assert_true(cor_stream_worth(e->ours, 1 << 20));
+	say(e, "abc");
+	tells(e, 20);
+	assert_string_equal(hear(e), "abc");
+}
+
+static void bytes_that_are_there_are_told_of_when_they_are_worth_it(void **state)
+{
+	struct ends *e = *state;
+
+	assert_true(cor_stream_worth(e->ours, 1 << 20));
+	say(e, "abc");
+	assert_false(tells(e, 20));
+	assert_true(cor_stream_worth(e->ours, 1));
+	assert_true(tells(e, 1000));
+}
+
+static void the_end_is_told_of_always(void **state)
+{
+	struct ends *e = *state;
+
+	assert_true(cor_stream_worth(e->ours, 1 << 20));
+	say(e, "abc");
+	assert_false(tells(e, 20));
+	shutdown(e->theirs, SHUT_WR);
+	assert_true(tells(e, 1000));
+}
+
+#define tcp_test(f) cmocka_unit_test_setup_teardown(f, set_up_tcp, tear_down)
 #define stream_test(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -360,6 +435,10 @@ int main(void)
 		stream_test(stalled_stream_is_silent_and_open),
 		stream_test(delayed_bytes_come_late_and_whole),
 		stream_test(delayed_stream_wakes_who_polls),
+		tcp_test(few_bytes_are_not_told_of),
+		tcp_test(few_bytes_can_be_had_all_the_same),
+		tcp_test(bytes_that_are_there_are_told_of_when_they_are_worth_it),
+		tcp_test(the_end_is_told_of_always),
 		cmocka_unit_test(faults_are_for_their_kind),
 		cmocka_unit_test(what_is_no_fault_is_refused),
 	};
