@@ -2,6 +2,7 @@
  * as far as that can be, and what has changed since in it. */
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "daemon/destination/destination.h"
@@ -11,6 +12,9 @@
 #include "libcor/task/mapped.h"
 
 enum stub_op { STUB_FILES = 1 };
+
+#define STUB_DESCRIPTORS 64u    /* of the stub and its supervisor, at the most */
+#define STUB_ROOM        512u
 
 /* ---- the stub ------------------------------------------------------------------------------- */
 
@@ -43,6 +47,30 @@ static void share_rebuild(struct destination *d)
 	d->shared->supervisor = kept.supervisor;
 }
 
+/* Above the task's own, with room for what it opens before the freeze. */
+static int choose_keep_from(struct destination *d, struct cor_error *err)
+{
+	rlim_t above = (rlim_t)COR_MAX(cor_files_max_fd(d->files) + 1, 0);
+	/* each is made under a number of its own first */
+	rlim_t least = above + d->files->n_files + STUB_DESCRIPTORS, most = least + STUB_ROOM;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return cor_fail_errno(err, "getrlimit");
+	if (limit.rlim_max < most) {
+		/* as it may: the task gets its own limits later */
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){ most, most });
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_max < least)
+		return cor_fail(err, -EMFILE, "descriptor %d of the task is too near the limit of this "
+				"host's cord: it has %llu (RLIMIT_NOFILE) and needs %llu",
+				cor_files_max_fd(d->files), (unsigned long long)limit.rlim_max,
+				(unsigned long long)least);
+	d->stub_keep_from = (int)(above + COR_MIN(limit.rlim_max - least, STUB_ROOM));
+	return 0;
+}
+
 int destination_build_begin(struct destination *d, struct cor_error *err)
 {
 	struct cor_rebuild_plan plan = {
@@ -60,8 +88,9 @@ int destination_build_begin(struct destination *d, struct cor_error *err)
 	};
 	int report[2] = { -1, -1 }, r;
 
-	/* room for descriptors that the task opens before the freeze */
-	d->stub_keep_from = COR_MAX(cor_files_max_fd(d->files) + 1, 0) + 512;
+	r = choose_keep_from(d, err);
+	if (r < 0)
+		return r;
 	plan.max_fd = d->stub_keep_from;
 	/* the supervisor may lead the session that has the terminal */
 	r = destination_pumps_make(&d->pumps, d->files, err);
@@ -163,7 +192,9 @@ static int rebuild_files(struct destination *d, struct cor_error *err)
 	for (unsigned i = 0; i < d->pumps.nfds; i++)
 		fds[nfds++] = d->pumps.fds[i];
 	if (cor_files_max_fd(d->files) >= d->stub_keep_from)
-		return cor_fail(err, -EMFILE, "the task opened hundreds of descriptors meanwhile");
+		return cor_fail(err, -EMFILE, "the task opened descriptor %d while its "
+				"migration was prepared for those below %d; try again",
+				cor_files_max_fd(d->files), d->stub_keep_from);
 	cor__names__file_table__pack(d->files, buf);
 	r = cor_rebuild_call(d->rebuild, STUB_FILES, buf, len, fds, nfds, err);
 	destination_pumps_handed(&d->pumps);

@@ -41,7 +41,7 @@ static int posix_lock(struct cor_tracee *t, int fd, const struct flock *range,
 	int r;
 
 	if (!insn)
-		return cor_fail(err, -ENOSYS, "process %d has no vDSO to make calls from", t->pid);
+		return cor_fail(err, -ENOSYS, "process %d has no syscall instruction to make calls by", t->pid);
 	r = exchange(t->pid, at, &saved, range, sizeof(*range));
 	if (r < 0)
 		return cor_fail_code(err, r, "the stack of process %d", t->pid);

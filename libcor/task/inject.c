@@ -206,49 +206,50 @@ int cor_step_call(pid_t tid, uint64_t insn, const struct cor_call *call, int64_t
 	return r;
 }
 
-/* First and last address of a mapping by its name in /proc/PID/maps. */
-static int find_named(pid_t pid, const char *name, uint64_t *start, uint64_t *end)
+#define INSN_CHUNK 65536u
+
+/* The first syscall instruction in [start, end) of the tracee; 0: none, or it cannot be read. */
+static uint64_t find_insn_in(pid_t pid, uint64_t start, uint64_t end, char *buf)
 {
-	_cleanup_free_ char *text = NULL;
-	char path[32], *line, *save = NULL;
-	int r;
+	static const char insn[2] = { 0x0f, 0x05 };
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	r = cor_slurp(AT_FDCWD, path, &text, NULL);
-	if (r < 0)
-		return r;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		size_t n = strlen(line), k = strlen(name);
-		unsigned long a, b;
+	for (uint64_t at = start; at < end; at += INSN_CHUNK) {
+		size_t len = COR_MIN(end - at, (uint64_t)INSN_CHUNK);
+		struct iovec here = { buf, len }, there = { (void *)at, len };
+		ssize_t n = process_vm_readv(pid, &here, 1, &there, 1, 0);
+		char *p = n > 0 ? memmem(buf, (size_t)n, insn, sizeof(insn)) : NULL;
 
-		if (n < k || strcmp(line + n - k, name) || sscanf(line, "%lx-%lx", &a, &b) != 2)
-			continue;
-		*start = a;
-		*end = b;
-		return 0;
+		if (p)
+			return at + (uint64_t)(p - buf);
+		if (n < (ssize_t)len)
+			break;
 	}
-	return -ENOENT;
+	return 0;
 }
 
 uint64_t cor_find_syscall_insn(pid_t pid)
 {
-	static const char insn[2] = { 0x0f, 0x05 };
-	_cleanup_free_ char *copy = NULL;
-	struct iovec here, there;
-	uint64_t start, end;
-	char *p;
+	_cleanup_free_ char *text = NULL, *buf = malloc(INSN_CHUNK);
+	char path[32], *line, *save = NULL;
+	uint64_t found = 0;
 
-	if (find_named(pid, " [vdso]", &start, &end) < 0 || end - start > 64 * PAGE)
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	if (!buf || cor_slurp(AT_FDCWD, path, &text, NULL) < 0)
 		return 0;
-	copy = malloc(end - start);
-	if (!copy)
-		return 0;
-	here = (struct iovec){ copy, end - start };
-	there = (struct iovec){ (void *)start, end - start };
-	if (process_vm_readv(pid, &here, 1, &there, 1, 0) != (ssize_t)(end - start))
-		return 0;
-	p = memmem(copy, end - start, insn, sizeof(insn));
-	return p ? start + (uint64_t)(p - copy) : 0;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		bool vdso = strstr(line, " [vdso]");
+		unsigned long start, end;
+		char perms[5];
+
+		/* one in the program's own code is as good, and the last resort */
+		if (sscanf(line, "%lx-%lx %4s", &start, &end, perms) != 3 || perms[0] != 'r' ||
+		    perms[2] != 'x' || strstr(line, " [vsyscall]") || (found && !vdso))
+			continue;
+		found = find_insn_in(pid, start, end, buf) ?: found;
+		if (found && vdso)
+			break;
+	}
+	return found;
 }
 
 /* Maps here what the tracee has mapped (shared) at remote. */
@@ -348,7 +349,7 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 		return cor_fail(err, -ENOMEM, "no memory for a runner");
 	if (!insn)
 		return cor_fail(err, -ENOTSUP,
-				"process %d has no vDSO to borrow a syscall instruction from", tid);
+				"process %d has no syscall instruction to borrow", tid);
 	r->pid = tid;
 	r->len = HEAD + ((size + PAGE - 1) & ~(size_t)(PAGE - 1));
 	/* Shared anonymous memory: no descriptor is ever open in the tracee, and we

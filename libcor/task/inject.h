@@ -43,7 +43,8 @@ struct cor_runner;
 int cor_step_call(pid_t tid, uint64_t insn, const struct cor_call *call, int64_t *ret,
 		  struct cor_error *err);
 
-/* Finds a syscall instruction (0f 05) in the tracee's [vdso]; its address or 0. */
+/* Finds a syscall instruction (0f 05) in the tracee's [vdso], or else in other code of its; its
+ * address or 0. */
 uint64_t cor_find_syscall_insn(pid_t pid);
 
 /* Maps a runner of size bytes of list room (rounded up to pages) in the tracee,

@@ -62,9 +62,10 @@ static int keep_only(int *fds[], unsigned n, int above)
 	for (unsigned i = 0; i < n; i++) {
 		if (*fds[i] < 0)
 			continue;
-		*fds[i] = fcntl(*fds[i], F_DUPFD_CLOEXEC, above + 1);
-		if (*fds[i] < 0)
+		next = fcntl(*fds[i], F_DUPFD_CLOEXEC, above + 1);
+		if (next < 0)
 			return -errno;
+		*fds[i] = next;
 	}
 	/* the copies ascend: close what lies between them */
 	next = 0;

@@ -146,6 +146,37 @@ static void step_leaves_registers_and_mask(void **state)
 	assert_int_equal(victim_finish(&v), 0);
 }
 
+/* As valgrind does it. */
+static void unmap_the_vdso(void)
+{
+	unsigned long start = 0, end = 0;
+	char line[200];
+	FILE *f = fopen("/proc/self/maps", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, "[vdso]") && sscanf(line, "%lx-%lx", &start, &end) == 2)
+			break;
+	if (!end || munmap((void *)start, end - start) < 0)
+		_exit(78);
+}
+
+static void without_a_vdso_other_code_has_an_instruction(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct cor_runner *r;
+	struct cor_call *c;
+
+	start_stopped(unmap_the_vdso);
+	r = map_runner();
+	c = cor_runner_room(r);
+	c[0] = (struct cor_call){ .nr = SYS_getpid };
+	assert_int_equal(cor_runner_run(r, v.pid, c, 1, 0, NULL, &err), 0);
+	assert_int_equal(c[0].ret, v.pid);
+	assert_int_equal(cor_runner_unmap(r, v.pid, &err), 0);
+	detach();
+	assert_int_equal(victim_finish(&v), 0);
+}
+
 static void run_fills_every_return_value(void **state)
 {
 	struct cor_runner *r;
@@ -531,6 +562,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(step_returns_the_calls_value),
 		T(step_leaves_registers_and_mask),
+		T(without_a_vdso_other_code_has_an_instruction),
 		T(run_fills_every_return_value),
 		T(run_stops_at_first_error_if_asked),
 		T(data_in_the_room_reaches_the_call),
