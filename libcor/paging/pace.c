@@ -5,6 +5,8 @@
  * best by bulk work, which is not slowed down then. */
 #include "libcor/paging/pager_private.h"
 
+#include <time.h>
+
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 
@@ -74,4 +76,19 @@ bool pager_hungry(struct cor_pager *p, uint64_t now)
 	p->hungry_since = now;
 	p->waited_ns = 0;
 	return p->hungry;
+}
+
+/* ---- storms ------------------------------------------------------------------------------ */
+
+/* A thread that gives memory back without a pause lets pages be placed in the moment between
+ * two events only: one or two microseconds, which begin when it has been woken from the first.
+ * Where it shares a processor with us that moment is over whenever we come to run, unless a
+ * timer brings us into it: so at a time that no cycle of theirs can keep clear of. */
+void pager_pause_at_random(struct cor_pager *p)
+{
+	struct timespec ts = { 0 };
+
+	p->random = p->random * UINT32_C(1664525) + UINT32_C(1013904223);
+	ts.tv_nsec = 1000 + (long)(p->random >> 16) % PAGER_STORM_NS;
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
 }

@@ -69,6 +69,7 @@ int cor_pager_new(struct cor_pager **out, const struct cor_ctx *ctx, struct cor_
 	sem_init(&p->begin, 0, 0);
 	STAILQ_INIT(&p->commands);
 	TAILQ_INIT(&p->mms);
+	p->presence_pages = PAGER_PRESENCE;
 	pager_slots_init(p);
 	cor_hist_init(&p->stats.fault_ns);
 	p->stats.presence_known = true;

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -265,6 +266,8 @@ void *pager_thread(void *arg)
 	uint64_t probed = cor_now_ns();
 	struct pager_mm *mm;
 
+	/* waits of some microseconds are to be as short as that */
+	prctl(PR_SET_TIMERSLACK, 1ul);
 	poll_on(p, p->control_fd, POLLIN, NULL, ON_CONTROL, true);
 	TAILQ_FOREACH(mm, &p->mms, link)
 		pager_poll_mm(p, mm);

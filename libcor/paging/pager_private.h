@@ -45,7 +45,8 @@
 #define PAGER_RUN        64u        /* pages in one bulk request: 256 KiB */
 #define PAGER_WINDOW     8u         /* bulk requests in flight on one lane: 2 MiB */
 #define PAGER_PIECE      16u        /* pages installed at once while a fault waits */
-#define PAGER_PRESENCE   32768u     /* pages in one presence request: 128 MiB */
+#define PAGER_PRESENCE   32768u     /* pages in one presence request: 128 MiB, */
+#define PAGER_VOID       (1u << 22) /* and up to 16 GiB where there is nothing */
 
 /* In the midst of a drain: what is worth waking for, in bytes or time; and what must have come
  * between two waits. */
@@ -60,6 +61,9 @@
 
 /* Longest wait inside one attempt for the mappings to stop changing. */
 #define PAGER_PATIENCE_NS (50 * 1000ull)
+/* And how often it is tried besides, at some time within so long. */
+#define PAGER_STORM_TRIES 16u
+#define PAGER_STORM_NS    (32 * 1000)
 /* A lane of a better kind than TCP's that has answered nothing for so long is lost. */
 #define PAGER_SILENCE_NS  (10 * 1000000000ull)
 /* How long memory may be short before the pager gives up. */
@@ -126,7 +130,8 @@ struct pager_request {
 	uint64_t addr;
 	struct cor_track *track;         /* and from where */
 	uint64_t index;
-	struct cor_presence *presence;   /* a presence request */
+	struct cor_presence *presence;   /* a presence request, */
+	uint64_t found;                  /* and the runs that it has brought */
 };
 
 enum lane_phase { LANE_HEADER, LANE_PAYLOAD, LANE_REPLY };
@@ -202,7 +207,8 @@ struct cor_pager {
 	struct cor_region *set;          /* by cor_pager_set_regions() */
 	unsigned nset;
 	unsigned unknown;                /* presences whose map is incomplete */
-	bool presence_asked;             /* one such request is in flight */
+	bool presence_asked;             /* one such request is in flight, */
+	uint32_t presence_pages;         /* and the next is to ask for so many */
 	struct pager_slot slots[PAGER_SLOTS];
 	struct pager_slots lists[SLOT_STATES];
 	LIST_HEAD(, pager_slot) chains[PAGER_CHAINS];
@@ -220,6 +226,7 @@ struct cor_pager {
 	bool hungry;                     /* pace.c: more time goes in waiting than in work */
 	uint64_t waited_ns, hungry_since; /* since then, for bulk pages */
 	uint64_t rtt_ns;                 /* the best of late of a demand request */
+	uint32_t random;                 /* pace.c: when to try again in a storm */
 	unsigned unspun;                 /* faults without spinning */
 	uint64_t surprised_at;           /* pace.c: the last fault that nobody could expect */
 	uint64_t bulk_worked_at;         /* the end of the last bulk work */
@@ -375,6 +382,8 @@ bool pager_calm(const struct cor_pager *p);
 uint64_t pager_bulk_wait(const struct cor_pager *p);
 /* Some was done. */
 void pager_bulk_worked(struct cor_pager *p, uint64_t since);
+/* Some microseconds, before one tries again where the mappings change all the time. */
+void pager_pause_at_random(struct cor_pager *p);
 /* The ring was waited for since then. */
 void pager_waited(struct cor_pager *p, uint64_t since);
 /* Does more time go in waiting for bulk pages than in anything else? */

@@ -177,7 +177,7 @@ static bool place_run(struct cor_pager *p, struct pager_lane *l, const struct pa
 
 /* --- presence -------------------------------------------------------------- */
 
-static void learn(struct cor_pager *p, struct pager_lane *l, const struct pager_request *rq)
+static void learn(struct cor_pager *p, struct pager_lane *l, struct pager_request *rq)
 {
 	const struct cor_page_run *runs = (const struct cor_page_run *)l->buf;
 	struct cor_presence *pr = rq->presence;
@@ -194,7 +194,10 @@ static void learn(struct cor_pager *p, struct pager_lane *l, const struct pager_
 		if (runs[i].flags & COR_RUN_HUGE)
 			cor_presence_learn_huge(pr, first, n);
 	}
+	rq->found += l->reply.npages;
 	if (l->reply.flags & COR_PAGE_LAST) {
+		p->presence_pages = rq->found ? PAGER_PRESENCE :
+				    COR_MIN(p->presence_pages * 4, PAGER_VOID);
 		pr->known = ((rq->wire.offset - pr->offset) >> COR_PAGE_SHIFT) + rq->wire.npages;
 		if (pr->known == pr->npages)
 			p->unknown--;

@@ -100,7 +100,8 @@ static bool ask_hint(struct cor_pager *p, struct pager_lane *l)
 	return false;
 }
 
-/* In order, one request at a time: known only ever grows. */
+/* In order, one request at a time: known only ever grows. In a void (the shadow memory of a
+ * sanitizer spans 16 TiB) each asks for more than the one before. */
 static bool ask_presence(struct cor_pager *p, struct pager_lane *l)
 {
 	struct pager_request *rq;
@@ -117,7 +118,7 @@ static bool ask_presence(struct cor_pager *p, struct pager_lane *l)
 	rq->presence = pr;
 	rq->wire = (struct cor_page_request) {
 		.op = COR_PAGE_PRESENCE, .object = pr->object,
-		.npages = (uint32_t)COR_MIN(pr->npages - pr->known, PAGER_PRESENCE),
+		.npages = (uint32_t)COR_MIN(pr->npages - pr->known, p->presence_pages),
 		.offset = pr->offset + (pr->known << COR_PAGE_SHIFT),
 	};
 	p->presence_asked = true;

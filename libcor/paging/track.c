@@ -84,8 +84,12 @@ static void count(const struct cor_track *t, uint64_t first, uint64_t n,
 {
 	*missing = *want = 0;
 	for (uint64_t i = first / 64; n && i <= (first + n - 1) / 64; i++) {
-		uint64_t m = t->presence->data[i] & ~t->have[i] & cor_bits_mask(i, first, first + n);
+		uint64_t m = t->presence->data[i] & cor_bits_mask(i, first, first + n);
 
+		/* a void's other maps were never touched, and so take no memory */
+		if (!m)
+			continue;
+		m &= ~t->have[i];
 		*missing += (uint64_t)__builtin_popcountll(m);
 		*want += (uint64_t)__builtin_popcountll(m & ~t->busy[i]);
 	}
@@ -233,7 +237,9 @@ uint64_t cor_track_missing(const struct cor_track *t, uint64_t first, uint64_t n
 
 static uint64_t wanted(const struct cor_track *t, uint64_t word)
 {
-	return t->presence->data[word] & ~t->have[word] & ~t->busy[word];
+	uint64_t data = t->presence->data[word];
+
+	return data ? data & ~t->have[word] & ~t->busy[word] : 0;
 }
 
 uint64_t cor_track_find(const struct cor_track *t, uint64_t first, uint64_t end, uint64_t max,
