@@ -517,6 +517,46 @@ static void regions_that_overlap_leave_none(void **state)
 	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
 }
 
+/* 64 GiB, of which the ends are there. */
+#define VOID_PAGES (UINT64_C(1) << 24)
+
+static bool at_the_ends(uint64_t page)
+{
+	return page < 10 || page == VOID_PAGES - 1;
+}
+
+static unsigned char *map_void(void)
+{
+	unsigned char *mem = mmap(NULL, VOID_PAGES * P, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	assert_ptr_not_equal(mem, MAP_FAILED);
+	return mem;
+}
+
+static void a_void_is_asked_about_in_large_steps(void **state)
+{
+	struct lazy *l = *state;
+	unsigned char *there = map_void(), *mem = map_void();
+	struct cor_region r = { .start = (uintptr_t)mem, .len = VOID_PAGES * P, .offset = SOURCE_BASE };
+
+	there[9 * P] = 9;
+	there[(VOID_PAGES - 1) * P] = 1;
+	l->toy.data = there;
+	l->toy.holds = at_the_ends;
+	assert_int_equal(cor_pager_add_region(l->pager, &r, NULL), 0);
+	assert_int_equal(cor_pager_start(l->pager, lazy_uffd(), NULL), 0);
+	drain(l);
+	assert_int_equal(lazy_stats(l).pages_total, 11);
+	assert_int_equal(mem[9 * P], 9);
+	assert_int_equal(mem[(VOID_PAGES - 1) * P], 1);
+	/* of 128 MiB each they would be 512 */
+	assert_true(atomic_load(&l->toy.presences) < 20);
+	assert_int_equal(cor_pager_finish(l->pager, NULL), 0);
+	munmap(mem, VOID_PAGES * P);
+	munmap(there, VOID_PAGES * P);
+}
+
 static void huge_pages_of_the_source_are_known(void **state)
 {
 	struct lazy *l = *state;
@@ -649,6 +689,7 @@ int main(void)
 		T(a_page_that_does_not_exist_cannot_be_touched), T(untouched_growth_is_released_too),
 		T(the_last_regions_count),
 		T(regions_that_overlap_leave_none),
+		T(a_void_is_asked_about_in_large_steps),
 		T(huge_pages_of_the_source_are_known), T(finish_leaves_nothing_registered),
 		T(the_end_of_the_task_is_noticed), T(a_pager_that_never_started_is_freed),
 	};

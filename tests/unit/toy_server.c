@@ -130,6 +130,8 @@ static void *serve(void *arg)
 			atomic_fetch_add(&t->reads[l->kind], 1);
 			if (l->kind == COR_CONN_DEMAND)
 				atomic_fetch_add(&t->asked[(rq.offset - t->base) / P], 1);
+		} else {
+			atomic_fetch_add(&t->presences, 1);
 		}
 		if ((rq.op == COR_PAGE_READ ? answer_read : answer_presence)(t, l->sock, &rq) < 0)
 			break;

@@ -37,6 +37,7 @@ struct toy {
 	atomic_bool hold_demand;          /* demand requests wait while set */
 	/* what was asked */
 	atomic_uint reads[4];             /* requests by kind */
+	atomic_uint presences;            /* presence requests */
 	atomic_uchar *asked;              /* by page: how often on a demand lane */
 	struct toy_lane lanes[TOY_LANES];
 	unsigned nlanes;
