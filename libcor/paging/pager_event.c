@@ -169,6 +169,15 @@ void pager_mm_event(struct cor_pager *p, struct pager_mm *mm, const struct uffd_
 	}
 }
 
+void pager_mm_wake(struct pager_mm *mm)
+{
+	cor_uffd_wake(mm->uffd, PAGER_LOWEST, PAGER_TASK_END - PAGER_LOWEST);
+	/* the kernel refuses ranges that begin below its vm.mmap_min_addr */
+	for (size_t i = 0; i < mm->space.n && mm->space.extents[i].start < PAGER_LOWEST; i++)
+		cor_uffd_wake(mm->uffd, mm->space.extents[i].start,
+			      mm->space.extents[i].npages << COR_PAGE_SHIFT);
+}
+
 void pager_mm_read(struct cor_pager *p, struct pager_mm *mm)
 {
 	struct uffd_msg local[MESSAGES], *messages;

@@ -454,7 +454,7 @@ static int wake_all(struct cor_pager *p)
 		if (!is_uffd(mm->uffd))
 			return -EBADF;
 		fcntl(mm->uffd, F_SETFL, O_NONBLOCK);
-		cor_uffd_wake(mm->uffd, PAGER_LOWEST, PAGER_TASK_END - PAGER_LOWEST);
+		pager_mm_wake(mm);
 		mm->readable = true;
 	}
 	return 0;

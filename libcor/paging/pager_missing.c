@@ -86,7 +86,7 @@ static int run_spoil(struct cor_pager *p, struct pager_command *c)
 			}
 		}
 		if (!mm->gone)
-			cor_uffd_wake(mm->uffd, PAGER_LOWEST, PAGER_TASK_END - PAGER_LOWEST);
+			pager_mm_wake(mm);
 	}
 	return 0;
 }

@@ -289,6 +289,8 @@ void pager_mm_close(struct cor_pager *p, struct pager_mm *mm);
 int  pager_mm_unregister(struct pager_mm *mm);
 /* One message of mm's userfaultfd. */
 void pager_mm_event(struct cor_pager *p, struct pager_mm *mm, const struct uffd_msg *m);
+/* Lets all that wait for its pages look again. */
+void pager_mm_wake(struct pager_mm *mm);
 /* Reads everything there is: events are handled, faults queued as fresh slots. */
 void pager_mm_read(struct cor_pager *p, struct pager_mm *mm);
 /* Closes what is complete, notices what is gone, says DRAINED. */

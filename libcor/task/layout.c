@@ -14,7 +14,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 
-#define LOWEST   0x10000ull             /* where vm.mmap_min_addr allows at the latest */
+#define LOWEST   0x10000ull             /* where every host allows it: vm.mmap_min_addr */
 #define HIGHEST  0x7ffffffff000ull      /* 47 bits less the guard page */
 #define TASK_MAX 0x100000000000000ull   /* 57 bits less one: five-level page tables */
 
@@ -140,7 +140,7 @@ static int check_vma(const Cor__Task__Memory *m, const Cor__Task__Vma *v, uint64
 
 	if (low || v->start >= v->end || v->end > TASK_MAX || v->start < behind)
 		return cor_fail(err, -EPROTO, "the image's mapping %#" PRIx64 "-%#" PRIx64
-				" is malformed, too low or out of order", v->start, v->end);
+				" is malformed or out of order", v->start, v->end);
 	if (v->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))
 		return cor_fail(err, -EPROTO, "the image's mapping %#" PRIx64
 				" has protection %#x", v->start, v->prot);
@@ -166,13 +166,28 @@ static int check_vma(const Cor__Task__Memory *m, const Cor__Task__Vma *v, uint64
 	return 0;
 }
 
-int cor_layout_check(const Cor__Task__Memory *m, struct cor_error *err)
+uint64_t cor_layout_lowest(void)
 {
-	/* Lower ones the kernel gives to the privileged only (vm.mmap_min_addr), as the
-	 * stub may still be when it maps what an ordinary user's task will have. */
-	uint64_t behind = LOWEST;
+	_cleanup_free_ char *text = NULL;
+	unsigned long long lowest;
+
+	if (cor_slurp(AT_FDCWD, "/proc/sys/vm/mmap_min_addr", &text, NULL) < 0 ||
+	    sscanf(text, "%llu", &lowest) != 1)
+		return LOWEST;
+	/* 0 is a null pointer to the kernel's calls, and to us */
+	return COR_MAX((uint64_t)lowest, (uint64_t)COR_PAGE_SIZE);
+}
+
+int cor_layout_check(const Cor__Task__Memory *m, uint64_t lowest, struct cor_error *err)
+{
+	uint64_t behind = 0;
 	int r = 0;
 
+	/* the kernel gives those to the privileged only, as the stub may still be when it maps
+	 * what an ordinary user's task will have */
+	if (m->n_vmas && m->vmas[0]->start < lowest)
+		return cor_fail(err, -EPROTO, "the task's mapping at %#" PRIx64 " is lower than "
+				"vm.mmap_min_addr allows here: %" PRIu64, m->vmas[0]->start, lowest);
 	for (size_t i = 0; i < m->n_vmas && r == 0; i++) {
 		r = check_vma(m, m->vmas[i], behind, err);
 		behind = m->vmas[i]->end;

@@ -39,6 +39,10 @@ uint64_t cor_layout_hole(struct cor_layout *l, size_t len, uint64_t margin);
  * there are none. */
 bool cor_layout_vdso(const struct cor_layout *l, uint64_t *start, uint64_t *end);
 
+/* The lowest address where this host lets ordinary processes map something, and a userfaultfd
+ * serve it: vm.mmap_min_addr (proc_sys_vm(5)), 64 KiB where that cannot be read. */
+uint64_t cor_layout_lowest(void);
+
 /* An image comes from a peer: VMAs ascending, apart, page aligned, in user
- * space; every index within its table. -EPROTO with what is wrong. */
-int cor_layout_check(const Cor__Task__Memory *m, struct cor_error *err);
+ * space and not below lowest; every index within its table. -EPROTO with what is wrong. */
+int cor_layout_check(const Cor__Task__Memory *m, uint64_t lowest, struct cor_error *err);

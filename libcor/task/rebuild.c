@@ -195,6 +195,7 @@ static int begin_once(struct cor_rebuild **out, struct cor_supervisor_plan *sp,
 	rb->channel = channel[0];
 	rb->inner_pid = sp->pid;
 	rb->max_fd = sp->max_fd;
+	rb->lowest = cor_layout_lowest();
 	rb->pid_ns = sp->pid_ns;
 	sp->ctl = ctl[1];
 	sp->channel = channel[1];

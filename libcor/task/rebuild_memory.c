@@ -179,7 +179,7 @@ static int check(const struct cor_memory_job *job, struct cor_error *err)
 		return cor_fail(err, -EINVAL, "process %d has its memory already", job->rb->inner_pid);
 	if (!job->memory || !job->image->identity)
 		return cor_fail(err, -EPROTO, "the image has no memory");
-	return cor_layout_check(job->memory, err);
+	return cor_layout_check(job->memory, job->rb->lowest, err);
 }
 
 int cor_rebuild_memory(struct cor_rebuild *rb, const Cor__Task__Image *image,

@@ -43,6 +43,7 @@ struct cor_rebuild {
 	pid_t pid, supervisor;
 	pid_t inner_pid;
 	int   max_fd;
+	uint64_t lowest;        /* where something may be mapped */
 	bool  pid_ns;
 	bool  forks_unseen;     /* the userfaultfd tells of no children */
 	bool  foreign_vdso;     /* forced, for tests */

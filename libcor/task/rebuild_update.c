@@ -206,7 +206,7 @@ int cor_rebuild_memory_update(struct cor_rebuild *rb, const Cor__Task__Image *bu
 
 	if (rb->stage != COR_REBUILD_MEMORY)
 		return cor_fail(err, -EINVAL, "process %d has no memory yet", rb->inner_pid);
-	r = cor_layout_check(image->memory, err);
+	r = cor_layout_check(image->memory, rb->lowest, err);
 	if (r < 0)
 		return r;
 	if (!same_files(built->memory, image->memory) ||

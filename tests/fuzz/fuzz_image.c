@@ -105,7 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	job.memory = image->memory;
 	fuzz_job = &job;
 	check_cpu(image->cpu);
-	if (image->memory && image->identity && cor_layout_check(image->memory, &err) == 0) {
+	if (image->memory && image->identity && cor_layout_check(image->memory, 0x10000, &err) == 0) {
 		plan_memory(&job);
 		plan_process(&rb, image);
 	}

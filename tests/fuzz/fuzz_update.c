@@ -29,7 +29,7 @@ ssize_t __wrap_pwrite(int fd, const void *data, size_t len, off_t at)
 
 static bool usable(const Cor__Task__Image *i)
 {
-	return i && i->memory && i->identity && cor_layout_check(i->memory, NULL) == 0;
+	return i && i->memory && i->identity && cor_layout_check(i->memory, 0x10000, NULL) == 0;
 }
 
 /* What is lazy is what the image says: each anonymous mapping is a region. */

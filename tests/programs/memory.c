@@ -113,6 +113,28 @@ static void sparse_verify(void)
 	}
 }
 
+/* At the lowest address that there is, as a collector's table or Windows programs have it. */
+static struct block g_low;
+
+static void low_setup(void)
+{
+	unsigned long lowest = 0;
+	FILE *f = fopen("/proc/sys/vm/mmap_min_addr", "r");
+	void *at;
+
+	need(f && fscanf(f, "%lu", &lowest) == 1);
+	fclose(f);
+	at = mmap((void *)(lowest > PAGE ? lowest : PAGE), 4 * PAGE, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	need(at != MAP_FAILED);
+	block_fill(&g_low, "low", at, 4 * PAGE);
+}
+
+static void low_verify(void)
+{
+	block_round(&g_low);
+}
+
 /* In transparent huge pages, as far as the kernel has any to give. */
 #define THP (2 * MIB)
 static struct block g_thp;
@@ -704,6 +726,7 @@ static void vdso_verify(void)
 static const struct check_kind KINDS[] = {
 	{ "anonymous", anon_setup, anon_verify, NULL },
 	{ "sparse", sparse_setup, sparse_verify, NULL },
+	{ "low", low_setup, low_verify, NULL },
 	{ "thp", thp_setup, thp_verify, NULL },
 	{ "zero", zero_setup, zero_verify, NULL },
 	{ "heap", heap_setup, heap_verify, NULL },

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "libcor/task/layout.h"
@@ -75,7 +76,7 @@ static void make_peer(struct peer *p)
 static int verdict(const struct peer *p)
 {
 	struct cor_error err = COR_ERROR_INIT;
-	int r = cor_layout_check(&p->m, &err);
+	int r = cor_layout_check(&p->m, 0x10000, &err);
 
 	assert_true(r == 0 || err.text[0]);
 	return r;
@@ -119,6 +120,21 @@ static void lowest_addresses_are_refused(void **state)
 	assert_int_equal(verdict(&p), -EPROTO);
 	p.v[0].start = 0x10000;
 	assert_int_equal(verdict(&p), 0);
+}
+
+static void low_addresses_are_as_the_host_has_it(void **state)
+{
+	struct cor_error err = COR_ERROR_INIT;
+	struct peer p;
+
+	make_peer(&p);
+	p.v[0].start = 0x1000;
+	p.v[0].n_written = 0;
+	assert_int_equal(cor_layout_check(&p.m, 0x1000, &err), 0);
+	assert_int_equal(cor_layout_check(&p.m, 0x2000, &err), -EPROTO);
+	assert_non_null(strstr(err.text, "0x1000"));
+	assert_non_null(strstr(err.text, "vm.mmap_min_addr"));
+	assert_true(cor_layout_lowest() >= 0x1000);
 }
 
 static void unaligned_address_is_refused(void **state)
@@ -189,6 +205,7 @@ int main(void)
 		cmocka_unit_test(overlap_is_refused),
 		cmocka_unit_test(kernel_address_is_refused),
 		cmocka_unit_test(lowest_addresses_are_refused),
+		cmocka_unit_test(low_addresses_are_as_the_host_has_it),
 		cmocka_unit_test(unaligned_address_is_refused),
 		cmocka_unit_test(unknown_file_is_refused),
 		cmocka_unit_test(unknown_object_is_refused),
