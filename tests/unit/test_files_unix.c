@@ -128,6 +128,56 @@ static void test_messages_keep_their_boundaries(void **state)
 	round_trip(message_pairs, verify_message_pairs);
 }
 
+static void packets_with_empty_ones(void)
+{
+	int ends[2];
+
+	HOLDS(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
+	HOLDS(send(0, "one", 3, 0) == 3 && send(0, "", 0, 0) == 0 && send(0, "", 0, 0) == 0 &&
+	      send(0, "four", 4, 0) == 4 && send(0, "", 0, 0) == 0);
+}
+
+static void end_them(void)
+{
+	packets_with_empty_ones();
+	HOLDS(shutdown(0, SHUT_WR) == 0);
+}
+
+static void verify_packets_with_empty_ones(void)
+{
+	char text[8];
+
+	HOLDS(recv(1, text, sizeof(text), 0) == 3);
+	HOLDS(recv(1, text, sizeof(text), 0) == 0 && recv(1, text, sizeof(text), 0) == 0);
+	HOLDS(recv(1, text, sizeof(text), 0) == 4 && memcmp(text, "four", 4) == 0);
+	HOLDS(recv(1, text, sizeof(text), MSG_DONTWAIT) == 0);
+}
+
+static void verify_that_nothing_waits(void)
+{
+	char text[8];
+	int on = 1;
+	socklen_t len = sizeof(on);
+
+	verify_packets_with_empty_ones();
+	HOLDS(recv(1, text, sizeof(text), MSG_DONTWAIT) == -1 && errno == EAGAIN);
+	HOLDS(getsockopt(1, SOL_SOCKET, SO_PASSCRED, &on, &len) == 0 && !on);
+}
+
+static void verify_their_end(void)
+{
+	char text[8];
+
+	verify_packets_with_empty_ones();
+	HOLDS(recv(1, text, sizeof(text), 0) == 0 && recv(1, text, sizeof(text), 0) == 0);
+}
+
+static void test_empty_packets_are_no_end(void **state)
+{
+	round_trip(packets_with_empty_ones, verify_that_nothing_waits);
+	round_trip(end_them, verify_their_end);
+}
+
 static void half_closed_pair(void)
 {
 	int ends[2];
@@ -382,6 +432,7 @@ int main(void)
 		FILES_TEST(test_capture_consumes_nothing),
 		FILES_TEST(test_full_stream_pair_is_carried_whole),
 		FILES_TEST(test_messages_keep_their_boundaries),
+		FILES_TEST(test_empty_packets_are_no_end),
 		FILES_TEST(test_shutdown_is_kept),
 		FILES_TEST(test_closed_peer_is_end_or_reset),
 		FILES_TEST(test_descriptor_in_flight_is_refused),

@@ -603,6 +603,29 @@ static void test_a_closed_socket_is_closed_on_the_other_side(void **state)
 	end_pair(&p);
 }
 
+static void test_packets_before_the_end_all_come(void **state)
+{
+	struct pair p;
+	char c;
+
+	begin_sockets(&p, COR__NAMES__PUMP_KIND__PUMP_PACKETS, false);
+	assert_int_equal(send(p.outside, "one", 3, 0), 3);
+	assert_int_equal(send(p.outside, "", 0, 0), 0);
+	assert_int_equal(send(p.outside, "three", 5, 0), 5);
+	assert_int_equal(send(p.outside, "", 0, 0), 0);
+	close(p.outside);
+	p.outside = -1;
+	settle(&p);
+	assert_reads(p.task, "one");
+	assert_int_equal(recv(p.task, &c, 1, MSG_DONTWAIT), 0);
+	assert_reads(p.task, "three");
+	assert_int_equal(recv(p.task, &c, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(send(p.task, "x", 1, MSG_NOSIGNAL), -1);
+	assert_int_equal(errno, EPIPE);
+	assert_true(cor_pump_channel_is_over(&p.home));
+	end_pair(&p);
+}
+
 static void test_messages_stay_whole(void **state)
 {
 	static uint8_t big[150000], got[sizeof(big)];
@@ -703,6 +726,7 @@ int main(void)
 		cmocka_unit_test(test_a_fifo_without_writers_that_nobody_reads_is_over),
 		cmocka_unit_test(test_a_half_close_leaves_the_other_way_open),
 		cmocka_unit_test(test_a_closed_socket_is_closed_on_the_other_side),
+		cmocka_unit_test(test_packets_before_the_end_all_come),
 		cmocka_unit_test(test_messages_stay_whole),
 		cmocka_unit_test(test_passed_descriptors_end_the_connection),
 		cmocka_unit_test(test_impossible_frames_are_refused),

@@ -44,19 +44,68 @@ static int add(Cor__Names__OpenFile *out, const struct msghdr *msg, const void *
 	return cor_file_bytes(&m->data, buf, len);
 }
 
+/* With SO_PASSCRED a message comes with its sender's credentials, an empty one too. The end of
+ * a connection of packets, which looks like an empty message otherwise, does not. */
+struct credentials {
+	int was;                /* what the socket had; -1: it was not asked */
+	char space[CMSG_SPACE(sizeof(struct ucred))]
+		__attribute__((aligned(__alignof__(struct cmsghdr))));
+};
+
+static int ask_credentials(int fd, struct credentials *c)
+{
+	const int on = 1;
+	socklen_t len = sizeof(c->was);
+
+	c->was = -1;
+	if (getsockopt(fd, SOL_SOCKET, SO_PASSCRED, &c->was, &len) < 0)
+		return -errno;
+	return setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ? -errno : 0;
+}
+
+static void ask_no_more(int fd, const struct credentials *c)
+{
+	if (c->was == 0)
+		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &c->was, sizeof(c->was));
+}
+
+/* There is room for them alone: descriptors that come along stay where they are. */
+static void expect_credentials(struct msghdr *msg, struct credentials *c)
+{
+	msg->msg_control = c->space;
+	msg->msg_controllen = sizeof(c->space);
+}
+
+bool cor_socket_message_waits(int fd)
+{
+	struct msghdr msg = { 0 };
+	struct credentials c;
+	ssize_t n = -1;
+
+	if (ask_credentials(fd, &c) == 0) {
+		expect_credentials(&msg, &c);
+		n = recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+	}
+	ask_no_more(fd, &c);
+	return n >= 0 && msg.msg_controllen > 0;
+}
+
 /* A pending error (ECONNRESET of a stream) is given once, to whoever reads past the
  * last byte: so a stream is never read that far. */
 static int peek_all(const struct cor_file_seen *seen, Cor__Names__OpenFile *out, char *buf,
-		    int waiting, struct cor_error *err)
+		    int waiting, struct credentials *c, struct cor_error *err)
 {
 	while (out->type != SOCK_STREAM || waiting > 0) {
 		struct sockaddr_storage from;
 		struct iovec iov = { .iov_base = buf, .iov_len = MESSAGE_MAX };
 		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_name = &from,
 				      .msg_namelen = sizeof(from) };
-		ssize_t n = recvmsg(seen->dup, &msg, MSG_PEEK | MSG_DONTWAIT);
+		ssize_t n;
 		int rc;
 
+		if (out->type == SOCK_SEQPACKET)
+			expect_credentials(&msg, c);
+		n = recvmsg(seen->dup, &msg, MSG_PEEK | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EAGAIN || errno == ENOTCONN))
@@ -66,7 +115,7 @@ static int peek_all(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 		if (msg.msg_flags & MSG_TRUNC)
 			return cor_file_refuse(err, seen, "a UNIX socket with a message of more than "
 					       "%u bytes waiting", MESSAGE_MAX);
-		if (n == 0 && out->type != SOCK_DGRAM)
+		if (n == 0 && out->type != SOCK_DGRAM && msg.msg_controllen == 0)
 			return 0;       /* the other end is closed */
 		rc = add(out, &msg, buf, (size_t)n);
 		if (rc < 0)
@@ -81,7 +130,8 @@ int cor_socket_unread_capture(const struct cor_file_seen *seen, Cor__Names__Open
 {
 	_cleanup_free_ char *buf = malloc(MESSAGE_MAX);
 	struct pollfd p = { .fd = seen->dup };
-	int offset = -1, start = 0, waiting = 0, rc;
+	struct credentials c = { .was = -1 };
+	int offset = -1, start = 0, waiting = 0, rc = 0;
 	socklen_t len = sizeof(offset);
 
 	if (!buf)
@@ -93,7 +143,11 @@ int cor_socket_unread_capture(const struct cor_file_seen *seen, Cor__Names__Open
 	if (getsockopt(seen->dup, SOL_SOCKET, SO_PEEK_OFF, &offset, &len) < 0 ||
 	    setsockopt(seen->dup, SOL_SOCKET, SO_PEEK_OFF, &start, sizeof(start)) < 0)
 		return cor_fail_errno(err, "descriptor %d: SO_PEEK_OFF", seen->fd);
-	rc = peek_all(seen, out, buf, waiting, err);
+	if (out->type == SOCK_SEQPACKET)
+		rc = ask_credentials(seen->dup, &c);
+	if (rc == 0)
+		rc = peek_all(seen, out, buf, waiting, &c, err);
+	ask_no_more(seen->dup, &c);
 	if (setsockopt(seen->dup, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) < 0 && rc == 0)
 		rc = cor_fail_errno(err, "descriptor %d: SO_PEEK_OFF", seen->fd);
 	return rc;

@@ -21,6 +21,7 @@
 #include "libcor/names/pump/channel.h"
 #include "libcor/names/pump/end.h"
 #include "libcor/names/net/sock_diag.h"
+#include "libcor/names/net/socket_unread.h"
 
 #define PASSED_MAX 253          /* descriptors that one message may pass (SCM_MAX_FD) */
 
@@ -141,7 +142,8 @@ static bool at_end(const struct cor_pump_end *e)
 {
 	struct pollfd p = { .fd = e->fd, .events = POLLRDHUP };
 
-	return !e->datagrams && poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP));
+	return !e->datagrams && poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP)) &&
+	       !cor_socket_message_waits(e->fd);
 }
 
 static ssize_t read_message(struct cor_pump_end *e, struct cor_pump_queue *q)
