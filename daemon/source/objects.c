@@ -77,6 +77,38 @@ static Cor__Task__Object *find_object(const Cor__Task__Image *image, uint32_t id
 /* The image's objects that a descriptor also reaches must have their bytes before
  * the task runs: read(2) asks no userfaultfd. Objects that only descriptors
  * reach are added to the image. */
+static Cor__Task__Object *new_object(const Cor__Names__OpenFile *f)
+{
+	static const char memfd[] = "/memfd:", deleted[] = " (deleted)";
+	const char *name = f->path ? f->path : "";
+	bool is_memfd = strncmp(name, memfd, strlen(memfd)) == 0;
+	size_t len;
+	Cor__Task__Object *o = malloc(sizeof(*o));
+
+	if (!o)
+		return NULL;
+	cor__task__object__init(o);
+	o->id = f->object;
+	o->size = f->size;
+	o->dev = f->dev;
+	o->ino = f->ino;
+	o->mode = f->mode & 07777;
+	o->seals = f->seals;
+	o->unlinked = f->deleted;
+	o->kind = is_memfd ? COR__TASK__OBJECT_KIND__OBJECT_MEMFD :
+		  COR__TASK__OBJECT_KIND__OBJECT_TMPFS;
+	/* the kernel puts both to the name that it was given */
+	name += is_memfd ? strlen(memfd) : 0;
+	len = strlen(name);
+	if (len >= strlen(deleted) && strcmp(name + len - strlen(deleted), deleted) == 0)
+		len -= strlen(deleted);
+	o->name = strndup(name, len);
+	if (o->name)
+		return o;
+	free(o);
+	return NULL;
+}
+
 int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 				   struct cor_error *err)
 {
@@ -93,25 +125,12 @@ int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 			if (f->object != m->n_objects + 1)
 				return cor_fail(err, -EPROTO, "shared memory %s has an odd number",
 						f->path);
-			o = malloc(sizeof(*o));
 			more = realloc(m->objects, (m->n_objects + 1) * sizeof(*more));
 			if (more)
 				m->objects = more;
-			if (!o || !more) {
-				free(o);
+			o = more ? new_object(f) : NULL;
+			if (!o)
 				return cor_fail(err, -ENOMEM, "out of memory");
-			}
-			cor__task__object__init(o);
-			o->id = f->object;
-			o->size = f->size;
-			o->dev = f->dev;
-			o->ino = f->ino;
-			o->mode = f->mode & 07777;
-			o->unlinked = f->deleted;
-			o->name = strdup(f->path ? f->path : "");
-			o->kind = strncmp(o->name, "/memfd:", 7) == 0 ?
-				COR__TASK__OBJECT_KIND__OBJECT_MEMFD :
-				COR__TASK__OBJECT_KIND__OBJECT_TMPFS;
 			m->objects[m->n_objects++] = o;
 		}
 		o->has_descriptor = true;

@@ -75,6 +75,8 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	if (!out->path)
 		return -ENOMEM;
 	out->size = (uint64_t)seen->st.st_size;
+	rc = fcntl(seen->dup, F_GET_SEALS);
+	out->seals = rc > 0 ? (uint32_t)rc : 0;
 	out->object = known_id(c, &seen->st);
 	return out->object ? 0 : new_id(c, &seen->st, &out->object);
 }

@@ -555,15 +555,23 @@ static void memfd_setup(void)
 	need((g_memfd.fd = memfd_create("never mapped", MFD_ALLOW_SEALING)) >= 0);
 	need(write(g_memfd.fd, data, sizeof(data)) == (ssize_t)sizeof(data));
 	need(lseek(g_memfd.fd, 1000, SEEK_SET) == 1000);
+	need(!fcntl(g_memfd.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW));
 }
 
 static void memfd_verify(void)
 {
-	char data[64 * KIB];
+	static const char name[] = "/memfd:never mapped (deleted)";
+	char data[64 * KIB], link[40], path[200];
+	ssize_t n;
 
 	check(pread(g_memfd.fd, data, sizeof(data), 0) == (ssize_t)sizeof(data) &&
 	      check_differs(data, sizeof(data), 21) < 0, "memfd: contents");
 	check(lseek(g_memfd.fd, 0, SEEK_CUR) == 1000, "memfd: offset");
+	check(fcntl(g_memfd.fd, F_GET_SEALS) == (F_SEAL_SHRINK | F_SEAL_GROW), "memfd: seals %#x",
+	      fcntl(g_memfd.fd, F_GET_SEALS));
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", g_memfd.fd);
+	n = readlink(link, path, sizeof(path));
+	check(n == (ssize_t)strlen(name) && !memcmp(path, name, strlen(name)), "memfd: its name");
 }
 
 /* ---- sockets --------------------------------------------------------------------------------- */
