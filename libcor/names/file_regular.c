@@ -101,6 +101,21 @@ static int take_path(struct cor_file_capture *c, const struct cor_file_seen *see
 	return asprintf(&out->path, "/proc/self%s", seen->link + skip) < 0 ? -ENOMEM : 0;
 }
 
+/* Is the descriptor another one than it was, or has its file lost or been given a name? The
+ * kernel says of the parts of what was seen at different times. */
+static bool changed(const struct cor_file_capture *c, const struct cor_file_seen *seen)
+{
+	char path[40], link[PATH_MAX];
+	struct stat st;
+	ssize_t n;
+
+	if (seen->dup >= 0 && fstat(seen->dup, &st) == 0 && st.st_nlink != seen->st.st_nlink)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)c->pid, seen->fd);
+	n = readlink(path, link, sizeof(link));
+	return n != (ssize_t)strlen(seen->link) || memcmp(link, seen->link, (size_t)n) != 0;
+}
+
 /* Does the path still lead to the open file? */
 static int check_name(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		      struct cor_error *err)
@@ -112,8 +127,7 @@ static int check_name(struct cor_file_capture *c, const struct cor_file_seen *se
 		return -ENOMEM;
 	if (lstat(path, &st) == 0 && st.st_dev == seen->st.st_dev && st.st_ino == seen->st.st_ino)
 		return 0;
-	/* looked at before that, its link read behind it */
-	if (seen->dup >= 0 && fstat(seen->dup, &st) == 0 && st.st_nlink != seen->st.st_nlink)
+	if (changed(c, seen))
 		return cor_fail(err, -EAGAIN, "descriptor %d: %s was given or lost a name just now",
 				seen->fd, seen->link);
 	return cor_file_refuse(err, seen, "the file %s, which that path no longer leads to "
