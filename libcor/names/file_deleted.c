@@ -1,4 +1,4 @@
-/* Nameless files: read through /proc/PID/fd, made again with O_TMPFILE. */
+/* Nameless files: read by another open of our duplicate, made again with O_TMPFILE. */
 #include "libcor/names/file_deleted.h"
 
 #include <errno.h>
@@ -28,20 +28,22 @@ static int read_whole(struct cor_file_capture *c, const struct cor_file_seen *se
 {
 	size_t size = (size_t)seen->st.st_size;
 	_cleanup_close_ int fd = -1;
-	char path[64];
 	int rc = 0;
 
-	/* the task's own descriptor may be write-only, and its offset stays */
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)c->pid, seen->fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* the task's own may be write-only, and its offset stays. By our duplicate: under the
+	 * task's number there may be a pipe by now, whose bytes would be gone */
+	fd = cor_file_reopen(seen->dup, O_RDONLY);
 	if (fd < 0)
-		return cor_fail_errno(err, "descriptor %d: reading %s", seen->fd, seen->link);
+		return cor_fail_code(err, fd, "descriptor %d: reading %s", seen->fd, seen->link);
 	out->content.data = malloc(size ? size : 1);
 	if (!out->content.data)
 		return -ENOMEM;
 	out->content.len = size;
 	if (size)
 		rc = cor_read_full(fd, out->content.data, size);
+	if (rc == -ENODATA || rc == -EPIPE)
+		return cor_fail(err, -EAGAIN, "descriptor %d: %s became shorter just now", seen->fd,
+				seen->link);
 	return rc < 0 ? cor_fail_code(err, rc, "descriptor %d: reading %s", seen->fd, seen->link) : 0;
 }
 
