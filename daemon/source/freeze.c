@@ -40,7 +40,7 @@ static void rehearse(struct source *s)
 	Cor__Names__FileTable *table = NULL;
 	struct cor_files_object *extra = NULL;
 	const struct cor_files_options options = {
-		.with_content = true, .before = s->files, .mechanisms = &s->mechanisms,
+		.with_content = true, .running = true, .before = s->files, .mechanisms = &s->mechanisms,
 		.departure = s->departure, .pumps = &s->pumps.seen,
 		.plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
 	};

@@ -12,7 +12,8 @@
 #include "libcor/base/io.h"
 
 /* Descriptors that refer to shared memory name the objects the memory capture found. */
-int source_capture_files(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
+static int capture_files(struct source *s, const Cor__Task__Image *image, bool running,
+			 struct cor_error *err)
 {
 	size_t n = image->memory->n_objects;
 	_cleanup_free_ struct cor_files_object *known = calloc(n + 1, sizeof(*known));
@@ -20,7 +21,7 @@ int source_capture_files(struct source *s, const Cor__Task__Image *image, struct
 	struct cor_files_object *extra = NULL;
 	unsigned nextra = 0;
 	const struct cor_files_options options = {
-		.with_content = true, .before = s->files, .mechanisms = &s->mechanisms,
+		.with_content = true, .running = running, .before = s->files, .mechanisms = &s->mechanisms,
 		.departure = s->departure, .pumps = &s->pumps.seen,
 		.objects = known, .nobjects = (unsigned)n, .plan = s->home.plan,
 		.adopt = source_home_adopt, .arg = s,
@@ -45,6 +46,11 @@ int source_capture_files(struct source *s, const Cor__Task__Image *image, struct
 	return 0;
 }
 
+int source_capture_files(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
+{
+	return capture_files(s, image, false, err);
+}
+
 static int capture_stopped_files(struct source *s, struct cor_tracee *t, struct cor_error *err)
 {
 	return source_capture_files(s, s->skeleton, err);
@@ -56,7 +62,7 @@ int source_capture_running_files(struct source *s, struct cor_error *err)
 {
 	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS;
 	unsigned pause_us = 1000;
-	int r = source_capture_files(s, s->skeleton, err);
+	int r = capture_files(s, s->skeleton, true, err);
 
 	while (r == -EAGAIN && cor_now_ns() < until && !source_cancelled(s, NULL)) {
 		usleep(pause_us);

@@ -265,6 +265,8 @@ int cor_forward_udp_unread(const struct cor_file_seen *seen, Cor__Names__OpenFil
 	int fd = seen->dup, offset, told, told6 = 0, r;
 	struct cor_inet_addr ours;
 
+	if (seen->running)
+		return 0;
 	any = cor_inet_addr_of(&out->address, &ours) == 0 && cor_inet_addr_is_any(&ours);
 	offset = swap_option(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
 	told = swap_option(fd, IPPROTO_IP, IP_RECVORIGDSTADDR, any);

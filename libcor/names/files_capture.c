@@ -81,7 +81,7 @@ static int see(struct cor_file_capture *c, const struct cor_files_table *t)
 			continue;       /* a duplicate of an earlier one */
 		c->seen[c->nseen] = (struct cor_file_seen){
 			.fd = row->fd, .dup = -1, .link = row->link, .info = row->info, .st = row->st,
-			.flags = row->flags,
+			.flags = row->flags, .running = c->options->running,
 		};
 		c->by_inode[c->nseen] = c->nseen;
 		c->nseen++;

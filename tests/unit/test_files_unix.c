@@ -73,6 +73,22 @@ static void test_capture_consumes_nothing(void **state)
 	subject_finish(&s);
 }
 
+static void test_a_running_tasks_messages_are_left_alone(void **state)
+{
+	const struct cor_files_options o = { .with_content = true, .running = true };
+	struct subject s = subject_start(stream_pair, read_stream_pair);
+	Cor__Names__FileTable *table = NULL;
+	struct cor_files_object *extra = NULL;
+	unsigned nextra;
+
+	assert_int_equal(cor_files_capture_with(s.pid, &o, &extra, &nextra, &table, NULL), 0);
+	for (size_t i = 0; i < table->n_files; i++)
+		assert_int_equal(table->files[i]->n_unread, 0);
+	cor__names__file_table__free_unpacked(table, NULL);
+	free(extra);
+	subject_finish(&s);
+}
+
 static void full_stream_pair(void)
 {
 	static char block[1 << 20];
@@ -430,6 +446,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FILES_TEST(test_stream_pair_keeps_what_waits),
 		FILES_TEST(test_capture_consumes_nothing),
+		FILES_TEST(test_a_running_tasks_messages_are_left_alone),
 		FILES_TEST(test_full_stream_pair_is_carried_whole),
 		FILES_TEST(test_messages_keep_their_boundaries),
 		FILES_TEST(test_empty_packets_are_no_end),

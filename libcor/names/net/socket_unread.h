@@ -6,7 +6,7 @@
 #include "libcor/names/file_ops.h"
 
 /* The queued messages of a UNIX socket, peeked: one for a stream, each for the
- * other types. */
+ * other types. Of a running task none. */
 int cor_socket_unread_capture(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 			      struct cor_error *err);
 
