@@ -28,10 +28,11 @@ shows KeyboardInterrupt
 prompt 'shell%'
 keys 'echo "status $?"' Enter
 shows 'status 130'
-keys 'clear; python3 -c "import time; time.sleep(3); print(input() * 2)" &' Enter
-wait_for 10 on A pgrep -x python3 >"$LAB_DIR/pid" || fail "the reader does not begin"
+# python3 may be a program that executes another: it has begun when it says so
+keys "clear; python3 -c \"import time; print(); print('be' + 'gun', flush=True); time.sleep(3); print(input() * 2)\" &" Enter
+shows begun
 TASK_HOST=A
-TASK_PID=$(<"$LAB_DIR/pid")
+TASK_PID=$(on A pgrep -x python3)
 hop B
 wait_for 10 eval 'keys "" Enter; screen | grep -q "Stopped"' || {
 	screen >&2
