@@ -309,12 +309,16 @@ static void nap(struct pager_lane *l, bool on)
 		l->naps = cor_stream_worth(l->stream, on ? PAGER_NAP_BYTES : 1) && on;
 }
 
+/* Of pages: the answer about presence is small, however many it is about. */
 static uint64_t bytes_on_their_way(const struct pager_lane *l)
 {
 	uint64_t pages = 0;
 
-	for (unsigned i = l->head; i != l->sent; i++)
-		pages += l->queue[i % PAGER_DEPTH].wire.npages;
+	for (unsigned i = l->head; i != l->sent; i++) {
+		const struct cor_page_request *q = &l->queue[i % PAGER_DEPTH].wire;
+
+		pages += q->op == COR_PAGE_READ ? q->npages : 0;
+	}
 	return pages << COR_PAGE_SHIFT;
 }
 
