@@ -126,12 +126,23 @@ finish()
 # there_and_back PROGRAM [ARG...]: the shape of most tests.
 there_and_back()
 {
+	to_and_fro 1 "$@"
+}
+
+# to_and_fro TIMES PROGRAM [ARG...]: the same again and again, in the midst of what it does.
+to_and_fro()
+{
+	local times=$1 i
+
+	shift
 	lab_up
 	start A "$@"
-	go B
-	rounds 3
-	go A
-	rounds 3
+	for ((i = 0; i < times; i++)); do
+		go B
+		rounds 3
+		go A
+		rounds 3
+	done
 	finish
 	lab_end
 }
