@@ -12,7 +12,6 @@
 
 #define MAX_SIZES 8
 #define TWO_GIB   (UINT64_C(2) << 30)
-#define SPARE_KIB (1ul << 20)     /* left to others */
 
 struct options {
 	struct bench_common common;

@@ -12,7 +12,6 @@
 #define CHUNK     (UINT64_C(32) << 20)
 #define AHEAD     (UINT64_C(256) << 20)  /* let go, and not used yet */
 #define LOOK_US   3000u                  /* a drain takes some 10 MB meanwhile */
-#define SPARE_KIB (UINT64_C(1) << 20)    /* left to others */
 
 unsigned long available_kib(void)
 {

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#define SPARE_KIB (1ul << 20)    /* left to others */
+
 struct feeder { pid_t pid; };
 
 /* Touches memory for size bytes, as far as the machine has them, and feeds from then on. */

@@ -80,9 +80,7 @@ static Cor__Task__Object *find_object(const Cor__Task__Image *image, uint32_t id
 	return NULL;
 }
 
-/* The image's objects that a descriptor also reaches must have their bytes before
- * the task runs: read(2) asks no userfaultfd. Objects that only descriptors
- * reach are added to the image. */
+/* Of one that the task only has open. */
 static Cor__Task__Object *new_object(const Cor__Names__OpenFile *f)
 {
 	static const char memfd[] = "/memfd:", deleted[] = " (deleted)";
@@ -115,6 +113,9 @@ static Cor__Task__Object *new_object(const Cor__Names__OpenFile *f)
 	return NULL;
 }
 
+/* The image's objects that a descriptor also reaches must have their bytes before
+ * the task runs: read(2) asks no userfaultfd. Objects that only descriptors
+ * reach are added to the image. */
 int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 				   struct cor_error *err)
 {

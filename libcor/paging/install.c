@@ -95,8 +95,9 @@ enum install_result pager_install_run(struct cor_pager *p, struct pager_mm *mm, 
 				      uint64_t *done, uint64_t *fresh)
 {
 	struct target t = { mm, addr, pr, index, n, data };
-	uint64_t deadline = 0, start = *fresh, longest = limit;
-	unsigned strikes = 0, pauses = 0;
+	uint64_t start = *fresh, longest = limit;
+	struct pager_storm storm = { 0 };
+	unsigned strikes = 0;
 
 	while (t.n && !mm->gone && *fresh - start < limit) {
 		struct cor_place at;
@@ -126,13 +127,9 @@ enum install_result pager_install_run(struct cor_pager *p, struct pager_mm *mm, 
 		if (r == INSTALL_DONE)
 			continue;
 		longest = COR_MAX(longest, 1ull);
-		if (!deadline) {
-			deadline = cor_now_ns() + PAGER_PATIENCE_NS;
-		} else if (cor_now_ns() > deadline && pauses++ == PAGER_STORM_TRIES) {
+		if (!pager_try_again(p, &storm)) {
 			*done = n - t.n;
 			return INSTALL_LATER;
-		} else if (pauses) {
-			pager_pause_at_random(p);
 		}
 	}
 	*done = n - t.n;

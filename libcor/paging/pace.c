@@ -84,11 +84,23 @@ bool pager_hungry(struct cor_pager *p, uint64_t now)
  * two events only: one or two microseconds, which begin when it has been woken from the first.
  * Where it shares a processor with us that moment is over whenever we come to run, unless a
  * timer brings us into it: so at a time that no cycle of theirs can keep clear of. */
-void pager_pause_at_random(struct cor_pager *p)
+static void pause_at_random(struct cor_pager *p)
 {
 	struct timespec ts = { 0 };
 
 	p->random = p->random * UINT32_C(1664525) + UINT32_C(1013904223);
 	ts.tv_nsec = 1000 + (long)(p->random >> 16) % PAGER_STORM_NS;
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
+}
+
+bool pager_try_again(struct cor_pager *p, struct pager_storm *s)
+{
+	if (!s->deadline) {
+		s->deadline = cor_now_ns() + PAGER_PATIENCE_NS;
+	} else if (cor_now_ns() > s->deadline) {
+		if (s->pauses++ == PAGER_STORM_TRIES)
+			return false;
+		pause_at_random(p);
+	}
+	return true;
 }

@@ -206,8 +206,8 @@ static enum resolved impossible(struct cor_pager *p, struct pager_slot *s)
 
 static enum resolved resolve(struct cor_pager *p, struct pager_slot *s)
 {
-	uint64_t deadline = 0;
-	unsigned strikes = 0, pauses = 0;
+	struct pager_storm storm = { 0 };
+	unsigned strikes = 0;
 
 	while (!s->mm->gone) {
 		struct cor_place at = { NULL, 0, 0 };
@@ -227,12 +227,8 @@ static enum resolved resolve(struct cor_pager *p, struct pager_slot *s)
 			return give_up(s, is, &at, COR_TRACK_INSTALLED);
 		case COR_UFFD_AGAIN:
 			pager_mm_read(p, s->mm);
-			if (!deadline)
-				deadline = cor_now_ns() + PAGER_PATIENCE_NS;
-			else if (cor_now_ns() > deadline && pauses++ == PAGER_STORM_TRIES)
+			if (!pager_try_again(p, &storm))
 				return NOT_YET;
-			else if (pauses)
-				pager_pause_at_random(p);
 			break;
 		case COR_UFFD_RANGE_GONE:
 			/* Perhaps an event tells where it went; only then is it final. */

@@ -384,8 +384,13 @@ bool pager_calm(const struct cor_pager *p);
 uint64_t pager_bulk_wait(const struct cor_pager *p);
 /* Some was done. */
 void pager_bulk_worked(struct cor_pager *p, uint64_t since);
-/* Some microseconds, before one tries again where the mappings change all the time. */
-void pager_pause_at_random(struct cor_pager *p);
+/* To place something while the mappings change: is it to be tried again now (which may take some
+ * microseconds to come to), or later? Begins as { 0 } with each attempt. */
+struct pager_storm {
+	uint64_t deadline;
+	unsigned pauses;
+};
+bool pager_try_again(struct cor_pager *p, struct pager_storm *s);
 /* The ring was waited for since then. */
 void pager_waited(struct cor_pager *p, uint64_t since);
 /* Does more time go in waiting for bulk pages than in anything else? */
