@@ -18,9 +18,10 @@
 #define RING_EVENTS    1024
 #define PROBE_NS       (250 * 1000000ull)   /* how often to look whether a task is still there */
 #define RETRY_NS       (100 * 1000ull)      /* while mappings change */
+#define ALARM_NS       (250 * 1000ull)      /* the least that a timer is set for */
 
 /* What a completion is about: the low bits of its user data, the rest is the pointer. */
-enum { ON_CONTROL, ON_MM, ON_LANE, ON_LANE_OUT, ON_NOTHING, ON_MASK = 7 };
+enum { ON_CONTROL, ON_MM, ON_LANE, ON_LANE_OUT, ON_NOTHING, ON_ALARM, ON_MASK = 7 };
 
 int pager_ring_init(struct cor_pager *p, struct cor_error *err)
 {
@@ -162,6 +163,9 @@ static void reap(struct cor_pager *p)
 		case ON_LANE_OUT:
 			on_lane_out(p, what);
 			break;
+		case ON_ALARM:
+			p->alarm_at = 0;
+			break;
 		}
 	}
 }
@@ -217,10 +221,37 @@ static bool work_bulk(struct cor_pager *p)
 	return worked;
 }
 
+static struct __kernel_timespec timespec_of(uint64_t ns)
+{
+	return (struct __kernel_timespec) { .tv_sec = (long long)(ns / 1000000000u),
+					    .tv_nsec = (long long)(ns % 1000000000u) };
+}
+
+/* Bulk work may go on at that time. A time-out of each sleep would do as well, but to set and
+ * to take back the processor's timer costs a third of a fault, under a hypervisor at least: this
+ * one stays set while faults come and go. It need not be exact, since each fault that has been
+ * answered is an occasion, too. */
+static void set_alarm(struct cor_pager *p, uint64_t at)
+{
+	struct io_uring_sqe *sqe;
+
+	if (p->alarm_at && p->alarm_at <= at)
+		return;
+	sqe = next_sqe(p);
+	p->alarm = timespec_of(at);
+	if (p->alarm_at) {
+		io_uring_prep_timeout_update(sqe, &p->alarm, ON_ALARM, IORING_TIMEOUT_ABS);
+		io_uring_sqe_set_data64(sqe, ON_NOTHING);
+	} else {
+		io_uring_prep_timeout(sqe, &p->alarm, 0, IORING_TIMEOUT_ABS);
+		io_uring_sqe_set_data64(sqe, ON_ALARM);
+	}
+	p->alarm_at = at;
+}
+
 static void wait_ring(struct cor_pager *p, uint64_t ns)
 {
-	struct __kernel_timespec ts = { .tv_sec = (long long)(ns / 1000000000u),
-					.tv_nsec = (long long)(ns % 1000000000u) };
+	struct __kernel_timespec ts = timespec_of(ns);
 	struct io_uring_cqe *cqe;
 
 	io_uring_submit_and_wait_timeout(&p->ring, &cqe, 1, &ts, NULL);
@@ -254,10 +285,20 @@ static uint64_t patience(struct cor_pager *p)
 {
 	bool retry = p->stalled || !TAILQ_EMPTY(&p->lists[SLOT_HELD]);
 	uint64_t ns = COR_MIN(retry ? RETRY_NS : PROBE_NS, pager_fault_late(p));
-	uint64_t pause = pager_prefetching(p) ? pager_bulk_wait(p) : 0;
 
-	ns = COR_MIN(ns, pager_nap(p));
-	return pause ? COR_MIN(ns, pause) : ns;
+	return COR_MIN(ns, pager_nap(p));
+}
+
+static void sleep_for(struct cor_pager *p, uint64_t ns)
+{
+	uint64_t since = cor_now_ns(), pause = pager_prefetching(p) ? pager_bulk_wait(p) : 0;
+
+	if (pause)
+		set_alarm(p, since + COR_MAX(pause, ALARM_NS));
+	wait_ring(p, ns);
+	pager_waited(p, since);
+	if (cor_now_ns() - since >= PAGER_NAP_NS)
+		pager_nap_over(p);
 }
 
 void *pager_thread(void *arg)
@@ -282,14 +323,8 @@ void *pager_thread(void *arg)
 		if (turn(p) || p->leave)
 			continue;
 		ns = patience(p);
-		if (ns) {
-			uint64_t since = cor_now_ns();
-
-			wait_ring(p, ns);
-			pager_waited(p, since);
-			if (cor_now_ns() - since >= PAGER_NAP_NS)
-				pager_nap_over(p);
-		}
+		if (ns)
+			sleep_for(p, ns);
 		if (cor_now_ns() - probed > PROBE_NS) {
 			pager_probe_mms(p);
 			pager_probe_lanes(p);

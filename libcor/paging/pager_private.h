@@ -231,6 +231,8 @@ struct cor_pager {
 	uint64_t surprised_at;           /* pace.c: the last fault that nobody could expect */
 	uint64_t bulk_worked_at;         /* the end of the last bulk work */
 	uint64_t bulk_free_at;           /* when the next may begin */
+	uint64_t alarm_at;               /* when the ring's timer goes off; 0: it is not set */
+	struct __kernel_timespec alarm;
 	bool stalled;                    /* bulk data waits for mappings to settle */
 	uint64_t short_since;            /* memory is short since */
 	unsigned polls;                  /* armed in the ring, control aside */
