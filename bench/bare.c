@@ -60,6 +60,7 @@ static void fault_server(int sock, const struct ghost *g)
 	static char page[PAGE];
 	struct bare_request rq;
 
+	ghost_host(g);
 	while (!recv_spin(sock, &rq, sizeof(rq)))
 		if (read_ghost(g, rq.addr, page, PAGE) || cor_write_full(sock, page, PAGE))
 			break;
@@ -120,6 +121,7 @@ static void drain_server(int sock, const struct ghost *g)
 {
 	char *buf = aligned_alloc(PAGE, CHUNK);
 
+	ghost_host(g);
 	for (size_t at = 0; buf && at < g->size; at += CHUNK) {
 		size_t len = g->size - at < CHUNK ? g->size - at : CHUNK;
 

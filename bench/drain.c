@@ -17,10 +17,11 @@ struct options {
 	struct bench_common common;
 	size_t   sizes[MAX_SIZES];
 	unsigned nsizes;
-	bool     cold;
+	bool     cold, apart;
 };
 
 static const struct argp_option drain_options[] = {
+	{ "apart", 'A', NULL, 0, "Both sides each have their half of the processors, as on two hosts", 0 },
 	{ "cold", 'c', NULL, 0, "Take memory as the machine gives it, and not touched before", 0 },
 	{ "sizes", 's', "BYTES,...", 0, "Memory to move (default 1G,2G,8G; what there is no "
 	  "memory for is left out)", 0 },
@@ -37,6 +38,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'c':
 		o->cold = true;
+		return 0;
+	case 'A':
+		o->apart = true;
 		return 0;
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &o->common;
@@ -63,11 +67,12 @@ struct result {
 static void measure_once(const struct cor_ctx *ctx, const struct ghost *g, size_t size, bool cold,
 			 struct samples rate[NRATES], struct samples cpu[NCPU])
 {
-	const struct ghost part = { .pid = g->pid, .base = g->base, .size = size };
+	struct ghost part = *g;
 	struct feeder f = { 0 };
 	struct drained d;
 	struct bare_drain b;
 
+	part.size = size;
 	if (!cold)
 		feeder_start(&f, size);
 	bare_drain(&part, &b);
@@ -99,6 +104,8 @@ static void measure(const struct cor_ctx *ctx, const struct options *o, struct r
 		most = o->sizes[i] > o->sizes[most] ? i : most;
 	}
 	ghost_start(&g, o->sizes[most]);
+	if (o->apart)
+		ghost_apart(&g);
 	for (unsigned run = 0; run < o->common.runs; run++) {
 		for (unsigned i = 0; i < o->nsizes; i++)
 			measure_once(ctx, &g, o->sizes[i], o->cold, res->rate[i], res->cpu[i]);

@@ -13,6 +13,7 @@
 struct options {
 	struct bench_sized sized;
 	struct remote over;     /* transport: NULL, or not TCP */
+	bool apart;
 };
 
 struct fault_case {
@@ -42,6 +43,8 @@ static const struct argp_option fault_options[] = {
 	{ "transport", 't', "NAME", 0, "Over this transport, as fabric:tcp or verbs, beside its own "
 	  "reads of a page", 0 },
 	{ "address", 'a', "ADDR", 0, "This host's address on that (default 127.0.0.1)", 0 },
+	{ "apart", 'A', NULL, 0, "Page server and task each have their half of the processors, as on "
+	  "two hosts (over TCP)", 0 },
 	{ 0 }
 };
 
@@ -55,6 +58,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'a':
 		o->over.address = arg;
+		return 0;
+	case 'A':
+		o->apart = true;
 		return 0;
 	default:
 		return parse_sized(key, arg, state);
@@ -227,6 +233,8 @@ int cmd_fault(int argc, char **argv)
 		return 2;
 	if (cor_open(&ctx, &e))
 		errx(1, "%s", e.text);
+	if (o.over.transport && o.apart)
+		errx(2, "--apart is for TCP");
 	if (o.over.transport) {
 		status = fault_over(ctx, &o.sized.common, o.sized.size, o.sized.count, &o.over);
 		cor_close(ctx);
@@ -237,6 +245,8 @@ int cmd_fault(int argc, char **argv)
 		cor_hist_init(&res[i].live);
 	}
 	ghost_start(&g, o.sized.size);
+	if (o.apart)
+		ghost_apart(&g);
 	for (unsigned run = 0; run < o.sized.common.runs; run++) {
 		for (unsigned i = 0; i < NCASES; i++)
 			run_case(ctx, &g, &o, &cases[i], &res[i]);

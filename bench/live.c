@@ -50,6 +50,7 @@ static void serve(const struct ghost *g, struct cor_stream *lanes[NLANES], int h
 	struct cor_source *source;
 	char c;
 
+	ghost_host(g);
 	if (cor_source_process(&source, g->pid, &e) || cor_page_server_new(&ps, source, &e))
 		errx(1, "page server: %s", e.text);
 	for (unsigned i = 0; i < NLANES; i++)

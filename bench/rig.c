@@ -23,6 +23,7 @@ void ghost_start(struct ghost *g, size_t size)
 {
 	int status;
 
+	*g = (struct ghost){ 0 };
 	/* Reserved here, so that nothing else of ours takes the address. */
 	g->base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (g->base == MAP_FAILED)
@@ -51,6 +52,35 @@ void ghost_end(struct ghost *g)
 	end_child(g->pid);
 	munmap(g->base, g->size);
 	g->pid = 0;
+}
+
+void ghost_apart(struct ghost *g)
+{
+	cpu_set_t ours;
+	int all, moved = 0;
+
+	if (sched_getaffinity(0, sizeof(ours), &ours))
+		err(1, "sched_getaffinity");
+	all = CPU_COUNT(&ours);
+	if (all < 2)
+		errx(1, "two hosts apart need two processors, and there is one");
+	CPU_ZERO(&g->processors);
+	for (int i = 0; i < CPU_SETSIZE && moved < all / 2; i++) {
+		if (!CPU_ISSET(i, &ours))
+			continue;
+		CPU_CLR(i, &ours);
+		CPU_SET(i, &g->processors);
+		moved++;
+	}
+	g->apart = true;
+	if (sched_setaffinity(0, sizeof(ours), &ours))
+		err(1, "sched_setaffinity");
+}
+
+void ghost_host(const struct ghost *g)
+{
+	if (g->apart && sched_setaffinity(0, sizeof(g->processors), &g->processors))
+		err(1, "sched_setaffinity");
 }
 
 /* --- the task's side --------------------------------------------------------- */

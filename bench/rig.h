@@ -7,16 +7,25 @@
  */
 #pragma once
 
+#include <sched.h>
+
 #include "bench/bench.h"
 
 struct ghost {
 	pid_t  pid;
 	char  *base;            /* the same address in ghost and task */
 	size_t size;
+	bool   apart;           /* its host has processors of its own: */
+	cpu_set_t processors;
 };
 
 /* Forks a process that writes every page of size bytes, and stops it. */
 void ghost_start(struct ghost *g, size_t size);
+/* As on two hosts: from here on servers have one half of the processors that we may use, and this
+ * process with its other children has the rest. Ends the program where there is only one. */
+void ghost_apart(struct ghost *g);
+/* In a child that serves the ghost's pages: its processors, if ghosts are apart. */
+void ghost_host(const struct ghost *g);
 void ghost_end(struct ghost *g);
 
 enum walk { WALK_RANDOM, WALK_SEQUENTIAL, WALK_STRIDE };
