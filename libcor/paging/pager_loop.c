@@ -227,10 +227,9 @@ static struct __kernel_timespec timespec_of(uint64_t ns)
 					    .tv_nsec = (long long)(ns % 1000000000u) };
 }
 
-/* Bulk work may go on at that time. A time-out of each sleep would do as well, but to set and
- * to take back the processor's timer costs a third of a fault, under a hypervisor at least: this
- * one stays set while faults come and go. It need not be exact, since each fault that has been
- * answered is an occasion, too. */
+/* The loop is woken at that time, if nothing else does. A time-out of each sleep would do as
+ * well, but to set and to take back the processor's timer costs a third of a fault, under a
+ * hypervisor at least: this one stays set while faults come and go. */
 static void set_alarm(struct cor_pager *p, uint64_t at)
 {
 	struct io_uring_sqe *sqe;
@@ -249,12 +248,16 @@ static void set_alarm(struct cor_pager *p, uint64_t at)
 	p->alarm_at = at;
 }
 
+/* ns: UINT64_MAX is for as long as it takes. */
 static void wait_ring(struct cor_pager *p, uint64_t ns)
 {
 	struct __kernel_timespec ts = timespec_of(ns);
 	struct io_uring_cqe *cqe;
 
-	io_uring_submit_and_wait_timeout(&p->ring, &cqe, 1, &ts, NULL);
+	if (ns == UINT64_MAX)
+		io_uring_submit_and_wait(&p->ring, 1);
+	else
+		io_uring_submit_and_wait_timeout(&p->ring, &cqe, 1, &ts, NULL);
 }
 
 /* Everything there is to do now; false: nothing more until the ring says so. */
@@ -280,11 +283,11 @@ static bool turn(struct cor_pager *p)
 	return spin || worked || !TAILQ_EMPTY(&p->lists[SLOT_FRESH]);
 }
 
-/* How long the loop may sleep if nothing happens. */
+/* How long the loop may sleep if nothing happens; UINT64_MAX: until the alarm. */
 static uint64_t patience(struct cor_pager *p)
 {
 	bool retry = p->stalled || !TAILQ_EMPTY(&p->lists[SLOT_HELD]);
-	uint64_t ns = COR_MIN(retry ? RETRY_NS : PROBE_NS, pager_fault_late(p));
+	uint64_t ns = COR_MIN(retry ? RETRY_NS : UINT64_MAX, pager_fault_late(p));
 
 	return COR_MIN(ns, pager_nap(p));
 }
@@ -293,8 +296,9 @@ static void sleep_for(struct cor_pager *p, uint64_t ns)
 {
 	uint64_t since = cor_now_ns(), pause = pager_prefetching(p) ? pager_bulk_wait(p) : 0;
 
-	if (pause)
-		set_alarm(p, since + COR_MAX(pause, ALARM_NS));
+	/* for bulk work it need not be exact: each fault that has been answered is an
+	 * occasion, too */
+	set_alarm(p, since + (pause ? COR_MAX(pause, ALARM_NS) : PROBE_NS));
 	wait_ring(p, ns);
 	pager_waited(p, since);
 	if (cor_now_ns() - since >= PAGER_NAP_NS)
