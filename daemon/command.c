@@ -112,6 +112,7 @@ static void run_migrate(struct client *k, struct request *q)
 		.addresses = addresses,
 		.hooks = programs_hooks(env->programs, q->pid),
 		.epoch = tasks_epoch(env->tasks, q->pid) + 1,
+		.arrived = tasks_session(env->tasks, q->pid),
 		.owner = owner(k),
 		.prefetch = q->prefetch < 0 ? c->paging.prefetch : q->prefetch,
 	};
@@ -315,6 +316,7 @@ static void run_settle(struct client *k, const struct request *q)
 		return;
 	what.hooks = programs_hooks(env->programs, what.pid);
 	what.epoch = tasks_epoch(env->tasks, what.pid) + 1;
+	what.arrived = tasks_session(env->tasks, what.pid);
 	if (cord_config_self(env->config, address, sizeof(address)) < 0) {
 		client_refuse(k, "this host's own address cannot be told");
 		return;

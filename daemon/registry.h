@@ -48,6 +48,7 @@ struct registry_source {
 	char      **addresses;    /* that move along, NULL at the end; or NULL: none */
 	uint64_t    hooks;        /* see programs.h; 0: none */
 	uint64_t    epoch;        /* of this hand-over */
+	const uint8_t *arrived;   /* the session by which it came here; NULL: by none */
 	int64_t     owner;        /* the user whose it must be; -1: anybody's */
 };
 

@@ -302,6 +302,24 @@ int state_connect(int dir, enum state_kind kind, const uint8_t session[16])
 	return take_fd(&fd);
 }
 
+/* ---- a task's waits ------------------------------------------------------------------ */
+
+static void waits_name(char name[STATE_NAME_MAX], const uint8_t session[16])
+{
+	state_name(name, STATE_TASK, session);
+	strcat(name, ".waits");
+}
+
+int state_waits(int dir, const uint8_t session[16], bool create)
+{
+	char name[STATE_NAME_MAX];
+	int fd;
+
+	waits_name(name, session);
+	fd = openat(dir, name, (create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY) | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
 /* ---- the directory ------------------------------------------------------------------ */
 
 void state_remove(int dir, enum state_kind kind, const uint8_t session[16])
@@ -311,6 +329,10 @@ void state_remove(int dir, enum state_kind kind, const uint8_t session[16])
 	state_name(name, kind, session);
 	unlinkat(dir, name, 0);
 	socket_name(name, kind, session);
+	unlinkat(dir, name, 0);
+	if (kind != STATE_TASK)
+		return;
+	waits_name(name, session);
 	unlinkat(dir, name, 0);
 }
 

@@ -12,6 +12,8 @@
  *	ID.source       ID.source.sock         the session ID, of which the task leaves
  *	ID.destination  ID.destination.sock    the session ID, by which it arrives
  *	ID.task         ID.task.sock           the task that arrived by session ID
+ *	ID.task.waits                          what its threads were waiting for, if anything
+ *	                                       (libcor/task/waits.h)
  */
 #pragma once
 
@@ -100,7 +102,10 @@ int state_listen(int dir, enum state_kind kind, const uint8_t session[16],
 		 struct cor_error *err);
 int state_connect(int dir, enum state_kind kind, const uint8_t session[16]);
 
-/* Page and socket; what is not there is no error. */
+/* A descriptor of a task's waits: to write them (create), or to read. -ENOENT, -errno. */
+int state_waits(int dir, const uint8_t session[16], bool create);
+
+/* All of it; what is not there is no error. */
 void state_remove(int dir, enum state_kind kind, const uint8_t session[16]);
 
 /* Calls fn for every page's name in the directory of that kind, in no order. */

@@ -303,14 +303,30 @@ int tasks_adopt(struct tasks *t, void (*found)(void *arg, const json_t *about), 
 	return r;
 }
 
-uint64_t tasks_epoch(const struct tasks *t, pid_t pid)
+static const struct task *running(const struct tasks *t, pid_t pid)
 {
 	const struct task *k;
 
 	DL_FOREACH(t->list, k)
 		if (!k->ended && k->pid == pid)
-			return k->page ? atomic_load(&k->page->epoch) : 1;
-	return 0;
+			return k;
+	return NULL;
+}
+
+uint64_t tasks_epoch(const struct tasks *t, pid_t pid)
+{
+	const struct task *k = running(t, pid);
+
+	if (!k)
+		return 0;
+	return k->page ? atomic_load(&k->page->epoch) : 1;
+}
+
+const uint8_t *tasks_session(const struct tasks *t, pid_t pid)
+{
+	const struct task *k = running(t, pid);
+
+	return k && k->page ? k->session : NULL;
 }
 
 int tasks_kill(struct tasks *t, const uint8_t session[16])

@@ -21,6 +21,9 @@ int  tasks_adopt(struct tasks *t, void (*found)(void *arg, const json_t *about),
 /* How often the task pid, running here, has been handed over; 0: it started here. */
 uint64_t tasks_epoch(const struct tasks *t, pid_t pid);
 
+/* The session by which the task pid, running here, has arrived; NULL: it started here. */
+const uint8_t *tasks_session(const struct tasks *t, pid_t pid);
+
 /* Kills the task that came by this session: its pages cannot be had any more. -ENOENT:
  * there is none; -EPIPE: its supervisor is gone as well. */
 int  tasks_kill(struct tasks *t, const uint8_t session[16]);

@@ -62,6 +62,20 @@ static void tell_arrived(struct destination *d, json_t *about)
 	session_tell_all(&d->session, about, d->report);
 }
 
+/* For its next move. Without them it will wait longer than it wants, at the worst. */
+static void keep_waits(struct destination *d)
+{
+	const struct cor_waits *waits = cor_rebuild_waits(d->rebuild);
+	_cleanup_close_ int dir = -1, fd = -1;
+
+	if (!waits->n)
+		return;
+	dir = state_open(d->args->config->state_dir, NULL);
+	fd = dir < 0 ? dir : state_waits(dir, d->task_page->session, true);
+	if (fd >= 0)
+		cor_waits_write(waits, fd);
+}
+
 void destination_task_arrived(struct destination *d)
 {
 	pid_t supervisor = cor_rebuild_supervisor(d->rebuild);
@@ -75,6 +89,7 @@ void destination_task_arrived(struct destination *d)
 			  "comm", comm ?: "?", "from", d->args->peer,
 			  "since", (json_int_t)time(NULL));
 	json_object_set(about, "uid", json_object_get(d->session.figures, "uid"));
+	keep_waits(d);
 	state_page_tell(d->task_page, json_incref(about));
 	state_process_set(&d->task_page->part, supervisor);
 	atomic_store(&d->task_page->epoch, d->epoch);

@@ -428,6 +428,20 @@ static int keep(struct source *s, struct cor_error *err)
 	return r;
 }
 
+/* What a task waits for that has come from elsewhere. Not knowing that it is only late. */
+static void read_waits(struct source *s)
+{
+	const struct worker_source_args *a = s->args;
+	_cleanup_close_ int dir = -1, fd = -1;
+
+	if (!a->has_arrived)
+		return;
+	dir = state_open(a->config->state_dir, NULL);
+	fd = dir < 0 ? dir : state_waits(dir, a->arrived, false);
+	if (fd >= 0 && cor_waits_read(&s->waits, fd) == 0)
+		s->options.waits = &s->waits;
+}
+
 int session_source_run(const struct worker_source_args *a)
 {
 	struct cor_error err = COR_ERROR_INIT;
@@ -446,6 +460,7 @@ int session_source_run(const struct worker_source_args *a)
 	json_object_set_new(s.session.figures, "encrypted", json_boolean(cord_keys_set(a->config)));
 	source_transport_set(&s, "tcp");
 	session_report(&s.session);
+	read_waits(&s);
 	if (keep(&s, &err) < 0 || migrate(&s, &err) < 0)
 		status = fail(&s, &err);
 	else
@@ -459,6 +474,7 @@ int session_source_run(const struct worker_source_args *a)
 	if (s.files)
 		cor__names__file_table__free_unpacked(s.files, NULL);
 	free(s.extra);
+	cor_waits_done(&s.waits);
 	source_home_end(&s);
 	cor_departure_free(s.departure);
 	source_pumps_end(&s.pumps);

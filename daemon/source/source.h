@@ -56,6 +56,7 @@ struct source {
 	 * transport (NULL: none) */
 	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
 	struct cor_capture_options options;
+	struct cor_waits waits;         /* which it has brought along, if it came from elsewhere */
 	Cor__Task__Image *skeleton, *image;
 	Cor__Names__FileTable *files;   /* of the last capture */
 	struct cor_files_object *extra; /* objects only reachable by a descriptor */

@@ -12,12 +12,14 @@
 
 #include "libcor/task/task.pb-c.h"
 #include "libcor/task/tracee.h"
+#include "libcor/task/waits.h"
 
 #define COR_TASK_VERSION 1
 
 struct cor_capture_options {
 	unsigned inline_written_max;   /* pages of one file mapping that travel in the image; more are lazy */
 	uint32_t without_files;        /* reserved */
+	const struct cor_waits *waits; /* of a task that was rebuilt here; NULL: none */
 	bool sparse;                   /* eager pages without their zeros (sparse.h): the
 					  destination understands that */
 };

@@ -12,6 +12,7 @@ libcor_sources += libcor/task/stub.c libcor/task/stub.h
 libcor_sources += libcor/task/rebuild.c libcor/task/rebuild_private.h
 libcor_sources += libcor/task/procfs.h libcor/task/procfs_maps.c libcor/task/procfs_misc.c libcor/task/procfs_status.c
 libcor_sources += libcor/task/restart.c libcor/task/restart.h
+libcor_sources += libcor/task/waits.c libcor/task/waits.h
 libcor_sources += libcor/task/tracee.c libcor/task/tracee_state.c libcor/task/tracee_state.h
 libcor_sources += libcor/task/layout.c libcor/task/layout.h
 libcor_sources += libcor/task/batch.c libcor/task/batch.h

@@ -35,6 +35,7 @@ static void free_rebuild(struct cor_rebuild *rb)
 	cor_batch_free(rb->batch);
 	cor_runner_free(rb->runner);
 	free(rb->threads);
+	cor_waits_done(&rb->waits);
 	free(rb->status);
 	free(rb->detours);
 	free(rb);
@@ -337,6 +338,11 @@ bool cor_rebuild_follows_forks(const struct cor_rebuild *rb)
 int cor_rebuild_pidfd(const struct cor_rebuild *rb)
 {
 	return rb->pidfd;
+}
+
+const struct cor_waits *cor_rebuild_waits(const struct cor_rebuild *rb)
+{
+	return &rb->waits;
 }
 
 bool cor_rebuild_in_pid_ns(const struct cor_rebuild *rb)

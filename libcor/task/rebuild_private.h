@@ -62,6 +62,8 @@ struct cor_rebuild {
 	bool outside_set;
 	unsigned nthreads;      /* the leader included, which is the first */
 	struct cor_rebuild_thread *threads;
+	uint64_t begun_ns;      /* calls that wait have been begun anew by then; cor_now_ns() */
+	struct cor_waits waits; /* the threads that are in one */
 };
 
 /* A request to the stub and its answer (cor_message_clear it). The stub's

@@ -137,10 +137,14 @@ int cor_rebuild_registers(struct cor_rebuild *rb, unsigned i, const Cor__Task__T
 	if (r < 0)
 		return r;
 	image_registers(rb, t, &regs);
-	if (t->restart == COR__TASK__RESTART_KIND__RESTART_BLOCK &&
-	    rb->threads[i].waited != RESTARTBLOCK) {
-		regs.rax = (uint64_t)rb->threads[i].waited;     /* it is over already */
-		regs.orig_rax = (uint64_t)-1;
+	if (t->restart == COR__TASK__RESTART_KIND__RESTART_BLOCK) {
+		if (rb->threads[i].waited == RESTARTBLOCK) {
+			rb->waits.list[rb->waits.n++] =
+				cor_wait_of(t->tid, &regs, rb->begun_ns + t->remaining_ns);
+		} else {
+			regs.rax = (uint64_t)rb->threads[i].waited;     /* it is over already */
+			regs.orig_rax = (uint64_t)-1;
+		}
 	}
 	if (ptrace(PTRACE_SETREGS, tid, NULL, &regs) < 0)
 		return cor_fail_errno(err, "cannot set the registers of thread %d", t->tid);

@@ -187,8 +187,13 @@ static int leave_runner(struct cor_rebuild *rb, struct cor_error *err)
 static int set_registers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			 struct cor_error *err)
 {
-	int r = leave_runner(rb, err);
+	int r;
 
+	rb->begun_ns = cor_now_ns();
+	rb->waits.list = calloc(rb->nthreads, sizeof(*rb->waits.list));
+	if (!rb->waits.list)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	r = leave_runner(rb, err);
 	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;)
 		r = cor_rebuild_registers(rb, i, image->threads[i], err);
 	return r;

@@ -301,8 +301,13 @@ static bool original_call(pid_t pid, struct user_regs_struct *regs)
 }
 
 static int restart_block(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns,
-			 struct cor_restart *out, struct cor_error *err)
+			 const uint64_t *left_ns, struct cor_restart *out, struct cor_error *err)
 {
+	if (left_ns) {
+		out->kind = COR__TASK__RESTART_KIND__RESTART_BLOCK;
+		out->remaining_ns = *left_ns;
+		return 0;
+	}
 	if (regs->orig_rax == SYS_restart_syscall && !original_call(pid, regs))
 		return cor_fail(err, -EOPNOTSUPP,
 				"process %d: a thread is in a restarted system call; which, cannot be told",
@@ -315,7 +320,8 @@ static int restart_block(pid_t pid, struct user_regs_struct *regs, uint64_t slep
 }
 
 int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns,
-		      enum cor_handler handler, struct cor_restart *out, struct cor_error *err)
+		      const uint64_t *left_ns, enum cor_handler handler, struct cor_restart *out,
+		      struct cor_error *err)
 {
 	struct cor_restart res = { .kind = COR__TASK__RESTART_KIND__RESTART_NONE };
 	int i, r = 0;
@@ -344,7 +350,7 @@ int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_n
 		if (handler != COR_HANDLER_NONE)
 			end_with_eintr(regs);
 		else
-			r = restart_block(pid, regs, slept_ns, &res, err);
+			r = restart_block(pid, regs, slept_ns, left_ns, &res, err);
 		break;
 	default:
 		i = plain_eintr_entry(regs);

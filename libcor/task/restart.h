@@ -51,10 +51,12 @@ bool cor_restart_needed(const struct user_regs_struct *regs);
 bool cor_restart_wants_slept(const struct user_regs_struct *regs);
 
 /* Makes *regs ready for an image. pid: whose memory the time-outs are read
- * from. slept_ns: 0 when unknown. -EOPNOTSUPP: a restarted sleep whose original
+ * from. slept_ns: 0 when unknown. left_ns: NULL, or what is left of a wait that was begun
+ * anew on this host (waits.h). -EOPNOTSUPP: a restarted sleep whose original
  * call cannot be told. */
 int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns,
-		      enum cor_handler handler, struct cor_restart *out, struct cor_error *err);
+		      const uint64_t *left_ns, enum cor_handler handler, struct cor_restart *out,
+		      struct cor_error *err);
 
 /* Makes *regs ready to go on in the source: only the calls for which the kernel
  * does nothing. Returns true when *regs was changed. */

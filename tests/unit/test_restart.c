@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/task/restart.h"
+#include "libcor/task/waits.h"
 
 #define NONE  COR__TASK__RESTART_KIND__RESTART_NONE
 #define BLOCK COR__TASK__RESTART_KIND__RESTART_BLOCK
@@ -35,7 +37,7 @@ static struct cor_restart image(struct user_regs_struct *r, uint64_t slept, enum
 {
 	struct cor_restart out = { 0 };
 
-	assert_int_equal(cor_restart_image(getpid(), r, slept, h, &out, NULL), 0);
+	assert_int_equal(cor_restart_image(getpid(), r, slept, NULL, h, &out, NULL), 0);
 	return out;
 }
 
@@ -195,7 +197,7 @@ static void a_restarted_sleep_is_recognised_by_its_code(void **state)
 	code[33] = 0x90;
 	r = in_call(SYS_restart_syscall, -516);
 	r.rip = (uintptr_t)code + 40;
-	assert_int_equal(cor_restart_image(getpid(), &r, 0, COR_HANDLER_NONE, &out, &err), -EOPNOTSUPP);
+	assert_int_equal(cor_restart_image(getpid(), &r, 0, NULL, COR_HANDLER_NONE, &out, &err), -EOPNOTSUPP);
 }
 
 /* As made by syscall(3), whose code does not hold the number. */
@@ -246,8 +248,94 @@ static void a_call_that_could_be_two_is_refused(void **state)
 
 	r.rdi = (uintptr_t)&ten;
 	r.r10 = (uintptr_t)&ten;
-	assert_int_equal(cor_restart_image(getpid(), &r, 0, COR_HANDLER_NONE, &out, NULL),
+	assert_int_equal(cor_restart_image(getpid(), &r, 0, NULL, COR_HANDLER_NONE, &out, NULL),
 			 -EOPNOTSUPP);
+}
+
+/* It has come from elsewhere, where a second of its ten was over, and moves on. */
+static void a_wait_that_was_begun_here_is_known(void **state)
+{
+	struct timespec ten = { .tv_sec = 10 };
+	struct user_regs_struct begun = in_call(SYS_nanosleep, -516), r = restarted_elsewhere();
+	struct cor_wait list[2];
+	struct cor_waits waits = { 2, list };
+	struct cor_restart out = { 0 };
+	uint64_t left = 0;
+
+	begun.rip = r.rip;
+	begun.rdi = r.rdi = (uintptr_t)&ten;
+	/* which could be a futex, too */
+	begun.r10 = r.r10 = (uintptr_t)&ten;
+	list[0] = cor_wait_of(7, &begun, 5000000000);
+	list[1] = cor_wait_of(8, &begun, 9000000000);
+	assert_true(cor_waits_find(&waits, 8, 2000000000, &r, &left));
+	assert_int_equal(r.orig_rax, SYS_nanosleep);
+	assert_int_equal(left, 7000000000);
+	assert_int_equal(cor_restart_image(getpid(), &r, 0, &left, COR_HANDLER_NONE, &out, NULL), 0);
+	assert_int_equal(out.kind, BLOCK);
+	assert_int_equal(out.remaining_ns, 7000000000);
+	r.orig_rax = SYS_restart_syscall;
+	assert_true(cor_waits_find(&waits, 8, 9000000001, &r, &left));
+	assert_int_equal(left, 0);
+}
+
+static void another_wait_than_was_begun_here_is_not_known(void **state)
+{
+	struct user_regs_struct begun = in_call(SYS_poll, -516), r = begun;
+	struct cor_wait one = cor_wait_of(7, &begun, 5000000000);
+	struct cor_waits waits = { 1, &one };
+	uint64_t left = 11;
+
+	/* the same call, but made anew */
+	assert_false(cor_waits_find(&waits, 7, 1000000000, &r, &left));
+	r.orig_rax = SYS_restart_syscall;
+	assert_false(cor_waits_find(&waits, 8, 1000000000, &r, &left));
+	assert_false(cor_waits_find(NULL, 7, 1000000000, &r, &left));
+	/* which should have been over long ago */
+	assert_false(cor_waits_find(&waits, 7, 6000000000, &r, &left));
+	r.rsp -= 8;
+	assert_false(cor_waits_find(&waits, 7, 1000000000, &r, &left));
+	assert_int_equal(left, 11);
+}
+
+static int file_of(const void *bytes, size_t len)
+{
+	int fd = memfd_create("waits", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, len), len);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	return fd;
+}
+
+static void waits_are_written_and_read(void **state)
+{
+	struct user_regs_struct r = in_call(SYS_poll, -516);
+	struct cor_wait list[] = { cor_wait_of(7, &r, 5), cor_wait_of(8, &r, 6) };
+	const struct cor_waits waits = { 2, list };
+	struct cor_waits back = { 0 };
+	char bytes[16 + sizeof(list)];
+	int fd = file_of("", 0);
+
+	assert_int_equal(cor_waits_write(&waits, fd), 0);
+	assert_int_equal(pread(fd, bytes, sizeof(bytes), 0), sizeof(bytes));
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(cor_waits_read(&back, fd), 0);
+	assert_int_equal(back.n, 2);
+	assert_memory_equal(back.list, list, sizeof(list));
+	cor_waits_done(&back);
+	close(fd);
+	/* cut, or something else */
+	for (size_t len = 0; len < sizeof(bytes); len += 8) {
+		fd = file_of(bytes, len);
+		assert_int_equal(cor_waits_read(&back, fd), -EPROTO);
+		close(fd);
+	}
+	bytes[15] = 1;
+	fd = file_of(bytes, sizeof(bytes));
+	assert_int_equal(cor_waits_read(&back, fd), -EPROTO);
+	close(fd);
+	assert_null(back.list);
 }
 
 static bool wants(long nr, uint64_t rsi, uint64_t r10)
@@ -287,6 +375,9 @@ int main(void)
 		cmocka_unit_test(a_restarted_sleep_is_recognised_by_its_code),
 		cmocka_unit_test(a_restarted_call_is_recognised_by_its_arguments),
 		cmocka_unit_test(a_call_that_could_be_two_is_refused),
+		cmocka_unit_test(a_wait_that_was_begun_here_is_known),
+		cmocka_unit_test(another_wait_than_was_begun_here_is_not_known),
+		cmocka_unit_test(waits_are_written_and_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,6 +247,27 @@ static void pages_are_listed_by_their_kind(void **state)
 	close(listening);
 }
 
+static void waits_go_with_their_task(void **state)
+{
+	struct fixture *f = *state;
+	char names[256] = "";
+	int fd;
+
+	assert_int_equal(state_waits(f->dir, session, false), -ENOENT);
+	fd = state_waits(f->dir, session, true);
+	assert_true(fd >= 0);
+	close(fd);
+	/* no page of a task */
+	assert_int_equal(state_each(f->dir, STATE_TASK, note, names), 0);
+	assert_string_equal(names, "");
+	state_remove(f->dir, STATE_SOURCE, session);
+	fd = state_waits(f->dir, session, false);
+	assert_true(fd >= 0);
+	close(fd);
+	state_remove(f->dir, STATE_TASK, session);
+	assert_int_equal(state_waits(f->dir, session, false), -ENOENT);
+}
+
 static void one_cord_has_the_directory(void **state)
 {
 	struct fixture *f = *state;
@@ -309,6 +330,7 @@ int main(void)
 		TEST(a_process_that_has_ended_is_not_found),
 		TEST(a_worker_is_reached_by_its_socket),
 		TEST(pages_are_listed_by_their_kind),
+		TEST(waits_go_with_their_task),
 		TEST(one_cord_has_the_directory),
 		cmocka_unit_test(every_state_has_a_name_of_its_own),
 		cmocka_unit_test(no_way_leads_back_from_what_was_resumed),

@@ -680,7 +680,7 @@ static void time_slept_is_known(void **state)
 		assert_true(t->threads[0].slept_ns < until - since + 1000000000);
 	}
 	regs = t->threads[0].regs;
-	assert_int_equal(cor_restart_image(v.pid, &regs, t->threads[0].slept_ns, COR_HANDLER_NONE,
+	assert_int_equal(cor_restart_image(v.pid, &regs, t->threads[0].slept_ns, NULL, COR_HANDLER_NONE,
 					   &rs, &err), 0);
 	assert_int_equal(rs.kind, COR__TASK__RESTART_KIND__RESTART_BLOCK);
 	assert_int_equal(rs.remaining_ns, 20000000000ull - t->threads[0].slept_ns);

@@ -1,0 +1,47 @@
+/* waits: what the threads of a task that was rebuilt here wait for, for its next capture on
+ * this host.
+ *
+ * A call that was begun anew with what was left of its time-out keeps its end in the kernel,
+ * where nobody can read it, while the task's memory still has the whole interval. A task that
+ * moves on within the same wait would wait too long. So the rebuild notes when each such call
+ * ends, and the next capture looks it up.
+ *
+ * It is known by this: the call is restarted, so that the thread is found in
+ * restart_syscall(2), at the same place and with the same arguments. A thread that has begun
+ * another wait since is not in that, unless it was stopped by somebody else in the meantime.
+ */
+#pragma once
+
+#include <cor/error.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/user.h>
+
+struct cor_wait {
+	int32_t  tid;           /* in its innermost PID namespace */
+	uint32_t call;          /* the system call's number */
+	uint64_t until_ns;      /* cor_now_ns() of this host, not before the task wants it */
+	uint64_t rip, rsp;
+	uint64_t arg[4];
+};
+_Static_assert(sizeof(struct cor_wait) == 64, "as it is written");
+
+struct cor_waits {
+	size_t n;
+	struct cor_wait *list;  /* NULL: none */
+};
+
+/* What a thread with these registers, which has a call of that number begun anew, waits for. */
+struct cor_wait cor_wait_of(int32_t tid, const struct user_regs_struct *regs, uint64_t until_ns);
+
+/* Is thread tid, stopped at_ns with regs, still in a wait that is listed? Then regs get the
+ * number of its call, and *left_ns what is left of it. waits: NULL is an empty list. */
+bool cor_waits_find(const struct cor_waits *waits, int32_t tid, uint64_t at_ns,
+		    struct user_regs_struct *regs, uint64_t *left_ns);
+
+/* The list as a file, for this boot of this host: written to fd, and read from it into *out
+ * (cor_waits_done() it). 0; -errno; -EPROTO: it is none. */
+int cor_waits_write(const struct cor_waits *waits, int fd);
+int cor_waits_read(struct cor_waits *out, int fd);
+void cor_waits_done(struct cor_waits *waits);
