@@ -18,6 +18,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/file_deleted.h"
+#include "libcor/names/file_handle.h"
 #include "libcor/names/file_home.h"
 #include "libcor/names/file_locks.h"
 #include "libcor/names/file_ops.h"
@@ -135,6 +136,22 @@ static int check_name(struct cor_file_capture *c, const struct cor_file_seen *se
 			       "(renamed, replaced or mounted over)", seen->link);
 }
 
+/* Of a stopped task nobody asks whether it still has the file. */
+static int take_handle(const struct cor_file_seen *seen, Cor__Names__OpenFile *out)
+{
+	uint8_t handle[COR_FILE_HANDLE];
+	size_t len = seen->running ? cor_file_handle(seen->dup, NULL, handle) : 0;
+
+	if (!len)
+		return 0;
+	out->handle.data = malloc(len);
+	if (!out->handle.data)
+		return -ENOMEM;
+	memcpy(out->handle.data, handle, len);
+	out->handle.len = len;
+	return 0;
+}
+
 static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		   Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -171,7 +188,8 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	}
 	if (seen->st.st_nlink == 0)
 		return cor_file_deleted_capture(c, seen, out, err);
-	return check_name(c, seen, err);
+	rc = take_handle(seen, out);
+	return rc < 0 ? rc : check_name(c, seen, err);
 }
 
 static int relate(struct cor_file_capture *c, unsigned index, struct cor_error *err)

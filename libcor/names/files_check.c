@@ -10,6 +10,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
+#include "libcor/names/file_handle.h"
 #include "libcor/names/files_place.h"
 
 #define FD_MAX (1 << 30)        /* no fs.nr_open is larger */
@@ -105,6 +106,15 @@ int cor_files_check(const Cor__Names__FileTable *table, cor_files_doubt doubt, v
 	return 0;
 }
 
+/* A file that was removed may have left its inode to the next one of its name: a journal, say. */
+static bool same_file(const Cor__Names__OpenFile *f, const char *path)
+{
+	uint8_t handle[COR_FILE_HANDLE];
+	size_t len = f->handle.len ? cor_file_handle(-1, path, handle) : 0;
+
+	return len == f->handle.len && memcmp(handle, f->handle.data, len) == 0;
+}
+
 bool cor_files_still(const Cor__Names__FileTable *table, pid_t pid, unsigned file)
 {
 	const Cor__Names__OpenFile *f = table->files[file];
@@ -118,7 +128,7 @@ bool cor_files_still(const Cor__Names__FileTable *table, pid_t pid, unsigned fil
 		return false;
 	link[len] = 0;
 	/* a file that has lost its name has another link */
-	return st.st_dev == f->dev && st.st_ino == f->ino &&
+	return st.st_dev == f->dev && st.st_ino == f->ino && same_file(f, path) &&
 	       (f->kind != COR__NAMES__FILE_KIND__REGULAR || f->synthetic ||
 		strcmp(link, f->path) == 0);
 }

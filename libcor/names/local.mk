@@ -18,7 +18,7 @@ libcor_sources += \
 	libcor/names/home/settle.c libcor/names/home/settle.h \
 	libcor/names/mechanism.c libcor/names/mechanism.h \
 	libcor/names/file_ops.c libcor/names/file_ops.h libcor/names/file_kinds.c \
-	libcor/names/file_regular.c \
+	libcor/names/file_handle.c libcor/names/file_handle.h libcor/names/file_regular.c \
 	libcor/names/file_deleted.c libcor/names/file_deleted.h \
 	libcor/names/file_locks.c libcor/names/file_locks.h \
 	libcor/names/file_memory.c \

@@ -214,6 +214,29 @@ static void test_doubt_lasts_while_the_task_has_the_file(void **state)
 	assert_false(cor_files_still(table, s.pid, found[1]));
 }
 
+/* sqlite3's journal comes and goes with each transaction, by one name and at one inode. */
+static void test_file_of_the_same_inode_is_not_the_same(void **state)
+{
+	const struct cor_files_options options = { .with_content = true, .running = true };
+	struct subject s;
+	struct cor_files_object *extra;
+	Cor__Names__FileTable *table;
+	ProtobufCBinaryData *handle;
+	unsigned nextra;
+
+	write_file("data", "0123456789");
+	s = subject_start(open_data, NULL);
+	assert_int_equal(cor_files_capture_with(s.pid, &options, &extra, &nextra, &table, NULL), 0);
+	handle = &table->files[0]->handle;
+	assert_true(handle->len > 4);
+	assert_true(cor_files_still(table, s.pid, 0));
+	handle->data[handle->len - 1] ^= 1;
+	assert_false(cor_files_still(table, s.pid, 0));
+	cor__names__file_table__free_unpacked(table, NULL);
+	free(extra);
+	subject_kill(&s);
+}
+
 static void test_file_of_other_size_is_named(void **state)
 {
 	struct cor_error err = COR_ERROR_INIT;
@@ -428,6 +451,7 @@ int main(void)
 		FILES_TEST(test_shared_nameless_file_is_refused),
 		FILES_TEST(test_missing_file_is_named),
 		FILES_TEST(test_doubt_lasts_while_the_task_has_the_file),
+		FILES_TEST(test_file_of_the_same_inode_is_not_the_same),
 		FILES_TEST(test_file_of_other_size_is_named),
 		FILES_TEST(test_file_of_other_time_is_named),
 		FILES_TEST(test_memory_devices_are_carried),
