@@ -10,6 +10,8 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 
+/* Where faults are dense, a timer is set for no less than this. */
+#define DENSE_NS (250 * 1000ull)
 /* Without a surprise for so long, the task is not in need. */
 #define CALM_NS  (2 * 1000000ull)
 /* Of the time while it is, bulk work takes one part in so many. */
@@ -19,7 +21,10 @@
 
 void pager_surprised(struct cor_pager *p)
 {
-	p->surprised_at = cor_now_ns();
+	uint64_t now = cor_now_ns(), gap = COR_MIN(now - p->surprised_at, CALM_NS);
+
+	p->gap_ns = p->gap_ns - p->gap_ns / 8 + gap / 8;
+	p->surprised_at = now;
 }
 
 bool pager_calm(const struct cor_pager *p)
@@ -35,6 +40,15 @@ uint64_t pager_bulk_wait(const struct cor_pager *p)
 		return 0;
 	until = p->asked ? p->bulk_worked_at + STARVED_NS : p->bulk_free_at;
 	return now < until ? until - now : 0;
+}
+
+/* Each fault that has been answered is an occasion: where they come more often than the pause is
+ * long there is no need to be exact. */
+uint64_t pager_bulk_alarm(const struct cor_pager *p)
+{
+	uint64_t pause = pager_bulk_wait(p);
+
+	return pause && p->gap_ns < pause ? COR_MAX(pause, DENSE_NS) : pause;
 }
 
 void pager_bulk_worked(struct cor_pager *p, uint64_t since)

@@ -18,7 +18,6 @@
 #define RING_EVENTS    1024
 #define PROBE_NS       (250 * 1000000ull)   /* how often to look whether a task is still there */
 #define RETRY_NS       (100 * 1000ull)      /* while mappings change */
-#define ALARM_NS       (250 * 1000ull)      /* the least that a timer is set for */
 
 /* What a completion is about: the low bits of its user data, the rest is the pointer. */
 enum { ON_CONTROL, ON_MM, ON_LANE, ON_LANE_OUT, ON_NOTHING, ON_ALARM, ON_MASK = 7 };
@@ -294,11 +293,9 @@ static uint64_t patience(struct cor_pager *p)
 
 static void sleep_for(struct cor_pager *p, uint64_t ns)
 {
-	uint64_t since = cor_now_ns(), pause = pager_prefetching(p) ? pager_bulk_wait(p) : 0;
+	uint64_t since = cor_now_ns(), pause = pager_prefetching(p) ? pager_bulk_alarm(p) : 0;
 
-	/* for bulk work it need not be exact: each fault that has been answered is an
-	 * occasion, too */
-	set_alarm(p, since + (pause ? COR_MAX(pause, ALARM_NS) : PROBE_NS));
+	set_alarm(p, since + (pause ?: PROBE_NS));
 	wait_ring(p, ns);
 	pager_waited(p, since);
 	if (cor_now_ns() - since >= PAGER_NAP_NS)
