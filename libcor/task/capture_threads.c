@@ -259,7 +259,8 @@ static int set_registers(struct cor_capture *c, const struct cor_tracee_thread *
 
 	if (cor_restart_needed(&regs)) {
 		uint64_t left;
-		bool begun = cor_waits_find(c->o.waits, th->tid, c->t->stopping_ns, &regs, &left);
+		bool begun = cor_waits_find(c->o.waits, t->tid, c->t->stopping_ns,
+					    t->before.switches, &regs, &left);
 
 		handler = cor_tracee_pending_handler(t, c->status.sig_caught, c->action_flags);
 		r = cor_restart_image(c->pid, &regs, t->slept_ns, begun ? &left : NULL,

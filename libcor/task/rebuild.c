@@ -25,6 +25,9 @@
 #include "libcor/task/stub.h"
 #include "libcor/task/supervisor.h"
 
+/* Until the threads are back in the calls that were begun anew for them. */
+#define WAITS_BEGIN_NS 20000000u
+
 static void free_rebuild(struct cor_rebuild *rb)
 {
 	cor_closep(&rb->ctl);
@@ -340,8 +343,9 @@ int cor_rebuild_pidfd(const struct cor_rebuild *rb)
 	return rb->pidfd;
 }
 
-const struct cor_waits *cor_rebuild_waits(const struct cor_rebuild *rb)
+const struct cor_waits *cor_rebuild_waits(struct cor_rebuild *rb)
 {
+	cor_waits_confirm(&rb->waits, rb->pid, WAITS_BEGIN_NS);
 	return &rb->waits;
 }
 

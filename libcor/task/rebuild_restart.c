@@ -140,7 +140,7 @@ int cor_rebuild_registers(struct cor_rebuild *rb, unsigned i, const Cor__Task__T
 	if (t->restart == COR__TASK__RESTART_KIND__RESTART_BLOCK) {
 		if (rb->threads[i].waited == RESTARTBLOCK) {
 			rb->waits.list[rb->waits.n++] =
-				cor_wait_of(t->tid, &regs, rb->begun_ns + t->remaining_ns);
+				cor_wait_of(tid, &regs, rb->begun_ns + t->remaining_ns);
 		} else {
 			regs.rax = (uint64_t)rb->threads[i].waited;     /* it is over already */
 			regs.orig_rax = (uint64_t)-1;

@@ -2,62 +2,120 @@
 #include "libcor/task/waits.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
+#include "libcor/task/procfs.h"
 
 #define MAGIC "corwait1"
 #define MOST  65536u    /* threads */
 
-/* A wait that should have been over for so long is another one. */
-#define LATE_NS UINT64_C(100000000)
-
 #define RESTARTBLOCK (-516)
+#define LOOK_NS 500000  /* again, if one does not wait yet */
 
 struct head {
 	char     magic[8];
 	uint64_t n;
 };
 
-struct cor_wait cor_wait_of(int32_t tid, const struct user_regs_struct *regs, uint64_t until_ns)
+struct cor_wait cor_wait_of(pid_t tid, const struct user_regs_struct *regs, uint64_t until_ns)
 {
-	return (struct cor_wait){
-		.tid = tid, .call = (uint32_t)regs->orig_rax, .until_ns = until_ns,
-		.rip = regs->rip, .rsp = regs->rsp,
-		.arg = { regs->rdi, regs->rsi, regs->rdx, regs->r10 },
-	};
+	return (struct cor_wait){ .tid = tid, .call = (uint32_t)regs->orig_rax,
+				  .until_ns = until_ns, .rip = regs->rip, .rsp = regs->rsp };
 }
 
-static bool is(const struct cor_wait *w, int32_t tid, const struct user_regs_struct *regs)
+/* ---- behind the resume ------------------------------------------------------------- */
+
+static int read_thread(pid_t pid, pid_t tid, const char *what, char **text)
 {
-	return w->tid == tid && w->rip == regs->rip && w->rsp == regs->rsp &&
-	       w->arg[0] == regs->rdi && w->arg[1] == regs->rsi && w->arg[2] == regs->rdx &&
-	       w->arg[3] == regs->r10;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)pid, (int)tid, what);
+	return cor_slurp(AT_FDCWD, path, text, NULL);
 }
 
-bool cor_waits_find(const struct cor_waits *waits, int32_t tid, uint64_t at_ns,
+static bool switches_of(pid_t pid, pid_t tid, uint64_t *out)
+{
+	_cleanup_free_ char *text = NULL;
+	struct cor_proc_sched s;
+
+	if (read_thread(pid, tid, "sched", &text) < 0 || cor_parse_sched(text, &s) < 0)
+		return false;
+	*out = s.switches;
+	return true;
+}
+
+/* The line has number, six arguments, stack pointer and program counter; "running" has none. */
+static bool is_waiting(pid_t pid, const struct cor_wait *w)
+{
+	_cleanup_free_ char *text = NULL;
+	uint64_t sp, pc;
+	long nr;
+
+	return read_thread(pid, w->tid, "syscall", &text) == 0 &&
+	       sscanf(text, "%ld %*s %*s %*s %*s %*s %*s %" SCNx64 " %" SCNx64, &nr, &sp, &pc) == 3 &&
+	       nr == SYS_restart_syscall && sp == w->rsp && pc == w->rip;
+}
+
+/* The same before and after means that it has not run in between. */
+static bool confirm(pid_t pid, struct cor_wait *w)
+{
+	uint64_t before, after;
+
+	if (!switches_of(pid, w->tid, &before) || !is_waiting(pid, w) ||
+	    !switches_of(pid, w->tid, &after) || before != after)
+		return false;
+	w->switches = after;
+	return true;
+}
+
+void cor_waits_confirm(struct cor_waits *waits, pid_t pid, uint64_t patience_ns)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_NS };
+	uint64_t until = cor_now_ns() + patience_ns;
+	size_t n = 0;
+
+	for (size_t i = 0; i < waits->n; i++) {
+		bool there;
+
+		while (!(there = confirm(pid, &waits->list[i])) && cor_now_ns() < until)
+			nanosleep(&pause, NULL);
+		if (there)
+			waits->list[n++] = waits->list[i];
+	}
+	waits->n = n;
+}
+
+/* ---- at the next capture ----------------------------------------------------------- */
+
+bool cor_waits_find(const struct cor_waits *waits, pid_t tid, uint64_t at_ns, uint64_t switches,
 		    struct user_regs_struct *regs, uint64_t *left_ns)
 {
-	if (regs->orig_rax != SYS_restart_syscall || (int64_t)regs->rax != RESTARTBLOCK)
+	if (!waits || regs->orig_rax != SYS_restart_syscall || (int64_t)regs->rax != RESTARTBLOCK)
 		return false;
-	for (size_t i = 0; waits && i < waits->n; i++) {
+	for (size_t i = 0; i < waits->n; i++) {
 		const struct cor_wait *w = &waits->list[i];
 
-		if (!is(w, tid, regs))
+		if (w->tid != tid || w->switches != switches || w->rip != regs->rip ||
+		    w->rsp != regs->rsp)
 			continue;
-		if (at_ns > w->until_ns && at_ns - w->until_ns > LATE_NS)
-			return false;
 		regs->orig_rax = w->call;
 		*left_ns = w->until_ns > at_ns ? w->until_ns - at_ns : 0;
 		return true;
 	}
 	return false;
 }
+
+/* ---- in a file --------------------------------------------------------------------- */
 
 int cor_waits_write(const struct cor_waits *waits, int fd)
 {

@@ -6,26 +6,26 @@
  * moves on within the same wait would wait too long. So the rebuild notes when each such call
  * ends, and the next capture looks it up.
  *
- * It is known by this: the call is restarted, so that the thread is found in
- * restart_syscall(2), at the same place and with the same arguments. A thread that has begun
- * another wait since is not in that, unless it was stopped by somebody else in the meantime.
+ * A thread is in the same wait if it has not run since it was seen in it, just after it was let
+ * go: its count of context switches tells. Where it cannot be told the wait is too long, as
+ * it would be without the list, and never too short.
  */
 #pragma once
 
-#include <cor/error.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/user.h>
 
 struct cor_wait {
-	int32_t  tid;           /* in its innermost PID namespace */
+	int32_t  tid;           /* as this host sees it */
 	uint32_t call;          /* the system call's number */
 	uint64_t until_ns;      /* cor_now_ns() of this host, not before the task wants it */
+	uint64_t switches;      /* of the thread (/proc/PID/task/TID/sched), since it waits */
 	uint64_t rip, rsp;
-	uint64_t arg[4];
 };
-_Static_assert(sizeof(struct cor_wait) == 64, "as it is written");
+_Static_assert(sizeof(struct cor_wait) == 40, "as it is written");
 
 struct cor_waits {
 	size_t n;
@@ -33,11 +33,16 @@ struct cor_waits {
 };
 
 /* What a thread with these registers, which has a call of that number begun anew, waits for. */
-struct cor_wait cor_wait_of(int32_t tid, const struct user_regs_struct *regs, uint64_t until_ns);
+struct cor_wait cor_wait_of(pid_t tid, const struct user_regs_struct *regs, uint64_t until_ns);
 
-/* Is thread tid, stopped at_ns with regs, still in a wait that is listed? Then regs get the
- * number of its call, and *left_ns what is left of it. waits: NULL is an empty list. */
-bool cor_waits_find(const struct cor_waits *waits, int32_t tid, uint64_t at_ns,
+/* Behind the resume of process pid: until all threads are seen in their waits, or patience_ns
+ * is over. Those that are not leave the list. */
+void cor_waits_confirm(struct cor_waits *waits, pid_t pid, uint64_t patience_ns);
+
+/* Is thread tid, stopped at_ns with regs after so many context switches, still in a wait that is
+ * listed? Then regs get the number of its call, and *left_ns what is left of it. waits: NULL is
+ * an empty list. */
+bool cor_waits_find(const struct cor_waits *waits, pid_t tid, uint64_t at_ns, uint64_t switches,
 		    struct user_regs_struct *regs, uint64_t *left_ns);
 
 /* The list as a file, for this boot of this host: written to fd, and read from it into *out

@@ -2,9 +2,13 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -268,14 +272,15 @@ static void a_wait_that_was_begun_here_is_known(void **state)
 	begun.r10 = r.r10 = (uintptr_t)&ten;
 	list[0] = cor_wait_of(7, &begun, 5000000000);
 	list[1] = cor_wait_of(8, &begun, 9000000000);
-	assert_true(cor_waits_find(&waits, 8, 2000000000, &r, &left));
+	list[0].switches = list[1].switches = 12;
+	assert_true(cor_waits_find(&waits, 8, 2000000000, 12, &r, &left));
 	assert_int_equal(r.orig_rax, SYS_nanosleep);
 	assert_int_equal(left, 7000000000);
 	assert_int_equal(cor_restart_image(getpid(), &r, 0, &left, COR_HANDLER_NONE, &out, NULL), 0);
 	assert_int_equal(out.kind, BLOCK);
 	assert_int_equal(out.remaining_ns, 7000000000);
 	r.orig_rax = SYS_restart_syscall;
-	assert_true(cor_waits_find(&waits, 8, 9000000001, &r, &left));
+	assert_true(cor_waits_find(&waits, 8, 9000000001, 12, &r, &left));
 	assert_int_equal(left, 0);
 }
 
@@ -286,16 +291,80 @@ static void another_wait_than_was_begun_here_is_not_known(void **state)
 	struct cor_waits waits = { 1, &one };
 	uint64_t left = 11;
 
+	one.switches = 12;
 	/* the same call, but made anew */
-	assert_false(cor_waits_find(&waits, 7, 1000000000, &r, &left));
+	assert_false(cor_waits_find(&waits, 7, 2000000000, 12, &r, &left));
 	r.orig_rax = SYS_restart_syscall;
-	assert_false(cor_waits_find(&waits, 8, 1000000000, &r, &left));
-	assert_false(cor_waits_find(NULL, 7, 1000000000, &r, &left));
-	/* which should have been over long ago */
-	assert_false(cor_waits_find(&waits, 7, 6000000000, &r, &left));
+	assert_false(cor_waits_find(&waits, 8, 2000000000, 12, &r, &left));
+	assert_false(cor_waits_find(NULL, 7, 2000000000, 12, &r, &left));
+	/* restarted as well, but it has run since it was seen */
+	assert_false(cor_waits_find(&waits, 7, 2000000000, 13, &r, &left));
 	r.rsp -= 8;
-	assert_false(cor_waits_find(&waits, 7, 1000000000, &r, &left));
+	assert_false(cor_waits_find(&waits, 7, 2000000000, 12, &r, &left));
 	assert_int_equal(left, 11);
+}
+
+/* A child in a sleep that was interrupted, and restarted; where it is. */
+static pid_t restarted_child(struct user_regs_struct *regs)
+{
+	char path[40], text[256];
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		const struct timespec ten = { .tv_sec = 10 };
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		nanosleep(&ten, NULL);
+		_exit(0);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/syscall", (int)pid);
+	for (;;) {
+		FILE *f = fopen(path, "r");
+		long nr;
+		int n;
+
+		assert_non_null(f);
+		assert_non_null(fgets(text, sizeof(text), f));
+		fclose(f);
+		n = sscanf(text, "%ld %*s %*s %*s %*s %*s %*s %llx %llx", &nr, &regs->rsp, &regs->rip);
+		if (n == 3 && nr == SYS_restart_syscall)
+			return pid;
+		/* glibc's nanosleep is clock_nanosleep */
+		if (n == 3 && (nr == SYS_nanosleep || nr == SYS_clock_nanosleep)) {
+			kill(pid, SIGSTOP);
+			assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+			kill(pid, SIGCONT);
+		}
+		usleep(1000);
+	}
+}
+
+static void only_threads_in_their_waits_stay_listed(void **state)
+{
+	struct user_regs_struct regs = in_call(SYS_clock_nanosleep, -516), other;
+	pid_t pid = restarted_child(&regs);
+	struct cor_wait list[3] = { { 0 } };
+	struct cor_waits waits = { 3, list };
+	uint64_t left;
+
+	other = regs;
+	other.rsp += 8;
+	list[0] = cor_wait_of(pid, &other, 5000000000);
+	list[1] = cor_wait_of(pid, &regs, 6000000000);
+	list[2] = cor_wait_of(getpid(), &regs, 7000000000);
+	cor_waits_confirm(&waits, pid, 2000000);
+	assert_int_equal(waits.n, 1);
+	assert_int_equal(list[0].until_ns, 6000000000);
+	assert_true(list[0].switches > 0);
+	regs.orig_rax = SYS_restart_syscall;
+	assert_true(cor_waits_find(&waits, pid, 1000000000, list[0].switches, &regs, &left));
+	assert_int_equal(left, 5000000000);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	cor_waits_confirm(&waits, pid, 0);
+	assert_int_equal(waits.n, 0);
 }
 
 static int file_of(const void *bytes, size_t len)
@@ -377,6 +446,7 @@ int main(void)
 		cmocka_unit_test(a_call_that_could_be_two_is_refused),
 		cmocka_unit_test(a_wait_that_was_begun_here_is_known),
 		cmocka_unit_test(another_wait_than_was_begun_here_is_not_known),
+		cmocka_unit_test(only_threads_in_their_waits_stay_listed),
 		cmocka_unit_test(waits_are_written_and_read),
 	};
 
