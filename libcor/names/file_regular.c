@@ -136,11 +136,11 @@ static int check_name(struct cor_file_capture *c, const struct cor_file_seen *se
 			       "(renamed, replaced or mounted over)", seen->link);
 }
 
-/* Of a stopped task nobody asks whether it still has the file. */
+/* Of a stopped task as well: what is compared with what was seen before must be like it. */
 static int take_handle(const struct cor_file_seen *seen, Cor__Names__OpenFile *out)
 {
 	uint8_t handle[COR_FILE_HANDLE];
-	size_t len = seen->running ? cor_file_handle(seen->dup, NULL, handle) : 0;
+	size_t len = cor_file_handle(seen->dup, NULL, handle);
 
 	if (!len)
 		return 0;

@@ -38,6 +38,9 @@ int pager_ring_init(struct cor_pager *p, struct cor_error *err)
 	}
 	if (r < 0)
 		return cor_fail_code(err, r, "setting up the pager's io_uring");
+	/* A child that had it mapped would keep it alive behind our death, and with it the
+	 * connections that it polls: the source would wait for us. */
+	io_uring_ring_dontfork(&p->ring);
 	return 0;
 }
 

@@ -2,11 +2,36 @@
 #include "tests/unit/pager_fixture.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* As long as somebody has the pager's ring mapped, what it polls stays open; a child that outlives
+ * it must not. */
+static void a_child_does_not_keep_the_ring(void **state)
+{
+	struct lazy *l = *state;
+	int status;
+	pid_t pid;
+
+	lazy_start(l);
+	assert_true(page_is(l, l->mem, 0, 0));
+	pid = fork();
+	if (!pid) {
+		char line[512];
+		FILE *f = fopen("/proc/self/maps", "r");
+
+		while (f && fgets(line, sizeof(line), f))
+			if (strstr(line, "[io_uring]"))
+				_exit(1);
+		_exit(f ? 0 : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
 
 static bool a_third(uint64_t page)
 {
@@ -106,6 +131,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, lazy_setup, lazy_teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(a_child_does_not_keep_the_ring),
 		TEST(ranges_that_lack_pages_are_told),
 		TEST(pages_that_are_zero_are_not_missing),
 		TEST(when_all_is_there_nothing_is_missing),
