@@ -5,7 +5,7 @@
 # timeout: 120
 if [ "${1:-}" = --cases ]; then
 	printf '%s\n' prepared-sent image-heard rebuilt ready-sent commit-heard let-go \
-		resumed-sent paging children often drained finished told pump
+		changed resumed-sent paging children often drained finished told pump
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
@@ -65,6 +65,20 @@ let-go|resumed-sent|drained|finished|told)
 	lab_up
 	begin pattern 64
 	await_held $1
+	on B kill -KILL "$HELD"
+	;;
+changed)
+	# its files are others than were built ahead: that is begun anew
+	need python3
+	python=$(PATH=/usr/bin:$PATH command -v python3)
+	lab_hold let-go
+	lab_up
+	TASK=rows TASK_HOST=A TASK_OUT=$LAB_DIR/A/rows
+	spawn A rows "$python" "$LAB_TOP/tests/programs/rows.py" "$LAB_DIR/rows.db" "$TASK_OUT.beat"
+	TASK_PID=$SPAWNED
+	wait_for 30 test -s "$TASK_OUT.beat" || { cat "$TASK_OUT.err" >&2; fail "it did not begin"; }
+	leave_a
+	await_held let-go
 	on B kill -KILL "$HELD"
 	;;
 paging|children|often)
