@@ -54,28 +54,40 @@ static bool switches_of(pid_t pid, pid_t tid, uint64_t *out)
 	return true;
 }
 
-/* The line has number, six arguments, stack pointer and program counter; "running" has none. */
-static bool is_waiting(pid_t pid, const struct cor_wait *w)
+enum where { WAITING, ON_ITS_WAY, ELSEWHERE };
+
+/* The line has number, six arguments, stack pointer and program counter; without a call (on a
+ * page, perhaps) the number is -1 and there are no arguments; "running" has nothing. */
+static enum where look(pid_t pid, const struct cor_wait *w)
 {
 	_cleanup_free_ char *text = NULL;
 	uint64_t sp, pc;
 	long nr;
 
-	return read_thread(pid, w->tid, "syscall", &text) == 0 &&
-	       sscanf(text, "%ld %*s %*s %*s %*s %*s %*s %" SCNx64 " %" SCNx64, &nr, &sp, &pc) == 3 &&
-	       nr == SYS_restart_syscall && sp == w->rsp && pc == w->rip;
+	if (read_thread(pid, w->tid, "syscall", &text) < 0)
+		return ELSEWHERE;
+	if (sscanf(text, "%ld", &nr) != 1 || nr == -1)
+		return ON_ITS_WAY;
+	return nr == SYS_restart_syscall &&
+	       sscanf(text, "%*d %*s %*s %*s %*s %*s %*s %" SCNx64 " %" SCNx64, &sp, &pc) == 2 &&
+	       sp == w->rsp && pc == w->rip ? WAITING : ELSEWHERE;
 }
 
-/* The same before and after means that it has not run in between. */
-static bool confirm(pid_t pid, struct cor_wait *w)
+/* The same count before and after means that it has not run in between. */
+static enum where confirm(pid_t pid, struct cor_wait *w)
 {
 	uint64_t before, after;
+	enum where where;
 
-	if (!switches_of(pid, w->tid, &before) || !is_waiting(pid, w) ||
-	    !switches_of(pid, w->tid, &after) || before != after)
-		return false;
+	if (!switches_of(pid, w->tid, &before))
+		return ELSEWHERE;
+	where = look(pid, w);
+	if (where != WAITING)
+		return where;
+	if (!switches_of(pid, w->tid, &after) || before != after)
+		return ON_ITS_WAY;
 	w->switches = after;
-	return true;
+	return WAITING;
 }
 
 void cor_waits_confirm(struct cor_waits *waits, pid_t pid, uint64_t patience_ns)
@@ -85,11 +97,11 @@ void cor_waits_confirm(struct cor_waits *waits, pid_t pid, uint64_t patience_ns)
 	size_t n = 0;
 
 	for (size_t i = 0; i < waits->n; i++) {
-		bool there;
+		enum where where;
 
-		while (!(there = confirm(pid, &waits->list[i])) && cor_now_ns() < until)
+		while ((where = confirm(pid, &waits->list[i])) == ON_ITS_WAY && cor_now_ns() < until)
 			nanosleep(&pause, NULL);
-		if (there)
+		if (where == WAITING)
 			waits->list[n++] = waits->list[i];
 	}
 	waits->n = n;
