@@ -229,22 +229,24 @@ static struct __kernel_timespec timespec_of(uint64_t ns)
 					    .tv_nsec = (long long)(ns % 1000000000u) };
 }
 
-/* The loop is woken at that time, if nothing else does. A time-out of each sleep would do as
+/* The loop is woken after that time, if nothing else does. A time-out of each sleep would do as
  * well, but to set and to take back the processor's timer costs a third of a fault, under a
- * hypervisor at least: this one stays set while faults come and go. */
-static void set_alarm(struct cor_pager *p, uint64_t at)
+ * hypervisor at least: this one stays set while faults come and go. It is told how long, not
+ * when: the ring knows no time namespaces. */
+static void set_alarm(struct cor_pager *p, uint64_t ns)
 {
+	uint64_t at = cor_now_ns() + ns;
 	struct io_uring_sqe *sqe;
 
 	if (p->alarm_at && p->alarm_at <= at)
 		return;
 	sqe = next_sqe(p);
-	p->alarm = timespec_of(at);
+	p->alarm = timespec_of(ns);
 	if (p->alarm_at) {
-		io_uring_prep_timeout_update(sqe, &p->alarm, ON_ALARM, IORING_TIMEOUT_ABS);
+		io_uring_prep_timeout_update(sqe, &p->alarm, ON_ALARM, 0);
 		io_uring_sqe_set_data64(sqe, ON_NOTHING);
 	} else {
-		io_uring_prep_timeout(sqe, &p->alarm, 0, IORING_TIMEOUT_ABS);
+		io_uring_prep_timeout(sqe, &p->alarm, 0, 0);
 		io_uring_sqe_set_data64(sqe, ON_ALARM);
 	}
 	p->alarm_at = at;
@@ -298,7 +300,7 @@ static void sleep_for(struct cor_pager *p, uint64_t ns)
 {
 	uint64_t since = cor_now_ns(), pause = pager_prefetching(p) ? pager_bulk_alarm(p) : 0;
 
-	set_alarm(p, since + (pause ?: PROBE_NS));
+	set_alarm(p, pause ?: PROBE_NS);
 	wait_ring(p, ns);
 	pager_waited(p, since);
 	if (cor_now_ns() - since >= PAGER_NAP_NS)
