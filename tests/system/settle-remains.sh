@@ -15,7 +15,7 @@ jq -e '.freeze_us > 0 and (.remains | length) == 1 and (.remains[0] | .what == "
 visit_rounds 5
 told()
 {
-	on B cor settle "$TASK_PID" >"$LAB_DIR/settled" &&
+	on B cor settle "$TASK_PID" >"$LAB_DIR/settled" 2>&1 &&
 		grep -q '^  processes of A: UDP 10.123.0.1:7000 ([0-9.]* [KMG]*i*B)$' "$LAB_DIR/settled"
 }
 wait_for 5 told || fail "cor settle does not say what the pump carries: $(cat "$LAB_DIR/settled")"
