@@ -233,9 +233,9 @@ int cmd_fault(int argc, char **argv)
 		return 2;
 	if (cor_open(&ctx, &e))
 		errx(1, "%s", e.text);
-	if (o.over.transport && o.apart)
-		errx(2, "--apart is for TCP");
 	if (o.over.transport) {
+		if (o.apart)
+			errx(2, "--apart is for TCP");
 		status = fault_over(ctx, &o.sized.common, o.sized.size, o.sized.count, &o.over);
 		cor_close(ctx);
 		return status;

@@ -243,9 +243,7 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	a->hooks = what->hooks;
 	a->owner = what->owner;
 	a->epoch = what->epoch;
-	a->has_arrived = what->arrived != NULL;
-	if (what->arrived)
-		memcpy(a->arrived, what->arrived, sizeof(a->arrived));
+	a->arrived = what->arrived;
 	a->wait_for_go = e->after != NULL;
 	snprintf(a->transport, sizeof(a->transport), "%s", what->transport);
 	a->config = e->registry->env.config;

@@ -56,11 +56,15 @@ void state_name(char name[STATE_NAME_MAX], enum state_kind kind, const uint8_t s
 	snprintf(name, STATE_NAME_MAX, "%s.%s", id, kinds[kind]);
 }
 
-static void socket_name(char name[STATE_NAME_MAX], enum state_kind kind,
-			const uint8_t session[16])
+#define SOCKET ".sock"
+#define WAITS  ".waits"
+
+/* Of what lies beside a page. */
+static void name_beside(char name[STATE_NAME_MAX], enum state_kind kind, const uint8_t session[16],
+			const char *suffix)
 {
 	state_name(name, kind, session);
-	strcat(name, ".sock");
+	strcat(name, suffix);
 }
 
 /* ---- pages ------------------------------------------------------------------------ */
@@ -274,7 +278,7 @@ static int make_address(struct sockaddr_un *sa, int dir, enum state_kind kind,
 	char name[STATE_NAME_MAX];
 
 	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	socket_name(name, kind, session);
+	name_beside(name, kind, session, SOCKET);
 	snprintf(sa->sun_path, sizeof(sa->sun_path), "/proc/self/fd/%d/%s", dir, name);
 	return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 }
@@ -304,18 +308,12 @@ int state_connect(int dir, enum state_kind kind, const uint8_t session[16])
 
 /* ---- a task's waits ------------------------------------------------------------------ */
 
-static void waits_name(char name[STATE_NAME_MAX], const uint8_t session[16])
-{
-	state_name(name, STATE_TASK, session);
-	strcat(name, ".waits");
-}
-
 int state_waits(int dir, const uint8_t session[16], bool create)
 {
 	char name[STATE_NAME_MAX];
 	int fd;
 
-	waits_name(name, session);
+	name_beside(name, STATE_TASK, session, WAITS);
 	fd = openat(dir, name, (create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY) | O_CLOEXEC, 0600);
 	return fd < 0 ? -errno : fd;
 }
@@ -328,11 +326,9 @@ void state_remove(int dir, enum state_kind kind, const uint8_t session[16])
 
 	state_name(name, kind, session);
 	unlinkat(dir, name, 0);
-	socket_name(name, kind, session);
+	name_beside(name, kind, session, SOCKET);
 	unlinkat(dir, name, 0);
-	if (kind != STATE_TASK)
-		return;
-	waits_name(name, session);
+	name_beside(name, kind, session, WAITS);
 	unlinkat(dir, name, 0);
 }
 

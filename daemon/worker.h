@@ -79,8 +79,7 @@ struct worker_source_args {
 	char     transport[32];   /* "": the best both sides have */
 	cor_mechanism_set without;/* mechanisms that this migration does not use */
 	uint64_t epoch;           /* of this hand-over of the task: one more than of the last */
-	bool     has_arrived;     /* the task has come here from another host, */
-	uint8_t  arrived[16];     /* by this session */
+	const uint8_t *arrived;   /* the session by which the task has come here; NULL: by none */
 	char   **addresses;       /* that move along, "ADDR/PREFIX[@IFACE]", NULL at the end; or NULL */
 	uint64_t hooks;           /* address of the program's hook words; 0: none */
 	int64_t  owner;           /* the user whose it must be still when it stops; -1: anybody's */

@@ -27,6 +27,21 @@ start()
 	fi
 }
 
+# start_foreign HOST NAME COMMAND...: the same for a program that is none of ours. It is given the
+# file for its beat as its last argument.
+start_foreign()
+{
+	local host=$1
+
+	TASK=$2
+	TASK_HOST=$host
+	TASK_OUT=$LAB_DIR/$host/$TASK
+	shift 2
+	spawn "$host" "$TASK" "$@" "$TASK_OUT.beat"
+	TASK_PID=$SPAWNED
+	wait_for 30 test -s "$TASK_OUT.beat" || { cat "$TASK_OUT.err" >&2; fail "$TASK did not begin"; }
+}
+
 # start_in HOST DIR PROGRAM [ARG...]: the same in a directory of the host's, where its
 # output goes too; only its beat is common to the hosts. TASK_USER: as that user.
 # shellcheck disable=SC2016

@@ -65,7 +65,7 @@ static void tell_arrived(struct destination *d, json_t *about)
 /* For its next move. Without them it will wait longer than it wants, at the worst. */
 static void keep_waits(struct destination *d)
 {
-	const struct cor_waits *waits = cor_rebuild_waits(d->rebuild);
+	const struct cor_waits *waits = cor_rebuild_confirm_waits(d->rebuild);
 	_cleanup_close_ int dir = -1, fd = -1;
 
 	if (!waits->n)

@@ -434,7 +434,7 @@ static void read_waits(struct source *s)
 	const struct worker_source_args *a = s->args;
 	_cleanup_close_ int dir = -1, fd = -1;
 
-	if (!a->has_arrived)
+	if (!a->arrived)
 		return;
 	dir = state_open(a->config->state_dir, NULL);
 	fd = dir < 0 ? dir : state_waits(dir, a->arrived, false);

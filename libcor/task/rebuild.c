@@ -343,7 +343,7 @@ int cor_rebuild_pidfd(const struct cor_rebuild *rb)
 	return rb->pidfd;
 }
 
-const struct cor_waits *cor_rebuild_waits(struct cor_rebuild *rb)
+const struct cor_waits *cor_rebuild_confirm_waits(struct cor_rebuild *rb)
 {
 	cor_waits_confirm(&rb->waits, rb->pid, WAITS_BEGIN_NS);
 	return &rb->waits;

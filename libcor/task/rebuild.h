@@ -96,7 +96,7 @@ bool  cor_rebuild_follows_forks(const struct cor_rebuild *rb);
 int   cor_rebuild_pidfd(const struct cor_rebuild *rb);        /* borrowed, until release */
 /* What its threads wait for, once it is resumed: those of the calls that were begun anew which
  * they have gone back to by now, or in a moment. Borrowed. */
-const struct cor_waits *cor_rebuild_waits(struct cor_rebuild *rb);
+const struct cor_waits *cor_rebuild_confirm_waits(struct cor_rebuild *rb);
 
 /* The stub's userfaultfd, handshaken (cor_pager_uffd_handshake) and O_NONBLOCK;
  * the caller's. */

@@ -20,9 +20,9 @@
 #include "libcor/base/error.h"
 #include "libcor/task/ptrace_wait.h"
 #include "libcor/task/rebuild_private.h"
+#include "libcor/task/restart.h"
 
 #define NS 1000000000u
-#define RESTARTBLOCK (-516)
 
 /* --- registers --------------------------------------------------------------- */
 
@@ -138,7 +138,7 @@ int cor_rebuild_registers(struct cor_rebuild *rb, unsigned i, const Cor__Task__T
 		return r;
 	image_registers(rb, t, &regs);
 	if (t->restart == COR__TASK__RESTART_KIND__RESTART_BLOCK) {
-		if (rb->threads[i].waited == RESTARTBLOCK) {
+		if (rb->threads[i].waited == COR_RESTARTBLOCK) {
 			rb->waits.list[rb->waits.n++] =
 				cor_wait_of(tid, &regs, rb->begun_ns + t->remaining_ns);
 		} else {

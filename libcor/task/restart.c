@@ -16,7 +16,6 @@
 #define ERESTARTSYS           512
 #define ERESTARTNOINTR        513
 #define ERESTARTNOHAND        514
-#define ERESTART_RESTARTBLOCK 516
 
 #define NSEC 1000000000ull
 
@@ -71,7 +70,7 @@ bool cor_restart_needed(const struct user_regs_struct *regs)
 	case -ERESTARTSYS:
 	case -ERESTARTNOINTR:
 	case -ERESTARTNOHAND:
-	case -ERESTART_RESTARTBLOCK:
+	case COR_RESTARTBLOCK:
 		return true;
 	default:
 		return plain_eintr_entry(regs) >= 0;
@@ -100,7 +99,7 @@ bool cor_restart_wants_slept(const struct user_regs_struct *regs)
 
 	if ((int64_t)regs->orig_rax < 0)
 		return false;
-	if ((int64_t)regs->rax == -ERESTART_RESTARTBLOCK)
+	if ((int64_t)regs->rax == COR_RESTARTBLOCK)
 		return only_the_clock_tells(regs);
 	i = plain_eintr_entry(regs);
 	return i >= 0 && plain_eintr[i].ms_in_r10 && (int32_t)regs->r10 > 0;
@@ -346,7 +345,7 @@ int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_n
 		else
 			rewind_call(regs);
 		break;
-	case -ERESTART_RESTARTBLOCK:
+	case COR_RESTARTBLOCK:
 		if (handler != COR_HANDLER_NONE)
 			end_with_eintr(regs);
 		else

@@ -32,6 +32,9 @@
 
 #include "libcor/task/task.pb-c.h"
 
+/* What is in rax of a call that restart_syscall(2) would go on with. */
+#define COR_RESTARTBLOCK (-516)
+
 enum cor_handler {
 	COR_HANDLER_NONE,       /* no handler is about to run */
 	COR_HANDLER_RESTART,    /* one with SA_RESTART */

@@ -15,11 +15,11 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/task/procfs.h"
+#include "libcor/task/restart.h"
 
 #define MAGIC "corwait1"
 #define MOST  65536u    /* threads */
 
-#define RESTARTBLOCK (-516)
 #define LOOK_NS 500000  /* again, if one does not wait yet */
 
 struct head {
@@ -112,7 +112,7 @@ void cor_waits_confirm(struct cor_waits *waits, pid_t pid, uint64_t patience_ns)
 bool cor_waits_find(const struct cor_waits *waits, pid_t tid, uint64_t at_ns, uint64_t switches,
 		    struct user_regs_struct *regs, uint64_t *left_ns)
 {
-	if (!waits || regs->orig_rax != SYS_restart_syscall || (int64_t)regs->rax != RESTARTBLOCK)
+	if (!waits || regs->orig_rax != SYS_restart_syscall || (int64_t)regs->rax != COR_RESTARTBLOCK)
 		return false;
 	for (size_t i = 0; i < waits->n; i++) {
 		const struct cor_wait *w = &waits->list[i];

@@ -277,8 +277,8 @@ static void *call_main(void *arg)
 		check(ret <= 0, "%s: wrong result %d", c->name, ret);
 		check(!c->timed || ms + 2 >= PERIOD_MS, "%s took only %llu ms of %d", c->name,
 		      (unsigned long long)ms, PERIOD_MS);
-		check(!c->timed || ms <= PERIOD_MS + SLACK_MS || (g_often && c->timed == WHOLE), "%s took %llu ms instead of %d",
-		      c->name, (unsigned long long)ms, PERIOD_MS);
+		check(!c->timed || ms <= PERIOD_MS + SLACK_MS || (g_often && c->timed == WHOLE),
+		      "%s took %llu ms instead of %d", c->name, (unsigned long long)ms, PERIOD_MS);
 		g_done[c - g_calls]++;
 	} while (c->timed && !g_end);
 	return NULL;

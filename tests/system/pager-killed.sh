@@ -73,10 +73,7 @@ changed)
 	python=$(PATH=/usr/bin:$PATH command -v python3)
 	lab_hold let-go
 	lab_up
-	TASK=rows TASK_HOST=A TASK_OUT=$LAB_DIR/A/rows
-	spawn A rows "$python" "$LAB_TOP/tests/programs/rows.py" "$LAB_DIR/rows.db" "$TASK_OUT.beat"
-	TASK_PID=$SPAWNED
-	wait_for 30 test -s "$TASK_OUT.beat" || { cat "$TASK_OUT.err" >&2; fail "it did not begin"; }
+	start_foreign A rows "$python" "$LAB_TOP/tests/programs/rows.py" "$LAB_DIR/rows.db"
 	leave_a
 	await_held let-go
 	on B kill -KILL "$HELD"

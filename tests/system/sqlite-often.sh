@@ -4,10 +4,7 @@
 need python3
 python=$(PATH=/usr/bin:$PATH command -v python3)
 lab_up
-TASK=rows TASK_HOST=A TASK_OUT=$LAB_DIR/A/rows
-spawn A rows "$python" "$LAB_TOP/tests/programs/rows.py" "$LAB_DIR/rows.db" "$TASK_OUT.beat"
-TASK_PID=$SPAWNED
-wait_for 30 test -s "$TASK_OUT.beat" || { cat "$TASK_OUT.err" >&2; fail "python3 did not begin"; }
+start_foreign A rows "$python" "$LAB_TOP/tests/programs/rows.py" "$LAB_DIR/rows.db"
 for _ in 1 2 3 4 5 6 7 8; do
 	go B
 	rounds 2
