@@ -30,11 +30,7 @@ wire()
 if [ "$1" = noise ]; then
 	start A pattern 24
 else
-	TASK=python TASK_HOST=A TASK_OUT=$LAB_DIR/A/python
-	spawn A python "$(PATH=/usr/bin:$PATH command -v python3)" "$LAB_TOP/tests/programs/lines.py" \
-		"$TASK_OUT.beat"
-	TASK_PID=$SPAWNED
-	wait_for 30 test -s "$TASK_OUT.beat" || { cat "$TASK_OUT.err" >&2; fail "python3 did not begin"; }
+	start_foreign A python "$(PATH=/usr/bin:$PATH command -v python3)" "$LAB_TOP/tests/programs/lines.py"
 fi
 go B
 rounds 3

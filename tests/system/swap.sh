@@ -19,10 +19,7 @@ if [ "$(awk '/SwapFree/ { print int($2 / 1024) }' /proc/meminfo)" -lt 128 ]; the
 	{ mkswap "$file" && swapon "$file"; } >"$LAB_DIR/swap.log" 2>&1 ||
 		skip "there is no swap here, nor leave to make some: $(tail -n 1 "$LAB_DIR/swap.log")"
 fi
-TASK=swapped TASK_HOST=A TASK_OUT=$LAB_DIR/A/swapped
-spawn A swapped "$python" "$LAB_TOP/tests/programs/swapped.py" "$TASK_OUT.beat"
-TASK_PID=$SPAWNED
-wait_for 30 test -s "$TASK_OUT.beat" || { cat "$TASK_OUT.err" >&2; fail "swapped.py did not begin"; }
+start_foreign A swapped "$python" "$LAB_TOP/tests/programs/swapped.py"
 GHOST=$TASK_PID
 swapped=$(of_process VmSwap)
 [ "$swapped" -ge 40 ] || skip "of 48 MiB only $swapped MiB can be swapped out"
