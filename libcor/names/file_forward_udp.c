@@ -12,6 +12,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +181,10 @@ int cor_forward_udp_capture(const struct cor_file_seen *seen, Cor__Names__OpenFi
 
 /* ---- what has not been read -------------------------------------------------------------------- */
 
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
 #ifndef IPV6_RECVORIGDSTADDR
 #define IPV6_RECVORIGDSTADDR 74
 #define IPV6_ORIGDSTADDR     IPV6_RECVORIGDSTADDR
@@ -222,30 +227,23 @@ static int add(Cor__Names__OpenFile *out, struct msghdr *m, const void *data, si
 	       cor_file_bytes(&message->data, data, len) < 0 ? -ENOMEM : 0;
 }
 
-static int peek_all(const struct cor_file_seen *seen, Cor__Names__OpenFile *out, bool any,
-		    struct cor_error *err)
+/* The next one, as a message of out. 1: there was one; 0, -errno. */
+static int peek(const struct cor_file_seen *seen, Cor__Names__OpenFile *out, bool any, uint8_t *buf)
 {
-	_cleanup_free_ uint8_t *buf = malloc(COR_DATAGRAM_MAX);
+	_Alignas(struct cmsghdr) char control[1024];
+	struct sockaddr_storage from;
+	struct iovec iov = { buf, COR_DATAGRAM_MAX };
+	struct msghdr m = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
+			    .msg_iovlen = 1, .msg_control = control,
+			    .msg_controllen = sizeof(control) };
+	ssize_t n;
 
-	if (!buf)
-		return -ENOMEM;
-	for (;;) {
-		_Alignas(struct cmsghdr) char control[1024];
-		struct sockaddr_storage from;
-		struct iovec iov = { buf, COR_DATAGRAM_MAX };
-		struct msghdr m = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
-				    .msg_iovlen = 1, .msg_control = control,
-				    .msg_controllen = sizeof(control) };
-		ssize_t n = recvmsg(seen->dup, &m, MSG_PEEK | MSG_DONTWAIT);
-
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n < 0 && errno != EINTR)
-			return cor_fail_errno(err, "descriptor %d: datagrams that it has not read",
-					      seen->fd);
-		if (n >= 0 && add(out, &m, buf, (size_t)n, any) < 0)
-			return -ENOMEM;
-	}
+	do
+		n = recvmsg(seen->dup, &m, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return add(out, &m, buf, (size_t)n, any) < 0 ? -ENOMEM : 1;
 }
 
 static int swap_option(int fd, int level, int name, int value)
@@ -258,24 +256,82 @@ static int swap_option(int fd, int level, int name, int value)
 	return was;
 }
 
+/* What it takes to be told where datagrams were sent to; and to see them from the first on. */
+struct peeking {
+	int fd;
+	bool v6, any;
+	int offset, told, told6;
+};
+
+static void begin(struct peeking *p, const struct cor_file_seen *seen,
+		  const Cor__Names__OpenFile *out)
+{
+	struct cor_inet_addr ours;
+
+	p->fd = seen->dup;
+	p->v6 = out->domain == AF_INET6;
+	p->any = cor_inet_addr_of(&out->address, &ours) == 0 && cor_inet_addr_is_any(&ours);
+	p->offset = swap_option(p->fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+	p->told = swap_option(p->fd, IPPROTO_IP, IP_RECVORIGDSTADDR, p->any);
+	if (p->v6)
+		p->told6 = swap_option(p->fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, p->any);
+}
+
+static void end(const struct peeking *p)
+{
+	swap_option(p->fd, SOL_SOCKET, SO_PEEK_OFF, p->offset);
+	swap_option(p->fd, IPPROTO_IP, IP_RECVORIGDSTADDR, p->told);
+	if (p->v6)
+		swap_option(p->fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, p->told6);
+}
+
 int cor_forward_udp_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 			   struct cor_error *err)
 {
-	bool v6 = out->domain == AF_INET6, any;
-	int fd = seen->dup, offset, told, told6 = 0, r;
-	struct cor_inet_addr ours;
+	_cleanup_free_ uint8_t *buf = malloc(COR_DATAGRAM_MAX);
+	struct peeking p;
+	int r;
 
 	if (seen->running)
 		return 0;
-	any = cor_inet_addr_of(&out->address, &ours) == 0 && cor_inet_addr_is_any(&ours);
-	offset = swap_option(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
-	told = swap_option(fd, IPPROTO_IP, IP_RECVORIGDSTADDR, any);
-	if (v6)
-		told6 = swap_option(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, any);
-	r = peek_all(seen, out, any, err);
-	swap_option(fd, SOL_SOCKET, SO_PEEK_OFF, offset);
-	swap_option(fd, IPPROTO_IP, IP_RECVORIGDSTADDR, told);
-	if (v6)
-		swap_option(fd, IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, told6);
-	return r;
+	if (!buf)
+		return -ENOMEM;
+	begin(&p, seen, out);
+	do
+		r = peek(seen, out, p.any, buf);
+	while (r == 1);
+	end(&p);
+	return r == 0 ? 0 : cor_fail_code(err, r, "descriptor %d: datagrams that it has not read",
+					  seen->fd);
+}
+
+/* One that was not put together of several (UDP_GRO), or has come by a link: pump/end_home_udp.c. */
+static bool is_plain(const struct cor_file_seen *seen)
+{
+	struct sockaddr_in6 from = { 0 };
+	struct iovec iov = { NULL, 0 };
+	struct msghdr m = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
+			    .msg_iovlen = 1 };
+	int gro = 0;
+	socklen_t len = sizeof(gro);
+
+	getsockopt(seen->dup, IPPROTO_UDP, UDP_GRO, &gro, &len);
+	return !gro && recvmsg(seen->dup, &m, MSG_PEEK | MSG_DONTWAIT) >= 0 &&
+	       !(from.sin6_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&from.sin6_addr));
+}
+
+int cor_forward_udp_first(const struct cor_file_seen *seen, Cor__Names__OpenFile *out)
+{
+	_cleanup_free_ uint8_t *buf = malloc(COR_DATAGRAM_MAX);
+	struct peeking p;
+	int r;
+
+	if (!buf)
+		return -ENOMEM;
+	if (!is_plain(seen))
+		return 0;
+	begin(&p, seen, out);
+	r = peek(seen, out, p.any, buf);
+	end(&p);
+	return r == -ENOMEM ? r : 0;
 }

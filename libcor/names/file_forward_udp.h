@@ -12,3 +12,5 @@ int cor_forward_udp_capture(const struct cor_file_seen *seen, Cor__Names__OpenFi
 			    struct cor_error *err);
 int cor_forward_udp_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 			   struct cor_error *err);
+/* The first of it alone, unless only home can say what becomes of it. */
+int cor_forward_udp_first(const struct cor_file_seen *seen, Cor__Names__OpenFile *out);

@@ -15,12 +15,11 @@
 #include "libcor/base/error.h"
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/names/file_pump_unread.h"
 #include "libcor/names/file_socket.h"
 #include "libcor/names/net/sock_diag.h"
 #include "libcor/names/net/socket.h"
 #include "libcor/names/net/socket_options.h"
-#include "libcor/names/net/socket_unread.h"
-#include "libcor/names/pump/channel.h"
 #include "libcor/names/pump/end.h"
 #include "libcor/names/pump/tty.h"
 #include "libcor/transport/preamble.h"
@@ -446,36 +445,6 @@ int cor_file_pump_terminal(struct cor_file_capture *c, struct cor_error *err)
 	return fresh && add_terminal(c, fresh, fd) ? 0 : -ENOMEM;
 }
 
-/* What waits in the task's own end comes before all that its pump has for it. */
-static int capture_unread(struct cor_file_capture *c, const struct cor_file_seen *seen,
-			  Cor__Names__PumpChannel *ch, Cor__Names__OpenFile *out,
-			  struct cor_error *err)
-{
-	enum cor_pump_event event = ch->kind == COR__NAMES__PUMP_KIND__PUMP_UDP ? COR_PUMP_DATAGRAM :
-				    ch->packets || ch->kind == COR__NAMES__PUMP_KIND__PUMP_PACKETS ?
-				    COR_PUMP_MESSAGE : COR_PUMP_BYTES;
-	int r;
-
-	if (!c->with_content || !ch->state || !ch->task_reads ||
-	    ch->kind == COR__NAMES__PUMP_KIND__PUMP_TERMINAL)
-		return 0;
-	for (size_t i = 0; i + 1 < c->table->n_files; i++)
-		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
-			return 0;       /* the first of them has it */
-	out->capacity = ch->capacity;
-	r = cor_forward_is_inet(ch) ? cor_forward_unread(seen, ch->arrived, out, err) :
-	    is_socket(ch) ? cor_socket_unread_capture(seen, out, err) :
-	    cor_file_pipe_unread(seen, out, err);
-	if (r == 0)
-		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, event);
-	for (size_t i = 0; i < out->n_unread; i++)
-		cor__names__message__free_unpacked(out->unread[i], NULL);
-	free(out->unread);
-	out->unread = NULL;
-	out->n_unread = 0;
-	return r;
-}
-
 static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 		   Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -509,7 +478,7 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	out->pump_link = link;
 	out->pump_channel = ch->id;
 	out->rdev = S_ISCHR(seen->st.st_mode) ? seen->st.st_rdev : 0;
-	return capture_unread(c, seen, ch, out, err);
+	return cor_pump_unread(c, seen, ch, link == c->pumps->nlinks, out, err);
 }
 
 /* ---- the destination ------------------------------------------------------------------------ */

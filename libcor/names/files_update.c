@@ -97,6 +97,8 @@ bool cor_pump_channels_same(const Cor__Names__FileTable *a, const Cor__Names__Fi
 			like.winsize = x->channels[k]->winsize;
 			like.foreground = x->channels[k]->foreground;
 			like.identity = x->channels[k]->identity;
+			/* what the capture alone is to know */
+			like.arrived = x->channels[k]->arrived;
 			if (!same_message(&x->channels[k]->base, &like.base))
 				return false;
 		}

@@ -75,4 +75,4 @@ libcor_sources += \
 	libcor/names/pump/process.c libcor/names/pump/conn.c libcor/names/pump/connect.c \
 	libcor/names/pump/greet.c libcor/names/pump/show.c \
 	libcor/names/pump/control.c libcor/names/pump/client.c \
-	libcor/names/file_pump.c
+	libcor/names/file_pump.c libcor/names/file_pump_unread.c libcor/names/file_pump_unread.h

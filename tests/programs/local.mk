@@ -7,7 +7,8 @@ lab_programs = \
 	tests/programs/files tests/programs/identity tests/programs/churn \
 	tests/programs/pattern tests/programs/plain tests/programs/refuse tests/programs/stream \
 	tests/programs/outside tests/programs/clients tests/programs/tcp tests/programs/udp \
-	tests/programs/hugetlb tests/programs/descriptors tests/programs/filters
+	tests/programs/hugetlb tests/programs/descriptors tests/programs/filters \
+	tests/programs/ready
 check_PROGRAMS += $(lab_programs)
 
 lab-programs: $(lab_programs)
@@ -17,6 +18,8 @@ lab_cflags = -std=gnu17 -O2 -g $(WARN_FLAGS)
 lab_common = tests/programs/check.c tests/programs/check.h
 visit_common = tests/programs/visit.c tests/programs/visit.h $(lab_common)
 
+tests_programs_ready_SOURCES = tests/programs/ready.c $(lab_peer) $(lab_common)
+tests_programs_ready_CFLAGS = $(lab_cflags)
 tests_programs_udp_SOURCES = tests/programs/udp.c $(visit_common)
 tests_programs_udp_CFLAGS = $(lab_cflags)
 tests_programs_descriptors_SOURCES = tests/programs/descriptors.c $(lab_common)

@@ -667,6 +667,69 @@ static void test_passed_descriptors_end_the_connection(void **state)
 	end_pair(&p);
 }
 
+/* ---- what goes along with the task -------------------------------------------------------- */
+
+/* text, which waits at home and ends with event, is given to the task before there is a
+ * connection. */
+static void go_ahead(struct pair *p, const char *text, enum cor_pump_event event)
+{
+	Cor__Names__Message m = COR__NAMES__MESSAGE__INIT, *list = &m;
+	Cor__Names__PumpState s = COR__NAMES__PUMP_STATE__INIT;
+
+	m.data = (ProtobufCBinaryData){ strlen(text), (uint8_t *)text };
+	s.in_at = COR_PUMP_AHEAD_END;
+	assert_int_equal(cor_pump_state_prepend(&s, &list, 1, event), 0);
+	assert_int_equal(cor_pump_channel_ahead(&p->home, &s), 0);
+	assert_int_equal(cor_pump_channel_load(&p->away, &s), 0);
+	cor_pump_channel_write(&p->away);
+	for (size_t i = 0; i < s.n_in; i++)
+		cor__names__pump_item__free_unpacked(s.in[i], NULL);
+	free(s.in);
+	assert_reads(p->task, text);
+	connect_pair(p);
+}
+
+static void test_what_goes_ahead_does_not_come_again(void **state)
+{
+	struct pair p;
+
+	begin_pair(&p, true);
+	assert_int_equal(write(p.outside, "hello", 5), 5);
+	go_ahead(&p, "hel", COR_PUMP_BYTES);
+	settle(&p);
+	assert_reads(p.task, "lo");
+	end_pair(&p);
+}
+
+static void test_a_message_that_goes_ahead_does_not_come_again(void **state)
+{
+	struct pair p;
+
+	begin_sockets(&p, COR__NAMES__PUMP_KIND__PUMP_PACKETS, true);
+	assert_int_equal(send(p.outside, "first", 5, 0), 5);
+	assert_int_equal(send(p.outside, "second", 6, 0), 6);
+	go_ahead(&p, "first", COR_PUMP_MESSAGE);
+	settle(&p);
+	assert_reads(p.task, "second");
+	end_pair(&p);
+}
+
+static void test_what_goes_ahead_is_where_home_counts_from(void **state)
+{
+	Cor__Names__PumpState s = COR__NAMES__PUMP_STATE__INIT;
+	Cor__Names__PumpItem item = COR__NAMES__PUMP_ITEM__INIT, *items[] = { &item };
+	struct pair p;
+
+	begin_pair(&p, true);
+	item.data = (ProtobufCBinaryData){ 3, (uint8_t *)"hel" };
+	s.in = items;
+	s.n_in = 1;
+	s.in_at = COR_PUMP_AHEAD_END - 2;
+	assert_int_equal(cor_pump_channel_ahead(&p.home, &s), -EPROTO);
+	assert_int_equal(p.home.end.ahead, 0);
+	end_pair(&p);
+}
+
 /* ---- what a peer must not send ------------------------------------------------------------- */
 
 static int take(struct cor_pump_channel *c, uint8_t type, uint8_t arg, uint64_t at,
@@ -729,6 +792,9 @@ int main(void)
 		cmocka_unit_test(test_packets_before_the_end_all_come),
 		cmocka_unit_test(test_messages_stay_whole),
 		cmocka_unit_test(test_passed_descriptors_end_the_connection),
+		cmocka_unit_test(test_what_goes_ahead_does_not_come_again),
+		cmocka_unit_test(test_a_message_that_goes_ahead_does_not_come_again),
+		cmocka_unit_test(test_what_goes_ahead_is_where_home_counts_from),
 		cmocka_unit_test(test_impossible_frames_are_refused),
 	};
 

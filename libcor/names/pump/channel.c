@@ -108,6 +108,8 @@ bool cor_pump_channel_read(struct cor_pump_channel *c, bool all)
 {
 	bool changed = false;
 
+	if (c->end.ahead && cor_pump_end_forget_ahead(&c->end) < 0)
+		return false;
 	while (!c->reading_over && c->end.readable) {
 		uint64_t have = cor_pump_queue_length(&c->out);
 		size_t room = all ? COR_PUMP_DATA_MAX :

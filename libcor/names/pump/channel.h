@@ -89,6 +89,12 @@ size_t cor_pump_channel_give(struct cor_pump_channel *c, uint8_t *buf);
 int cor_pump_channel_save(const struct cor_pump_channel *c, Cor__Names__PumpState **out);
 /* The same in a channel that has just been made. -EPROTO, -ENOMEM. */
 int cor_pump_channel_load(struct cor_pump_channel *c, const Cor__Names__PumpState *state);
+/* The first of what waits at home, in the state of a channel that is to be made away: from
+ * some position up to COR_PUMP_AHEAD_END, from where home will count. */
+#define COR_PUMP_AHEAD_MAX (64u << 10)  /* bytes of it; of messages one */
+#define COR_PUMP_AHEAD_END (1u << 20)
+/* Home: its end throws that away before it reads. -EPROTO. */
+int cor_pump_channel_ahead(struct cor_pump_channel *c, const Cor__Names__PumpState *state);
 /* What the task has not read of its own end comes before what waits for it. event: what
  * stands behind each of messages (0: nothing does, they are a stream), with its address
  * as the payload if that is COR_PUMP_DATAGRAM. */

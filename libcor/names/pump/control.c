@@ -158,6 +158,8 @@ static int take_channels(struct pump *p, const Cor__Names__PumpLink *link, struc
 		s->channel.end.kept = m->fds[i];
 		m->fds[i] = -1;
 		r = ops->take(&s->channel.end, ch, s->channel.end.kept, err);
+		if (r == 0 && ch->state)
+			r = cor_pump_channel_ahead(&s->channel, ch->state);
 		if (r == 0) {
 			s->channel.end.ops = ops;
 			r = cor_pump_channel_begin(&s->channel);
@@ -197,9 +199,11 @@ static int make_channels(struct pump *p, const Cor__Names__PumpLink *link, int *
 	struct pump_slot *slot, *next;
 	int r = 0;
 
+	/* those of an earlier time may still be there, with their ports */
 	DL_FOREACH_SAFE(p->slots, slot, next)
 		if (slot->channel.id != 0)
 			pump_slot_free(p, slot);
+	cor_pump_net_free(take_ptr(p->net));
 	for (unsigned rank = 0; rank < PUMP_FORWARD_RANKS; rank++)
 		for (size_t i = 0; r == 0 && i < link->n_channels; i++)
 			if (pump_forward_rank(link->channels[i]) == rank)
@@ -235,6 +239,8 @@ static int load_channel(struct pump *p, const Cor__Names__PumpChannel *ch, struc
 		r = cor_pump_channel_load(&s->channel, ch->state);
 	if (r == 0 && s->channel.end.ops->update)
 		s->channel.end.ops->update(&s->channel.end, ch);
+	if (r == 0 && s->channel.end.ops->early)
+		cor_pump_channel_write(&s->channel);
 	return r < 0 ? cor_fail_code(err, r, "the state of channel %u", ch->id) : 0;
 }
 

@@ -1,6 +1,10 @@
 /* The kinds of ends, and what they share. */
 #include "libcor/names/pump/end.h"
 
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "libcor/base/cleanup.h"
 #include "libcor/names/pump/tcp.h"
 #include "libcor/names/pump/tty.h"
@@ -18,6 +22,31 @@ const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind, bo
 		if (kinds[i]->kind == kind && (away ? kinds[i]->make != NULL : kinds[i]->take != NULL))
 			return kinds[i];
 	return NULL;
+}
+
+/* One read takes a message whatever the room. */
+static ssize_t throw_away(const struct cor_pump_end *e, bool messages)
+{
+	uint8_t nowhere[4096];
+	size_t len = messages ? 1 : COR_MIN(e->ahead, sizeof(nowhere));
+	ssize_t n = e->ops->kind == COR__NAMES__PUMP_KIND__PUMP_PIPE ? read(e->fd, nowhere, len) :
+		    recv(e->fd, nowhere, len, MSG_DONTWAIT);
+
+	return n < 0 ? -errno : messages ? 1 : n;
+}
+
+int cor_pump_end_forget_ahead(struct cor_pump_end *e)
+{
+	while (e->ahead) {
+		ssize_t n = throw_away(e, e->messages || e->udp);
+
+		if (n == -ECONNREFUSED && e->udp)
+			e->udp->refused = e->udp->theirs.family;
+		else if (n <= 0 && n != -EINTR)
+			return -EAGAIN;
+		e->ahead -= COR_MAX(n, 0);
+	}
+	return 0;
 }
 
 void cor_pump_end_close(struct cor_pump_end *e)

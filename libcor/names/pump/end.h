@@ -31,6 +31,8 @@ struct cor_pump_end {
 	bool reads, writes;     /* which of the two we still do with it */
 	bool readable, writable;
 	bool messages;          /* what goes through are messages, not a stream */
+	uint64_t ahead;         /* home: of what is there so much has gone with the task, bytes or
+				   messages */
 	unsigned opened;        /* counts the descriptors that fd has been */
 
 	/* pipes */
@@ -101,6 +103,11 @@ struct cor_pump_end_ops {
 	 * -ENODATA: what is there is not complete. */
 	ssize_t (*write)(struct cor_pump_end *e, struct cor_pump_queue *q);
 
+	/* The away side: write may be called before the task runs. What it has not read is there
+	 * again when it does, as if it had never moved: it may have asked (poll(2), FIONREAD)
+	 * just before. Not so ends whose write needs the task, or does more than deliver. */
+	bool early;
+
 	/* No more is read from it (the peer has said that nobody takes it), or written to it
 	 * (what came is at its end). What the task or the outside sees of that: EPIPE, end of
 	 * file. Clears reads or writes; the owner of an end closes it when neither is left. */
@@ -133,6 +140,9 @@ const struct cor_pump_end_ops *cor_pump_end_ops_of(Cor__Names__PumpKind kind, bo
 
 /* fd -1, no halves. */
 #define COR_PUMP_END_INIT { .fd = -1, .kept = -1, .node = -1, .pidfd = -1 }
+
+/* Throws away what has gone with the task. -EAGAIN: not yet, or not all of it. */
+int cor_pump_end_forget_ahead(struct cor_pump_end *e);
 
 void cor_pump_end_close(struct cor_pump_end *e);
 /* The same for good: nobody knows it any more. */

@@ -204,6 +204,7 @@ const struct cor_pump_end_ops cor_pump_end_pipe = {
 	.take     = take,
 	.read     = read_end,
 	.write    = write_end,
+	.early    = true,
 	.shut     = shut,
 	.gone     = gone,
 	.deserted = deserted,

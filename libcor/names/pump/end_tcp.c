@@ -301,6 +301,7 @@ const struct cor_pump_end_ops cor_pump_end_tcp = {
 	.describe = describe,
 	.read  = read_end,
 	.write = write_end,
+	.early = true,
 	.shut  = shut,
 	.gone  = gone,
 	.identity = identity,

@@ -266,6 +266,7 @@ const struct cor_pump_end_ops cor_pump_end_udp = {
 	.describe = describe,
 	.read  = read_end,
 	.write = write_end,
+	.early = true,
 	.shut  = shut,
 	.gone  = gone,
 	.tick  = tick,

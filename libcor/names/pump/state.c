@@ -103,6 +103,21 @@ int cor_pump_channel_load(struct cor_pump_channel *c, const Cor__Names__PumpStat
 	return 0;
 }
 
+int cor_pump_channel_ahead(struct cor_pump_channel *c, const Cor__Names__PumpState *s)
+{
+	uint64_t bytes = 0, messages = 0;
+
+	for (size_t i = 0; i < s->n_in; i++) {
+		messages += s->in[i]->event != COR_PUMP_BYTES;
+		bytes += s->in[i]->data.len * (s->in[i]->event == COR_PUMP_BYTES);
+	}
+	if (bytes > COR_PUMP_AHEAD_MAX || s->in_at + bytes + messages != COR_PUMP_AHEAD_END)
+		return -EPROTO;
+	cor_pump_queue_init(&c->out, COR_PUMP_AHEAD_END);
+	c->end.ahead = messages ?: bytes;
+	return 0;
+}
+
 /* The positions of n messages, as they were counted when they came. */
 static uint64_t positions(Cor__Names__Message *const *messages, size_t n, enum cor_pump_event event)
 {
