@@ -2,11 +2,12 @@
 # Runs the system tests: one line each with its time, a skip with its reason,
 # and a last line "N passed, N failed, N skipped". See docs/testing.md.
 #
-#	tests/run.sh [--build DIR] [-j N] [--short] [--log DIR] [--repeat N] [NAME...]
+#	tests/run.sh [--build DIR] [-j N] [--short] [--log DIR] [--repeat N] [--within SECONDS] [NAME...]
 #
 # NAME is a test's file name without .sh, or NAME/CASE; the default is all of
-# them. --short: only the ones that have a line "# short". COR_TIME_SCALE is how
-# many times slower than usual this machine may be: time-outs are that much longer.
+# them. --short: only those with a line "# short". --within: what would begin later is
+# skipped; what finds most comes first. COR_TIME_SCALE is how many times slower than usual this
+# machine may be: time-outs are that much longer.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +20,7 @@ names=()
 
 usage()
 {
-	sed -n '2,10s/^# \{0,1\}//p' "$0"
+	sed -n '2,11s/^# \{0,1\}//p' "$0"
 	exit "$1"
 }
 
@@ -33,6 +34,11 @@ run_one()
 	limit=$(sed -n 's/^# timeout: \([0-9]*\)$/\1/p' "$file")
 	limit=$((${limit:-120} * ${COR_TIME_SCALE:-1}))
 	begin=$(date +%s%N)
+	if [ "${COR_TESTS_UNTIL:-0}" -gt 0 ] && [ $((begin / 1000000000)) -ge "$COR_TESTS_UNTIL" ]; then
+		echo "skip     0.0 s  $name: no time is left"
+		echo skipped >"$log.verdict"
+		return
+	fi
 	COR_BUILD=$build timeout -k 10 "$limit" bash "$file" ${case:+"$case"} \
 		</dev/null >"$log" 2>&1
 	status=$?
@@ -65,6 +71,7 @@ while [ $# -gt 0 ]; do
 	--log) logs=$2; shift ;;
 	--short) short=1 ;;
 	--repeat) repeat=$2; shift ;;
+	--within) export COR_TESTS_UNTIL=$(($(date +%s) + $2)); shift ;;
 	-j) jobs=$2; shift ;;
 	--one) logs=$2; run_one "$3"; exit ;;
 	-h|--help) usage 0 ;;
@@ -80,20 +87,27 @@ logs=$(cd "$logs" && pwd)
 rm -f "$logs"/*.log "$logs"/*.verdict
 export COR_BUILD=$build
 
-# What is to be run, a line each.
+# What is to be run, a line each: the short set, then the first case of each test, then the
+# others.
 list()
 {
-	local file name wanted
+	local file name wanted first n
 
-	for file in "$here"/system/*.sh; do
-		name=$(basename "$file" .sh)
-		[ -z "$short" ] || grep -q '^# short$' "$file" || continue
-		if ! grep -q '^# cases$' "$file"; then
-			echo "$name"
-			continue
+	first=$(grep -l '^# short$' "$here"/system/*.sh)
+	if [ -n "$short" ]; then
+		printf '%s\n' "$first"
+	else
+		printf '%s\n' "$here"/system/*.sh
+	fi | while read -r file; do
+		name=${file##*/}
+		name=${name%.sh}
+		case $'\n'$first$'\n' in *$'\n'"$file"$'\n'*) n=0 ;; *) n=1 ;; esac
+		if grep -q '^# cases$' "$file"; then
+			bash "$file" --cases | sed "s|^|1 $name/|; 1s|^1|$n|; 2,\$s|^1|$((n + 1))|"
+		else
+			echo "$n $name"
 		fi
-		bash "$file" --cases | sed "s|^|$name/|"
-	done | if [ ${#names[@]} -eq 0 ]; then
+	done | sort -s -n -k 1,1 | cut -d ' ' -f 2- | if [ ${#names[@]} -eq 0 ]; then
 		cat
 	else
 		while read -r name; do

@@ -24,6 +24,7 @@ struct cor_holder {
 	char  comm[16];
 	pid_t reader;           /* one that can read it too and is no ancestor of the task */
 	char  reader_comm[16];
+	bool  above;            /* an ancestor can */
 	bool  packets;          /* one writes packets into the pipe (O_DIRECT) */
 };
 

@@ -340,7 +340,6 @@ static Cor__Names__PumpChannel *add_socket(Cor__Names__PumpLink *link,
 	ch->datagrams = s.type == SOCK_DGRAM;
 	ch->task_reads = ch->task_writes = true;
 	ch->identity = seen->st.st_ino;
-	ch->shared = seen->holder.pid != 0;
 	/* a datagram socket knows nobody: (uid_t)-1 */
 	ch->uid = peer.uid == (uid_t)-1 ? 0 : peer.uid;
 	ch->gid = peer.gid == (gid_t)-1 ? 0 : peer.gid;
@@ -401,13 +400,13 @@ static Cor__Names__PumpChannel *add_channel(struct cor_file_capture *c,
 
 	if (terminal_of(seen))
 		return add_terminal(c, link, seen->dup);
-	if (S_ISSOCK(seen->st.st_mode) && is_inet(seen))
-		return add_inet(link, seen);
-	if (S_ISSOCK(seen->st.st_mode))
-		return add_socket(link, seen);
-	ch = new_channel(link, seen->link);
+	ch = !S_ISSOCK(seen->st.st_mode) ? new_channel(link, seen->link) :
+	     is_inet(seen) ? add_inet(link, seen) : add_socket(link, seen);
 	if (!ch)
 		return NULL;
+	ch->shared = was ? was->shared : seen->holder.above;
+	if (S_ISSOCK(seen->st.st_mode))
+		return ch;
 	ch->kind = COR__NAMES__PUMP_KIND__PUMP_PIPE;
 	ch->task_reads = reads(seen);
 	ch->task_writes = writes(seen);

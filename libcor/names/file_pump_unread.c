@@ -138,7 +138,8 @@ int cor_pump_unread(struct cor_file_capture *c, const struct cor_file_seen *seen
 	for (size_t i = 0; i + 1 < c->table->n_files; i++)
 		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
 			return 0;       /* the first of them has it */
-	r = fresh ? first(seen, ch, out) : all(seen, ch, out, err);
+	/* others could take it before home throws it away */
+	r = fresh && ch->shared ? 0 : fresh ? first(seen, ch, out) : all(seen, ch, out, err);
 	if (r == 0 && fresh && out->n_unread)
 		r = fresh_state(ch);
 	if (r == 0 && out->n_unread)

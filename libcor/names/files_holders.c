@@ -115,7 +115,10 @@ static void note_pipe(const struct wanted *w, pid_t pid, int dir, const char *na
 		return;
 	if ((st.st_mode & S_IWUSR) && !out->packets)
 		out->packets = is_direct(pid, name);
-	if (!(st.st_mode & S_IRUSR) || out->reader || is_ancestor(w, pid))
+	if (!(st.st_mode & S_IRUSR))
+		return;
+	out->above |= is_ancestor(w, pid);
+	if (out->reader || is_ancestor(w, pid))
 		return;
 	out->reader = pid;
 	read_comm(pid, out->reader_comm);
