@@ -40,11 +40,14 @@ int cor_pump_end_forget_ahead(struct cor_pump_end *e)
 	while (e->ahead) {
 		ssize_t n = throw_away(e, e->messages || e->udp);
 
+		if (n == -EAGAIN)
+			return -EAGAIN;
 		if (n == -ECONNREFUSED && e->udp)
 			e->udp->refused = e->udp->theirs.family;
 		else if (n <= 0 && n != -EINTR)
-			return -EAGAIN;
-		e->ahead -= COR_MAX(n, 0);
+			e->ahead = 0;           /* its end, which who reads next is told */
+		else
+			e->ahead -= (uint64_t)COR_MAX(n, (ssize_t)0);
 	}
 	return 0;
 }
