@@ -89,7 +89,8 @@ static int freeze_once(struct source *s, struct cor_error *err)
 		r = cor_mapped_flush(s->args->pid, s->image, err);
 	if (r == 0)
 		r = source_note_descriptor_objects(s, s->image, err);
-	return r;
+	/* once the destination has the image it is too late for another try */
+	return r == 0 ? source_network_check(s, err) : r;
 }
 
 /* The destination has been told to give up: when it closes the connection, the

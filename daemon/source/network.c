@@ -49,6 +49,11 @@ int source_network_settle(struct source *s, struct cor_error *err)
 	return r;
 }
 
+int source_network_check(struct source *s, struct cor_error *err)
+{
+	return s->departure ? cor_departure_check(s->departure, s->files, err) : 0;
+}
+
 static json_int_t count_connections(const struct source *s)
 {
 	json_int_t n = 0;

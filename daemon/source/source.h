@@ -140,6 +140,8 @@ void source_reach_end(struct source *s);
  * the task running; then waits until nothing is half done that nobody could carry. */
 int source_network_begin(struct source *s, struct cor_error *err);
 int source_network_settle(struct source *s, struct cor_error *err);
+/* In the freeze: is what was captured as it was read? -EAGAIN: another one is worth it. */
+int source_network_check(struct source *s, struct cor_error *err);
 /* The stopped task's addresses go. Undone before a thaw, or done with behind COMMIT. */
 int source_network_leave(struct source *s, struct cor_error *err);
 void source_network_undo(struct source *s);

@@ -177,8 +177,8 @@ int cor_departure_silence(struct cor_departure *d, const struct cor_file_seen *s
 
 /* ---- leaving, and staying --------------------------------------------------------- */
 
-static int check_unchanged(struct cor_departure *d, const Cor__Names__FileTable *table,
-			   struct cor_error *err)
+int cor_departure_check(const struct cor_departure *d, const Cor__Names__FileTable *table,
+			struct cor_error *err)
 {
 	for (unsigned i = 0; i < d->nheld; i++) {
 		const struct held *h = &d->held[i];
@@ -201,7 +201,7 @@ int cor_departure_leave(struct cor_departure *d, const Cor__Names__FileTable *ta
 		if (r < 0)
 			return r;
 	}
-	return check_unchanged(d, table, err);
+	return cor_departure_check(d, table, err);
 }
 
 static void drop_held(struct cor_departure *d, void (*how)(const struct held *h))

@@ -6,6 +6,8 @@
  *            being made is made: a connection that is neither the client's nor the
  *            task's yet cannot be carried
  *   stop     from here on the task stands still: what is captured is silenced
+ *   check    what was captured (table) is as it was read: a packet may have been under way
+ *            on another processor
  *   leave    the addresses are removed; nothing has moved on since it was captured
  *   done     behind COMMIT: the connections here are forgotten
  *   undo     instead, before COMMIT: as if nothing had happened
@@ -47,6 +49,9 @@ void cor_departure_next(struct cor_departure *d, unsigned i, const uint8_t hwadd
 
 void cor_departure_stop(struct cor_departure *d);
 
+/* -EAGAIN: it is not. */
+int cor_departure_check(const struct cor_departure *d, const Cor__Names__FileTable *table,
+			struct cor_error *err);
 int cor_departure_leave(struct cor_departure *d, const Cor__Names__FileTable *table,
 			struct cor_error *err);
 void cor_departure_done(struct cor_departure *d);
