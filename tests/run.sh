@@ -91,19 +91,16 @@ export COR_BUILD=$build
 # others.
 list()
 {
-	local file name wanted first n
+	local file name wanted n
 
-	first=$(grep -l '^# short$' "$here"/system/*.sh)
-	if [ -n "$short" ]; then
-		printf '%s\n' "$first"
-	else
-		printf '%s\n' "$here"/system/*.sh
-	fi | while read -r file; do
+	for file in "$here"/system/*.sh; do
 		name=${file##*/}
 		name=${name%.sh}
-		case $'\n'$first$'\n' in *$'\n'"$file"$'\n'*) n=0 ;; *) n=1 ;; esac
+		n=1
+		! grep -q '^# short$' "$file" || n=0
+		[ -z "$short" ] || [ $n -eq 0 ] || continue
 		if grep -q '^# cases$' "$file"; then
-			bash "$file" --cases | sed "s|^|1 $name/|; 1s|^1|$n|; 2,\$s|^1|$((n + 1))|"
+			bash "$file" --cases | sed "1s|^|$n $name/|; 2,\$s|^|$((n + 1)) $name/|"
 		else
 			echo "$n $name"
 		fi

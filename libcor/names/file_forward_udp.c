@@ -308,16 +308,17 @@ int cor_forward_udp_unread(const struct cor_file_seen *seen, Cor__Names__OpenFil
 /* One that was not put together of several (UDP_GRO), or has come by a link: pump/end_home_udp.c. */
 static bool is_plain(const struct cor_file_seen *seen)
 {
-	struct sockaddr_in6 from = { 0 };
-	struct iovec iov = { NULL, 0 };
-	struct msghdr m = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov,
-			    .msg_iovlen = 1 };
+	struct sockaddr_storage from;
+	socklen_t from_len = sizeof(from), len = sizeof(int);
+	ProtobufCBinaryData name = { .data = (uint8_t *)&from };
 	int gro = 0;
-	socklen_t len = sizeof(gro);
 
 	getsockopt(seen->dup, IPPROTO_UDP, UDP_GRO, &gro, &len);
-	return !gro && recvmsg(seen->dup, &m, MSG_PEEK | MSG_DONTWAIT) >= 0 &&
-	       !(from.sin6_family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&from.sin6_addr));
+	if (gro || recvfrom(seen->dup, NULL, 0, MSG_PEEK | MSG_DONTWAIT, (struct sockaddr *)&from,
+			    &from_len) < 0)
+		return false;
+	name.len = from_len;
+	return !cor_forward_is_of_a_link(&name);
 }
 
 int cor_forward_udp_first(const struct cor_file_seen *seen, Cor__Names__OpenFile *out)

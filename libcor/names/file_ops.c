@@ -153,6 +153,15 @@ void *cor_file_append(void *array, size_t *n, size_t size, void (*init)(void *))
 	return element;
 }
 
+void cor_file_forget_unread(Cor__Names__OpenFile *out)
+{
+	for (size_t i = 0; i < out->n_unread; i++)
+		cor__names__message__free_unpacked(out->unread[i], NULL);
+	free(out->unread);
+	out->unread = NULL;
+	out->n_unread = 0;
+}
+
 int cor_file_bytes(ProtobufCBinaryData *out, const void *data, size_t len)
 {
 	uint8_t *copy = malloc(len ? len : 1);

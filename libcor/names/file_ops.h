@@ -205,6 +205,9 @@ void *cor_file_append(void *array, size_t *n, size_t size, void (*init)(void *))
 int cor_file_pipe_unread(const struct cor_file_seen *seen, Cor__Names__OpenFile *out,
 			 struct cor_error *err);
 
+/* out->unread is empty again. */
+void cor_file_forget_unread(Cor__Names__OpenFile *out);
+
 /* Copies len bytes. -ENOMEM. */
 int cor_file_bytes(ProtobufCBinaryData *out, const void *data, size_t len);
 

@@ -109,15 +109,6 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	return c->with_content && reads(seen->flags) ? cor_file_pipe_unread(seen, out, err) : 0;
 }
 
-static void forget_unread(Cor__Names__OpenFile *file)
-{
-	for (size_t i = 0; i < file->n_unread; i++)
-		cor__names__message__free_unpacked(file->unread[i], NULL);
-	free(file->unread);
-	file->unread = NULL;
-	file->n_unread = 0;
-}
-
 /* The other end; and the bytes only once, in the first file that reads. */
 static int relate(struct cor_file_capture *c, unsigned index, struct cor_error *err)
 {
@@ -136,7 +127,7 @@ static int relate(struct cor_file_capture *c, unsigned index, struct cor_error *
 			file->peer = same[i];
 		}
 		if (same[i] < index && reads(other->flags))
-			forget_unread(file);
+			cor_file_forget_unread(file);
 	}
 	return 0;
 }

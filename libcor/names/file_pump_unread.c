@@ -106,15 +106,6 @@ static int first(const struct cor_file_seen *seen, const Cor__Names__PumpChannel
 
 /* ---- into the state ------------------------------------------------------------------------- */
 
-static void forget(Cor__Names__OpenFile *out)
-{
-	for (size_t i = 0; i < out->n_unread; i++)
-		cor__names__message__free_unpacked(out->unread[i], NULL);
-	free(out->unread);
-	out->unread = NULL;
-	out->n_unread = 0;
-}
-
 static int fresh_state(Cor__Names__PumpChannel *ch)
 {
 	ch->state = malloc(sizeof(*ch->state));
@@ -144,6 +135,6 @@ int cor_pump_unread(struct cor_file_capture *c, const struct cor_file_seen *seen
 		r = fresh_state(ch);
 	if (r == 0 && out->n_unread)
 		r = cor_pump_state_prepend(ch->state, out->unread, out->n_unread, event_of(ch));
-	forget(out);
+	cor_file_forget_unread(out);
 	return r;
 }

@@ -117,11 +117,12 @@ static void note_pipe(const struct wanted *w, pid_t pid, int dir, const char *na
 		out->packets = is_direct(pid, name);
 	if (!(st.st_mode & S_IRUSR))
 		return;
-	out->above |= is_ancestor(w, pid);
-	if (out->reader || is_ancestor(w, pid))
-		return;
-	out->reader = pid;
-	read_comm(pid, out->reader_comm);
+	if (is_ancestor(w, pid)) {
+		out->above = true;
+	} else if (!out->reader) {
+		out->reader = pid;
+		read_comm(pid, out->reader_comm);
+	}
 }
 
 /* Descriptor name of process pid has a wanted link. */

@@ -84,6 +84,17 @@ static void echo(int from, int to)
 	_exit(0);
 }
 
+/* What the peer sends back of what is written to ours comes to ours. */
+static void with_peer(struct end *e, int ours, int theirs)
+{
+	if (!start_peer()) {
+		close(ours);
+		echo(theirs, theirs);
+	}
+	close(theirs);
+	*e = (struct end){ .to = ours, .from = ours, .socket = true };
+}
+
 /* ---- pipes ---------------------------------------------------------------------------------- */
 
 static struct end g_pipe, g_packets;
@@ -117,12 +128,7 @@ static void pair(struct end *e, int type)
 	int ends[2];
 
 	need(!socketpair(AF_UNIX, type, 0, ends));
-	if (!start_peer()) {
-		close(ends[0]);
-		echo(ends[1], ends[1]);
-	}
-	close(ends[1]);
-	*e = (struct end){ .to = ends[0], .from = ends[0], .socket = true };
+	with_peer(e, ends[0], ends[1]);
 }
 
 static void stream_setup(void) { pair(&g_stream, SOCK_STREAM); }
@@ -163,12 +169,7 @@ static void tcp_setup(void)
 	theirs = accept(listener, NULL, NULL);
 	need(theirs >= 0);
 	close(listener);
-	if (!start_peer()) {
-		close(fd);
-		echo(theirs, theirs);
-	}
-	close(theirs);
-	g_tcp = (struct end){ .to = fd, .from = fd, .socket = true };
+	with_peer(&g_tcp, fd, theirs);
 }
 
 static void tcp_verify(void) { verify(&g_tcp); }
@@ -180,12 +181,7 @@ static void udp_setup(void)
 
 	need(!connect(fd, (struct sockaddr *)&theirs, sizeof(theirs)) &&
 	     !connect(peer, (struct sockaddr *)&ours, sizeof(ours)));
-	if (!start_peer()) {
-		close(fd);
-		echo(peer, peer);
-	}
-	close(peer);
-	g_udp = (struct end){ .to = fd, .from = fd, .socket = true };
+	with_peer(&g_udp, fd, peer);
 }
 
 static void udp_verify(void) { verify(&g_udp); }

@@ -714,6 +714,22 @@ static void test_a_message_that_goes_ahead_does_not_come_again(void **state)
 	end_pair(&p);
 }
 
+/* A connection that was reset has lost what was not read. */
+static void test_an_end_in_place_of_what_went_ahead_is_the_end(void **state)
+{
+	struct pair p;
+	char c;
+
+	begin_pair(&p, true);
+	assert_int_equal(write(p.outside, "hel", 3), 3);
+	close(p.outside);
+	p.outside = -1;
+	go_ahead(&p, "hello", COR_PUMP_BYTES);
+	settle(&p);
+	assert_int_equal(read(p.task, &c, 1), 0);
+	end_pair(&p);
+}
+
 static void test_what_goes_ahead_is_where_home_counts_from(void **state)
 {
 	Cor__Names__PumpState s = COR__NAMES__PUMP_STATE__INIT;
@@ -794,6 +810,7 @@ int main(void)
 		cmocka_unit_test(test_passed_descriptors_end_the_connection),
 		cmocka_unit_test(test_what_goes_ahead_does_not_come_again),
 		cmocka_unit_test(test_a_message_that_goes_ahead_does_not_come_again),
+		cmocka_unit_test(test_an_end_in_place_of_what_went_ahead_is_the_end),
 		cmocka_unit_test(test_what_goes_ahead_is_where_home_counts_from),
 		cmocka_unit_test(test_impossible_frames_are_refused),
 	};
