@@ -109,3 +109,16 @@ struct cor_proc_sched {
 	uint64_t migrations;
 };
 int cor_parse_sched(const char *text, struct cor_proc_sched *out);
+
+/* /proc/PID/task/TID/schedstat: how often it has begun to run. -EINVAL, also where the kernel
+ * does not count that (without CONFIG_SCHED_INFO all numbers are 0). */
+int cor_parse_schedstat(const char *text, uint64_t *runs);
+
+/* /proc/PID/task/TID/syscall of a thread that is blocked. -EAGAIN: it runs, or is on a page, that
+ * is, in no call. -EINVAL. */
+struct cor_proc_syscall {
+	int64_t  nr;
+	uint64_t arg[6];
+	uint64_t sp, pc;        /* behind the instruction */
+};
+int cor_parse_syscall(const char *text, struct cor_proc_syscall *out);

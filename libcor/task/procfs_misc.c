@@ -1,7 +1,8 @@
-/* timers, children, timens_offsets, sched; see procfs.h. */
+/* timers, children, timens_offsets, and what is told of single threads; see procfs.h. */
 #include "libcor/task/procfs.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,31 @@ int cor_parse_sched(const char *text, struct cor_proc_sched *out)
 	if (!body || !sched_value(body, "\nse.exec_start ", &s.ran_at_ns) ||
 	    !sched_value(body, "\nse.nr_migrations ", &s.migrations) ||
 	    !sched_value(body, "\nnr_switches ", &s.switches))
+		return -EINVAL;
+	*out = s;
+	return 0;
+}
+
+int cor_parse_schedstat(const char *text, uint64_t *runs)
+{
+	uint64_t n;
+
+	if (sscanf(text, "%*u %*u %" SCNu64, &n) != 1 || !n)
+		return -EINVAL;
+	*runs = n;
+	return 0;
+}
+
+int cor_parse_syscall(const char *text, struct cor_proc_syscall *out)
+{
+	struct cor_proc_syscall s;
+	uint64_t *a = s.arg;
+
+	if (strncmp(text, "running", 7) == 0 || strncmp(text, "-1 ", 3) == 0)
+		return -EAGAIN;
+	if (sscanf(text, "%" SCNd64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64
+		   " %" SCNx64 " %" SCNx64 " %" SCNx64, &s.nr, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5],
+		   &s.sp, &s.pc) != 9 || s.nr < 0)
 		return -EINVAL;
 	*out = s;
 	return 0;

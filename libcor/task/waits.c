@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,21 +55,17 @@ static bool switches_of(pid_t pid, pid_t tid, uint64_t *out)
 
 enum where { WAITING, ON_ITS_WAY, ELSEWHERE };
 
-/* The line has number, six arguments, stack pointer and program counter; without a call (on a
- * page, perhaps) the number is -1 and there are no arguments; "running" has nothing. */
 static enum where look(pid_t pid, const struct cor_wait *w)
 {
 	_cleanup_free_ char *text = NULL;
-	uint64_t sp, pc;
-	long nr;
+	struct cor_proc_syscall s;
+	int r = read_thread(pid, w->tid, "syscall", &text);
 
-	if (read_thread(pid, w->tid, "syscall", &text) < 0)
-		return ELSEWHERE;
-	if (sscanf(text, "%ld", &nr) != 1 || nr == -1)
-		return ON_ITS_WAY;
-	return nr == SYS_restart_syscall &&
-	       sscanf(text, "%*d %*s %*s %*s %*s %*s %*s %" SCNx64 " %" SCNx64, &sp, &pc) == 2 &&
-	       sp == w->rsp && pc == w->rip ? WAITING : ELSEWHERE;
+	if (r == 0)
+		r = cor_parse_syscall(text, &s);
+	if (r < 0)
+		return r == -EAGAIN ? ON_ITS_WAY : ELSEWHERE;
+	return s.nr == SYS_restart_syscall && s.sp == w->rsp && s.pc == w->rip ? WAITING : ELSEWHERE;
 }
 
 /* The same count before and after means that it has not run in between. */

@@ -29,11 +29,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *text = fuzz_text(data, size);
 	int64_t monotonic, boottime;
 	struct cor_proc_sched sched;
+	struct cor_proc_syscall call;
+	uint64_t runs;
 	int r = cor_parse_timens(text, &monotonic, &boottime);
 
 	FUZZ_CHECK(r == 0 || r == -EINVAL);
 	r = cor_parse_sched(text, &sched);
 	FUZZ_CHECK(r == 0 || r == -EINVAL);
+	r = cor_parse_schedstat(text, &runs);
+	FUZZ_CHECK((r == 0 && runs) || r == -EINVAL);
+	r = cor_parse_syscall(text, &call);
+	FUZZ_CHECK((r == 0 && call.nr >= 0) || r == -EINVAL || r == -EAGAIN);
 	lists(text);
 	free(text);
 	return 0;

@@ -240,6 +240,39 @@ static void own_sched_is_read(void **state)
 	assert_int_equal(cor_parse_sched("nr_switches : 1", &s), -EINVAL);
 }
 
+static void runs_are_counted(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	uint64_t runs = 7;
+
+	assert_int_equal(cor_slurp(AT_FDCWD, "/proc/thread-self/schedstat", &text, NULL), 0);
+	if (cor_parse_schedstat(text, &runs) == 0)
+		assert_true(runs > 0);
+	assert_int_equal(cor_parse_schedstat("668805 1658527 3\n", &runs), 0);
+	assert_int_equal(runs, 3);
+	assert_int_equal(cor_parse_schedstat("0 0 0\n", &runs), -EINVAL);
+	assert_int_equal(cor_parse_schedstat("1 2\n", &runs), -EINVAL);
+	assert_int_equal(runs, 3);
+}
+
+static void a_blocked_call_is_read(void **state)
+{
+	struct cor_proc_syscall s;
+
+	assert_int_equal(cor_parse_syscall("202 0x1 0x80 0x2 0x0 0x0 0xffffffffffffffff 0x7ffe0 0x7f12\n",
+					   &s), 0);
+	assert_int_equal(s.nr, 202);
+	assert_int_equal(s.arg[1], 0x80);
+	assert_true(s.arg[5] == UINT64_MAX);
+	assert_int_equal(s.sp, 0x7ffe0);
+	assert_int_equal(s.pc, 0x7f12);
+	assert_int_equal(cor_parse_syscall("running\n", &s), -EAGAIN);
+	assert_int_equal(cor_parse_syscall("-1 0x7ffe0 0x7f12\n", &s), -EAGAIN);
+	assert_int_equal(cor_parse_syscall("202 0x1 0x80\n", &s), -EINVAL);
+	assert_int_equal(cor_parse_syscall("", &s), -EINVAL);
+	assert_int_equal(s.nr, 202);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -257,6 +290,8 @@ int main(void)
 		cmocka_unit_test(pid_lists_are_read),
 		cmocka_unit_test(time_namespace_offsets_are_read),
 		cmocka_unit_test(own_sched_is_read),
+		cmocka_unit_test(runs_are_counted),
+		cmocka_unit_test(a_blocked_call_is_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
