@@ -29,6 +29,7 @@ const char *control_type_name(unsigned type)
 		[CONTROL_TREES] = "trees", [CONTROL_PLAN] = "plan",
 		[CONTROL_TRANSPORT] = "transport",
 		[CONTROL_HUGE] = "huge",
+		[CONTROL_SLEEPERS] = "sleepers", [CONTROL_SLEEPERS_MADE] = "sleepers-made",
 	};
 
 	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "unknown";
@@ -119,6 +120,7 @@ static uint32_t body_max(uint16_t type)
 	switch (type) {
 	case CONTROL_PREPARE:
 	case CONTROL_IMAGE:
+	case CONTROL_SLEEPERS:
 	case CONTROL_TREES:
 	case CONTROL_PLAN:
 		return CONTROL_BODY_MAX;

@@ -32,6 +32,8 @@ enum control_type {
 	CONTROL_RESUME      = 14,
 	CONTROL_TRANSPORT   = 15,
 	CONTROL_HUGE     = 16,
+	CONTROL_SLEEPERS    = 17,
+	CONTROL_SLEEPERS_MADE = 18,
 	CONTROL_TREES       = 20,
 	CONTROL_PLAN        = 21,
 };

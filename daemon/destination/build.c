@@ -253,11 +253,20 @@ int destination_build_ahead(struct destination *d, struct cor_error *err)
 	return 0;
 }
 
+int destination_build_sleepers(struct destination *d, uint64_t from_ns, struct cor_error *err)
+{
+	if (!d->ahead || cor_rebuild_threads_asleep(d->rebuild, d->image, d->sleepers, from_ns,
+						    NULL) == 0)
+		return 0;
+	return begin_again(d, err);
+}
+
 int destination_build_in_freeze(struct destination *d, struct cor_error *err)
 {
 	int r;
 
-	if (d->ahead && cor_files_update(cor_rebuild_pid(d->rebuild), d->skeleton_files, d->files,
+	if (d->ahead && cor_rebuild_threads_fit(d->rebuild, d->image, NULL) == 0 &&
+	    cor_files_update(cor_rebuild_pid(d->rebuild), d->skeleton_files, d->files,
 					 NULL) == 0) {
 		destination_connect(d);
 		if (cor_rebuild_memory_update(d->rebuild, d->skeleton, d->image, d->file_ok,

@@ -76,6 +76,7 @@ struct destination {
 	bool cancelled;
 	bool lane_missed;               /* there was no descriptor left for one */
 	bool resolved;                  /* a person says that the source is dead */
+	Cor__Task__Sleepers *sleepers;  /* threads that were told of ahead; NULL: none */
 	Cor__Task__Image *image;        /* the skeleton, then the image */
 	Cor__Names__FileTable *files;
 	Cor__Task__Image *skeleton;     /* once the image is here */
@@ -198,6 +199,8 @@ int destination_build_begin(struct destination *d, struct cor_error *err);
  * task holds an address or a lock that both hosts see, or shared memory) is no failure:
  * then all of it is done in the freeze. */
 int destination_build_ahead(struct destination *d, struct cor_error *err);
+/* The threads of d->sleepers, which were sent from_ns (cor_now_ns()), where it is d->ahead. */
+int destination_build_sleepers(struct destination *d, uint64_t from_ns, struct cor_error *err);
 /* What has changed since, or all of it. */
 int destination_build_in_freeze(struct destination *d, struct cor_error *err);
 

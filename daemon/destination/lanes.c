@@ -52,6 +52,7 @@ static int hear_of_lanes(struct destination *d, struct cor_error *err)
 	case CONTROL_ABORT:
 		r = control_aborted(&m, err);
 		break;
+	case CONTROL_SLEEPERS:
 	case CONTROL_IMAGE:
 		/* lanes go by cord, which may take longer: this is for take_over() */
 		d->early = m;

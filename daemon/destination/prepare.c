@@ -109,6 +109,10 @@ int destination_unpack(struct destination *d, const ProtobufCBinaryData *task,
 		destination_forget(image, table);
 		return -EINVAL;
 	}
+	if (cor_sleepers_complete(image, d->sleepers, err) < 0) {
+		destination_forget(image, table);
+		return -EPROTO;
+	}
 	d->skeleton = d->image;
 	d->skeleton_files = d->files;
 	d->image = image;
@@ -272,6 +276,7 @@ static int say_prepared(struct destination *d, const struct doubts *doubts, stru
 	ProtobufCBinaryData hardware[COR_ADDRESSES_MAX];
 
 	reply.sparse = true;
+	reply.sleepers = d->ahead;
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
 	reply.all_first = !cor_rebuild_follows_forks(d->rebuild);
 	reply.network_namespace = cor_files_same_netns(d->files);

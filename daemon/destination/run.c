@@ -145,13 +145,52 @@ static int await_commit(struct destination *d, struct cor_error *err)
 	return r;
 }
 
-static int await_image(struct destination *d, struct control_message *m, struct cor_error *err)
+/* Threads that are told of ahead. */
+static int take_sleepers(struct destination *d, const struct control_message *m,
+			 struct cor_error *err)
 {
-	if (!d->early.body)
-		return control_expect_soon(d->control, CONTROL_IMAGE, ANSWER_TIMEOUT_MS, m, err);
+	uint64_t from = cor_now_ns();
+	Cor__Control__Sleepers *s = control_unpack(m, &cor__control__sleepers__descriptor, err);
+	int r;
+
+	if (!s)
+		return -EPROTO;
+	d->sleepers = cor__task__sleepers__unpack(NULL, s->sleepers.len, s->sleepers.data);
+	cor__control__sleepers__free_unpacked(s, NULL);
+	if (!d->sleepers)
+		return cor_fail(err, -EPROTO, "the task's sleeping threads cannot be read");
+	r = destination_build_sleepers(d, from, err);
+	FAULT_POINT("sleepers-made", d->control);
+	return r < 0 ? r : control_send(d->control, CONTROL_SLEEPERS_MADE, NULL, err);
+}
+
+static int hear_soon(struct destination *d, struct control_message *m, struct cor_error *err)
+{
+	if (!d->early.body) {
+		control_spin(d->control);
+		return control_receive(d->control, ANSWER_TIMEOUT_MS, m, err);
+	}
 	*m = d->early;
 	d->early.body = NULL;
 	return 0;
+}
+
+static int await_image(struct destination *d, struct control_message *m, struct cor_error *err)
+{
+	int r = hear_soon(d, m, err);
+
+	if (r == 0 && m->type == CONTROL_SLEEPERS && !d->sleepers) {
+		r = take_sleepers(d, m, err);
+		control_message_done(m);
+		if (r == 0)
+			r = hear_soon(d, m, err);
+	}
+	if (r < 0 || m->type == CONTROL_IMAGE)
+		return r;
+	r = m->type == CONTROL_ABORT ? control_aborted(m, err) :
+	    cor_fail(err, -EPROTO, "the peer sent %s where image was due", control_type_name(m->type));
+	control_message_done(m);
+	return r;
 }
 
 static int take_over(struct destination *d, struct cor_error *err)
@@ -295,6 +334,8 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	destination_pumps_end(&d->pumps);
 	destination_forget(d->image, d->files);
 	destination_forget(d->skeleton, d->skeleton_files);
+	if (d->sleepers)
+		cor__task__sleepers__free_unpacked(d->sleepers, NULL);
 	free(d->file_ok);
 	free(d->regions);
 	cor_stream_close(d->control);

@@ -62,9 +62,11 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	r = source_network_settle(s, err);
 	if (r < 0)
 		return r;
+	cor_sleepers_settle(&s->sleepers, s->args->pid);
 	r = cor_tracee_seize(&s->tracee, s->args->pid, err);
 	if (r < 0)
 		return r;
+	cor_sleepers_attach(&s->sleepers, s->tracee);
 	session_hurry(true);
 	r = cor_tracee_stop(s->tracee, s->args->config->timeouts.freeze_ms, err);
 	s->freeze_from_ns = s->tracee->stopping_ns;
@@ -126,15 +128,45 @@ void source_thaw(struct source *s)
 	source_pumps_thaw(&s->pumps);
 	cor_tracee_thaw(s->tracee);
 	s->tracee = NULL;
+	cor_sleepers_done(&s->sleepers);        /* they have run */
 	session_hurry(false);
+}
+
+/* Threads that sleep are read and told of ahead; the destination makes them. */
+static int tell_sleepers(struct source *s, struct cor_error *err)
+{
+	Cor__Control__Sleepers said = COR__CONTROL__SLEEPERS__INIT;
+	_cleanup_free_ uint8_t *buf = NULL;
+	struct control_message m;
+	int r;
+
+	if (!s->options.sleepers || s->skeleton->n_threads < 2)
+		return 0;
+	cor_sleepers_look(s->args->pid, &s->options, &s->sleepers);
+	r = cor_sleepers_pack(&s->sleepers, &buf, &said.sleepers.len);
+	if (r < 0)
+		return cor_fail_code(err, r, "out of memory");
+	if (!s->sleepers.n)
+		return 0;
+	said.sleepers.data = buf;
+	FAULT_POINT("sleepers", s->control);
+	r = control_send(s->control, CONTROL_SLEEPERS, &said.base, err);
+	if (r == 0)
+		r = control_expect(s->control, CONTROL_SLEEPERS_MADE, ANSWER_TIMEOUT_MS, &m, err);
+	if (r < 0)
+		return cor_fail_prefix(err, r, "%s", s->args->dest);
+	control_message_done(&m);
+	return 0;
 }
 
 int source_freeze(struct source *s, struct cor_error *err)
 {
 	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS;
 	unsigned pause_us = 1000;
-	int r;
+	int r = tell_sleepers(s, err);
 
+	if (r < 0)
+		return r;
 	for (;;) {
 		if (source_cancelled(s, NULL))
 			return cor_fail(err, -ECANCELED, "cancelled");

@@ -200,6 +200,8 @@ void source_commit(struct source *s, char *doubt, size_t size)
 	set_us(s, "freeze_us", s->freeze_from_ns, cor_now_ns());
 	set_us(s, "capture_us", s->freeze_from_ns, s->captured_ns);
 	set_us(s, "rebuild_us", s->captured_ns, s->ready_ns);
+	json_object_set_new(s->session.figures, "asleep",
+			    json_integer((json_int_t)cor_sleepers_taken(s->image)));
 	session_hurry(false);
 	snprintf(doubt, size, "%s", r < 0 ? err.text : "");
 	if (r < 0)

@@ -89,8 +89,8 @@ static int hello(struct source *s, struct cor_error *err)
 	return r;
 }
 
-static int send_packed(struct source *s, enum control_type type, const Cor__Task__Image *image,
-		       struct cor_error *err)
+static int send_task(struct source *s, enum control_type type, const Cor__Task__Image *image,
+		     struct cor_error *err)
 {
 	_cleanup_free_ uint8_t *task = NULL, *files = NULL, *plan = NULL;
 	size_t nplan = s->home.plan ? cor__names__plan__get_packed_size(s->home.plan) : 0;
@@ -120,6 +120,19 @@ static int send_packed(struct source *s, enum control_type type, const Cor__Task
 	i.task = (ProtobufCBinaryData){ ntask, task };
 	i.files = (ProtobufCBinaryData){ nfiles, files };
 	return control_send(s->control, type, &i.base, err);
+}
+
+/* Of threads that are asleep the destination has been told. */
+static int send_image(struct source *s, struct cor_error *err)
+{
+	Cor__Task__Image lean;
+	int r;
+
+	if (cor_sleepers_lean(s->image, &lean) < 0)
+		return cor_fail(err, -ENOMEM, "out of memory");
+	r = send_task(s, CONTROL_IMAGE, &lean, err);
+	cor_sleepers_lean_done(s->image, &lean);
+	return r;
 }
 
 /* What CLOCK_MONOTONIC and BOOTTIME show to the task now. */
@@ -162,6 +175,7 @@ static int take_prepared(struct source *s, struct control_message *m, struct cor
 	s->same_netns = p->network_namespace;
 	s->all_first = p->all_first;
 	s->options.sparse = p->sparse;
+	s->options.sleepers = p->sleepers ? &s->sleepers : NULL;
 	for (size_t i = 0; s->departure && i < p->n_hardware; i++)
 		if (p->hardware[i].len == 6)
 			cor_departure_next(s->departure, (unsigned)i, p->hardware[i].data);
@@ -173,7 +187,7 @@ static int take_prepared(struct source *s, struct control_message *m, struct cor
 static int ask_prepare(struct source *s, struct cor_error *err)
 {
 	struct control_message m;
-	int r = send_packed(s, CONTROL_PREPARE, s->skeleton, err);
+	int r = send_task(s, CONTROL_PREPARE, s->skeleton, err);
 
 	while (r == 0) {
 		r = control_receive(s->control, ANSWER_TIMEOUT_MS, &m, err);
@@ -335,7 +349,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = source_check_server(s, err);
 	if (r == 0)
-		r = send_packed(s, CONTROL_IMAGE, s->image, err);
+		r = send_image(s, err);
 	FAULT_POINT("image-sent", s->control);
 	/* while the destination works */
 	if (r == 0)
@@ -474,6 +488,7 @@ int session_source_run(const struct worker_source_args *a)
 	if (s.files)
 		cor__names__file_table__free_unpacked(s.files, NULL);
 	free(s.extra);
+	cor_sleepers_done(&s.sleepers);
 	cor_waits_done(&s.waits);
 	source_home_end(&s);
 	cor_departure_free(s.departure);

@@ -57,6 +57,7 @@ struct source {
 	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
 	struct cor_capture_options options;
 	struct cor_waits waits;         /* which it has brought along, if it came from elsewhere */
+	struct cor_sleepers sleepers;   /* read ahead of the freeze, where options have them */
 	Cor__Task__Image *skeleton, *image;
 	Cor__Names__FileTable *files;   /* of the last capture */
 	struct cor_files_object *extra; /* objects only reachable by a descriptor */

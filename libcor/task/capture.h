@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libcor/task/sleepers.h"
 #include "libcor/task/task.pb-c.h"
 #include "libcor/task/tracee.h"
 #include "libcor/task/waits.h"
@@ -20,6 +21,8 @@ struct cor_capture_options {
 	unsigned inline_written_max;   /* pages of one file mapping that travel in the image; more are lazy */
 	uint32_t without_files;        /* reserved */
 	const struct cor_waits *waits; /* of a task that was rebuilt here; NULL: none */
+	struct cor_sleepers *sleepers; /* threads that were read ahead; the image takes them;
+					  NULL: none */
 	bool sparse;                   /* eager pages without their zeros (sparse.h): the
 					  destination understands that */
 };

@@ -20,6 +20,12 @@ struct cor_capture {
 	struct cor_capture_batch *calls;        /* that run; NULL: none */
 };
 
+/* capture_image.c: what every capture begins with (c: zeros, but for t and skeleton), and its
+ * end, whatever came of it. */
+int cor_capture_begin(struct cor_capture *c, pid_t pid, const struct cor_capture_options *o,
+		      struct cor_error *err);
+void cor_capture_end(struct cor_capture *c);
+
 /* capture_base.c: /proc/PID/NAME whole, the caller's to free. */
 int cor_capture_slurp(struct cor_capture *c, const char *name, char **out, size_t *len,
 		      struct cor_error *err);
@@ -51,8 +57,16 @@ int cor_capture_read(struct cor_capture *c, uint64_t addr, void *buf, size_t len
 bool cor_capture_page_is_there(struct cor_capture *c, uint64_t addr);
 Cor__Task__Vma *cor_capture_find_vma(const Cor__Task__Image *image, uint64_t addr);
 
-/* capture_threads.c: Image.threads; tid and comm only in a skeleton */
+/* capture_threads.c: Image.threads; tid, comm and credentials only in a skeleton. Those that still
+ * sleep (sleepers.h) come from where they were read. */
 int cor_capture_threads(struct cor_capture *c, struct cor_error *err);
+/* What others can change of a thread. */
+int cor_capture_scheduling(Cor__Task__Thread *th, pid_t tid, struct cor_error *err);
+/* capture_sleepers.c: what was read ahead of a thread that has not run since; NULL: nothing. */
+struct cor_sleeper *cor_capture_sleeper_of(const struct cor_capture *c,
+					   const struct cor_tracee_thread *t);
+/* Its record becomes the image's next thread. False: it has changed, or there is none. */
+bool cor_capture_sleeper(struct cor_capture *c, const struct cor_tracee_thread *t);
 /* Pending signals, and what becomes of interrupted calls. After the calls. */
 int cor_capture_signals(struct cor_capture *c, struct cor_error *err);
 
@@ -63,6 +77,10 @@ int cor_capture_signals(struct cor_capture *c, struct cor_error *err);
 int cor_capture_calls_start(struct cor_capture *c, struct cor_error *err);
 int cor_capture_calls_take(struct cor_capture *c, struct cor_error *err);
 void cor_capture_calls_drop(struct cor_capture *c);
+/* Of c->t's only thread, while others run, what it alone can say of itself, into the image's only
+ * one. r: of at least so many bytes (cor_runner_map_running()). */
+size_t cor_capture_calls_room(void);
+int cor_capture_calls_alone(struct cor_capture *c, struct cor_runner *r, struct cor_error *err);
 
 /* capture_identity.c */
 int cor_capture_identity(struct cor_capture *c, struct cor_error *err);

@@ -41,6 +41,8 @@ struct cor_capture_batch {
 	struct cor_capture *c;
 	struct cor_runner *r;
 	struct cor_runner_job *jobs;
+	unsigned *of;                           /* of which thread each is: not of those asleep */
+	unsigned njobs;
 	struct thread_answers *threads;         /* in the room */
 	struct process_answers *process;        /* in the room */
 	struct cor_proc_timer *timers;
@@ -74,13 +76,13 @@ static void put(struct cor_call *call, long nr, uint64_t a, uint64_t b, uint64_t
 	*call = (struct cor_call){ .nr = (uint64_t)nr, .arg = { a, b, c, d } };
 }
 
-static void ask_thread(struct cor_capture_batch *b, struct cor_call *call, struct thread_answers *a)
+static void ask_thread(const struct cor_runner *r, struct cor_call *call, struct thread_answers *a)
 {
-	put(&call[T_ALTSTACK], SYS_sigaltstack, 0, cor_runner_remote(b->r, &a->altstack), 0, 0);
+	put(&call[T_ALTSTACK], SYS_sigaltstack, 0, cor_runner_remote(r, &a->altstack), 0, 0);
 	put(&call[T_TID_ADDRESS], SYS_prctl, PR_GET_TID_ADDRESS,
-	    cor_runner_remote(b->r, &a->tid_address), 0, 0);
+	    cor_runner_remote(r, &a->tid_address), 0, 0);
 	put(&call[T_TIMERSLACK], SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0);
-	put(&call[T_PDEATHSIG], SYS_prctl, PR_GET_PDEATHSIG, cor_runner_remote(b->r, &a->pdeathsig), 0, 0);
+	put(&call[T_PDEATHSIG], SYS_prctl, PR_GET_PDEATHSIG, cor_runner_remote(r, &a->pdeathsig), 0, 0);
 	put(&call[T_SECUREBITS], SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0);
 }
 
@@ -107,7 +109,7 @@ static void ask_process(struct cor_capture_batch *b, struct cor_call *call)
 
 static size_t room_needed(const struct cor_capture_batch *b)
 {
-	size_t n = b->c->t->nthreads;
+	size_t n = b->njobs;
 
 	return n * T_CALLS * sizeof(struct cor_call) +
 	       (P_TIMER - T_CALLS + b->ntimers) * sizeof(struct cor_call) +
@@ -118,17 +120,19 @@ static size_t room_needed(const struct cor_capture_batch *b)
 static void ask_all(struct cor_capture_batch *b)
 {
 	struct cor_call *call = cor_runner_room(b->r);
-	unsigned n = b->c->t->nthreads, leader = P_TIMER + b->ntimers;
+	unsigned n = b->njobs, leader = P_TIMER + b->ntimers;
 
 	b->threads = (void *)(call + leader + (size_t)(n - 1) * T_CALLS);
 	b->process = (void *)(b->threads + n);
 	for (unsigned i = 0; i < n; i++) {
-		b->jobs[i].tid = b->c->t->threads[i].tid;
+		const struct cor_tracee_thread *th = &b->c->t->threads[b->of[i]];
+
+		b->jobs[i].tid = th->tid;
 		b->jobs[i].calls = call;
 		b->jobs[i].n = i ? T_CALLS : leader;
-		b->jobs[i].was = &b->c->t->threads[i].regs;
-		b->jobs[i].mask = b->c->t->threads[i].sigmask;
-		ask_thread(b, call, &b->threads[i]);
+		b->jobs[i].was = &th->regs;
+		b->jobs[i].mask = th->sigmask;
+		ask_thread(b->r, call, &b->threads[i]);
 		if (!i)
 			ask_process(b, call);
 		call += b->jobs[i].n;
@@ -137,12 +141,9 @@ static void ask_all(struct cor_capture_batch *b)
 
 /* ---- answers -------------------------------------------------------------------- */
 
-static void take_thread(struct cor_capture_batch *b, unsigned i)
+static void take_thread(Cor__Task__Thread *th, const struct cor_call *call,
+			const struct thread_answers *a)
 {
-	Cor__Task__Thread *th = b->c->image->threads[i];
-	const struct thread_answers *a = &b->threads[i];
-	const struct cor_call *call = b->jobs[i].calls;
-
 	th->sas_sp = (uintptr_t)a->altstack.ss_sp;
 	th->sas_flags = (uint32_t)a->altstack.ss_flags;
 	th->sas_size = a->altstack.ss_size;
@@ -240,8 +241,8 @@ static int take_all(struct cor_capture_batch *b, struct cor_error *err)
 	Cor__Task__Identity *id = b->c->image->identity;
 	int r;
 
-	for (unsigned i = 0; i < b->c->t->nthreads; i++)
-		take_thread(b, i);
+	for (unsigned i = 0; i < b->njobs; i++)
+		take_thread(b->c->image->threads[b->of[i]], b->jobs[i].calls, &b->threads[i]);
 	b->c->image->memory->brk = (uint64_t)call[P_BRK].ret;
 	b->c->image->memory->thp_disable = call[P_THP].ret > 0 ? (uint32_t)call[P_THP].ret : 0;
 	id->dumpable = (uint32_t)COR_MAX(call[P_DUMPABLE].ret, (int64_t)0);
@@ -280,12 +281,13 @@ static int start(struct cor_capture_batch *b, struct cor_error *err)
 	b->r = t->runner;
 	cor_runner_know_caught(b->r, b->c->status.sig_caught);
 	ask_all(b);
-	return cor_runner_start_many(b->r, b->jobs, t->nthreads, 0, &b->running, err);
+	return cor_runner_start_many(b->r, b->jobs, b->njobs, 0, &b->running, err);
 }
 
 static void free_batch(struct cor_capture_batch *b)
 {
 	free(b->jobs);
+	free(b->of);
 	free(b->timers);
 	free(b);
 }
@@ -299,7 +301,11 @@ int cor_capture_calls_start(struct cor_capture *c, struct cor_error *err)
 		return cor_capture_no_memory(c, err);
 	b->c = c;
 	b->jobs = calloc(c->t->nthreads, sizeof(*b->jobs));
-	r = b->jobs ? list_timers(b, err) : cor_capture_no_memory(c, err);
+	b->of = calloc(c->t->nthreads, sizeof(*b->of));
+	r = b->jobs && b->of ? list_timers(b, err) : cor_capture_no_memory(c, err);
+	for (unsigned i = 0; !r && i < c->t->nthreads; i++)
+		if (!c->image->threads[i]->asleep)
+			b->of[b->njobs++] = i;
 	if (!r)
 		r = start(b, err);
 	if (r < 0)
@@ -328,4 +334,27 @@ void cor_capture_calls_drop(struct cor_capture *c)
 		return;
 	cor_runner_await_many(b->running, NULL);
 	free_batch(b);
+}
+
+/* ---- of a single thread --------------------------------------------------------- */
+
+size_t cor_capture_calls_room(void)
+{
+	return T_CALLS * sizeof(struct cor_call) + sizeof(struct thread_answers);
+}
+
+int cor_capture_calls_alone(struct cor_capture *c, struct cor_runner *r, struct cor_error *err)
+{
+	const struct cor_tracee_thread *th = &c->t->threads[0];
+	struct cor_call *call = cor_runner_room(r);
+	struct thread_answers *a = (void *)(call + T_CALLS);
+	struct cor_runner_job job = { .tid = th->tid, .calls = call, .n = T_CALLS, .was = &th->regs,
+				      .mask = th->sigmask };
+	int rc;
+
+	ask_thread(r, call, a);
+	rc = cor_runner_run_many(r, &job, 1, 0, err);
+	if (rc == 0)
+		take_thread(c->image->threads[0], call, a);
+	return rc;
 }

@@ -16,7 +16,7 @@
 
 #define INLINE_WRITTEN_MAX 64   /* pages, when there are no options */
 
-static void end(struct cor_capture *c)
+void cor_capture_end(struct cor_capture *c)
 {
 	cor_capture_calls_drop(c);
 	if (c->proc >= 0)
@@ -45,8 +45,8 @@ static int read_process(struct cor_capture *c, struct cor_error *err)
 	return 0;
 }
 
-static int begin(struct cor_capture *c, pid_t pid, const struct cor_capture_options *o,
-		 struct cor_error *err)
+int cor_capture_begin(struct cor_capture *c, pid_t pid, const struct cor_capture_options *o,
+		      struct cor_error *err)
 {
 	char path[32];
 
@@ -78,8 +78,8 @@ static int describe_cpu(struct cor_capture *c, struct cor_error *err)
 int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o, Cor__Task__Image **out,
 			 struct cor_error *err)
 {
-	_cleanup_(end) struct cor_capture c = { 0 };
-	int r = begin(&c, pid, o, err);
+	_cleanup_(cor_capture_end) struct cor_capture c = { 0 };
+	int r = cor_capture_begin(&c, pid, o, err);
 
 	if (!r)
 		r = cor_refuse_process(&c, err);
@@ -103,9 +103,9 @@ int cor_capture_skeleton(pid_t pid, const struct cor_capture_options *o, Cor__Ta
 void cor_capture_rehearse(pid_t pid, const struct cor_capture_options *o,
 			  const Cor__Task__Image *skeleton)
 {
-	_cleanup_(end) struct cor_capture c = { .skeleton = skeleton };
+	_cleanup_(cor_capture_end) struct cor_capture c = { .skeleton = skeleton };
 
-	if (begin(&c, pid, o, NULL) < 0 || cor_refuse_process(&c, NULL) < 0 ||
+	if (cor_capture_begin(&c, pid, o, NULL) < 0 || cor_refuse_process(&c, NULL) < 0 ||
 	    cor_capture_memory(&c, NULL) < 0 || cor_capture_threads(&c, NULL) < 0 ||
 	    cor_capture_identity(&c, NULL) < 0)
 		return;
@@ -114,8 +114,8 @@ void cor_capture_rehearse(pid_t pid, const struct cor_capture_options *o,
 
 int cor_capture_recheck(struct cor_tracee *t, struct cor_error *err)
 {
-	_cleanup_(end) struct cor_capture c = { .t = t };
-	int r = begin(&c, t->pid, NULL, err);
+	_cleanup_(cor_capture_end) struct cor_capture c = { .t = t };
+	int r = cor_capture_begin(&c, t->pid, NULL, err);
 
 	return r ? r : cor_refuse_place(&c, err);
 }
@@ -124,12 +124,12 @@ int cor_capture_image(struct cor_tracee *t, const struct cor_capture_options *o,
 		      const Cor__Task__Image *skeleton, Cor__Task__Image **out,
 		      struct cor_error *err)
 {
-	_cleanup_(end) struct cor_capture c = { .t = t, .skeleton = skeleton };
+	_cleanup_(cor_capture_end) struct cor_capture c = { .t = t, .skeleton = skeleton };
 	int r;
 
 	if (!t->stopped)
 		return cor_fail(err, -EBUSY, "process %d is not stopped", t->pid);
-	r = begin(&c, t->pid, o, err);
+	r = cor_capture_begin(&c, t->pid, o, err);
 	if (!r)
 		r = cor_refuse_process(&c, err);
 	if (!r)

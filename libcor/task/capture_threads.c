@@ -141,8 +141,7 @@ static int read_xstate(struct cor_capture *c, Cor__Task__Thread *th, pid_t tid, 
 	return pb_bytes(&th->xstate, buf, iov.iov_len) < 0 ? cor_capture_no_memory(c, err) : 0;
 }
 
-static int read_scheduling(struct cor_capture *c, Cor__Task__Thread *th, pid_t tid,
-			   struct cor_error *err)
+int cor_capture_scheduling(Cor__Task__Thread *th, pid_t tid, struct cor_error *err)
 {
 	struct sched_attr_v0 a = { .size = sizeof(a) };
 	uint8_t cpus[AFFINITY_MAX];
@@ -158,7 +157,7 @@ static int read_scheduling(struct cor_capture *c, Cor__Task__Thread *th, pid_t t
 	if (n < 0)
 		return cor_fail_errno(err, "cannot read the affinity of thread %d", tid);
 	if (pb_bytes(&th->affinity, cpus, (size_t)n) < 0)
-		return cor_capture_no_memory(c, err);
+		return cor_fail(err, -ENOMEM, "no memory for the affinity of thread %d", tid);
 	n = syscall(SYS_ioprio_get, 1 /* IOPRIO_WHO_PROCESS */, tid);
 	th->ioprio = n > 0 ? (uint32_t)n : 0;
 	return 0;
@@ -174,6 +173,8 @@ static int read_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
 	void *head = NULL;
 	int r;
 
+	if (cor_capture_sleeper(c, t))
+		return 0;
 	if (t->tid != c->pid) {
 		r = cor_tracee_status(c->t, t, &own);
 		if (r < 0)
@@ -199,7 +200,7 @@ static int read_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
 	if (!r)
 		r = read_xstate(c, th, t->tid, err);
 	if (!r)
-		r = read_scheduling(c, th, t->tid, err);
+		r = cor_capture_scheduling(th, t->tid, err);
 	return r ? r : read_credentials(c, th, st, err);
 }
 
@@ -250,6 +251,22 @@ static int read_pending(struct cor_capture *c, const struct cor_tracee_thread *t
 	return 0;
 }
 
+/* Of a thread that waits, in which call and what is left of it, where that is known from before. */
+static bool knows_left(const struct cor_capture *c, const struct cor_tracee_thread *t,
+		       struct user_regs_struct *regs, uint64_t *left)
+{
+	const struct cor_sleeper *s = cor_capture_sleeper_of(c, t);
+
+	if (cor_waits_find(c->o.waits, t->tid, c->t->stopping_ns, t->before.switches, regs, left))
+		return true;
+	if (!s)
+		return false;
+	if (regs->orig_rax == SYS_restart_syscall)
+		regs->orig_rax = s->call;
+	*left = cor_sleeper_left(s, c->t->stopping_ns);
+	return s->until_ns;
+}
+
 static int set_registers(struct cor_capture *c, const struct cor_tracee_thread *t,
 			 Cor__Task__Thread *th, struct cor_error *err)
 {
@@ -259,8 +276,7 @@ static int set_registers(struct cor_capture *c, const struct cor_tracee_thread *
 
 	if (cor_restart_needed(&regs)) {
 		uint64_t left;
-		bool begun = cor_waits_find(c->o.waits, t->tid, c->t->stopping_ns,
-					    t->before.switches, &regs, &left);
+		bool begun = knows_left(c, t, &regs, &left);
 
 		handler = cor_tracee_pending_handler(t, c->status.sig_caught, c->action_flags);
 		r = cor_restart_image(c->pid, &regs, t->slept_ns, begun ? &left : NULL,
@@ -273,17 +289,28 @@ static int set_registers(struct cor_capture *c, const struct cor_tracee_thread *
 	return pb_bytes(&th->regs, &regs, sizeof(regs)) < 0 ? cor_capture_no_memory(c, err) : 0;
 }
 
+/* A signal that has come since may be what ends its sleep. */
+static int finish_thread(struct cor_capture *c, const struct cor_tracee_thread *t,
+			 Cor__Task__Thread *th, struct cor_error *err)
+{
+	int r = read_pending(c, t, 0, &th->pending, &th->n_pending, err);
+
+	if (r < 0)
+		return r;
+	if (th->n_pending || c->image->n_pending)
+		th->asleep = false;
+	if (!th->asleep)
+		return set_registers(c, t, th, err);
+	th->remaining_ns = cor_sleeper_left(cor_capture_sleeper_of(c, t), c->t->stopping_ns);
+	return 0;
+}
+
 int cor_capture_signals(struct cor_capture *c, struct cor_error *err)
 {
 	int r = read_pending(c, &c->t->threads[0], PTRACE_PEEKSIGINFO_SHARED, &c->image->pending,
 			     &c->image->n_pending, err);
 
-	for (unsigned i = 0; i < c->t->nthreads && !r; i++) {
-		Cor__Task__Thread *th = c->image->threads[i];
-
-		r = read_pending(c, &c->t->threads[i], 0, &th->pending, &th->n_pending, err);
-		if (!r)
-			r = set_registers(c, &c->t->threads[i], th, err);
-	}
+	for (unsigned i = 0; i < c->t->nthreads && !r; i++)
+		r = finish_thread(c, &c->t->threads[i], c->image->threads[i], err);
 	return r;
 }

@@ -336,8 +336,8 @@ static int map_by_descriptor(struct cor_runner *r, uint64_t insn, uint64_t hint,
 	return rc;
 }
 
-int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
-		   size_t size, struct cor_error *err)
+static int map_runner(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
+		      size_t size, bool by_descriptor, struct cor_error *err)
 {
 	_cleanup_free_ struct cor_runner *r = calloc(1, sizeof(*r));
 	struct cor_call call = { .nr = SYS_mmap };
@@ -370,7 +370,7 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 	if (rc < 0) {
 		call = (struct cor_call){ .nr = SYS_munmap, .arg = { r->remote, r->len } };
 		cor_step_call(tid, insn, &call, &ret, NULL);
-		if (rc == -EPERM)
+		if (rc == -EPERM && by_descriptor)
 			rc = map_by_descriptor(r, insn, hint, err);
 		if (rc < 0)
 			return rc;
@@ -378,6 +378,18 @@ int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t h
 	memcpy(r->local, cor_inject_code, (size_t)(cor_inject_code_end - cor_inject_code));
 	*out = take_ptr(r);
 	return 0;
+}
+
+int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
+		   size_t size, struct cor_error *err)
+{
+	return map_runner(out, tid, insn, hint, size, true, err);
+}
+
+int cor_runner_map_running(struct cor_runner **out, pid_t tid, uint64_t insn, size_t size,
+			   struct cor_error *err)
+{
+	return map_runner(out, tid, insn, 0, size, false, err);
 }
 
 void *cor_runner_room(struct cor_runner *r)

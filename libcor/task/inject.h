@@ -55,6 +55,11 @@ uint64_t cor_find_syscall_insn(pid_t pid);
 int cor_runner_map(struct cor_runner **out, pid_t tid, uint64_t insn, uint64_t hint,
 		   size_t size, struct cor_error *err);
 
+/* The same in a process whose other threads run, anywhere: where it cannot be done without a
+ * descriptor of the tracee's for a moment, it is not done. -EPERM. */
+int cor_runner_map_running(struct cor_runner **out, pid_t tid, uint64_t insn, size_t size,
+			   struct cor_error *err);
+
 /* Address here of the runner's list and data room; and its address in the tracee. */
 void *cor_runner_room(struct cor_runner *r);
 uint64_t cor_runner_remote(const struct cor_runner *r, const void *in_room);

@@ -31,6 +31,7 @@
 
 #include "libcor/base/as_user.h"
 #include "libcor/paging/pager.h"
+#include "libcor/task/sleepers.h"
 #include "libcor/task/task.pb-c.h"
 #include "libcor/task/waits.h"
 
@@ -127,6 +128,19 @@ int cor_rebuild_memory_update(struct cor_rebuild *rb, const Cor__Task__Image *bu
  * outcome. */
 int cor_rebuild_threads_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton,
 			      struct cor_error *err);
+
+/* After that, still ahead of the freeze: threads of the task that sleep (sleepers.h), which were
+ * sent from_ns (cor_now_ns()), become what they are; those for which that cannot be done yet stay as
+ * they are. s must stay until cor_rebuild_threads(). On failure rb is good for nothing but
+ * cor_rebuild_abort(). */
+int cor_rebuild_threads_asleep(struct cor_rebuild *rb, const Cor__Task__Image *skeleton,
+			       const Cor__Task__Sleepers *s, uint64_t from_ns, struct cor_error *err);
+
+/* In the freeze, before cor_rebuild_memory_update(): can what was made of sleepers become the
+ * image's threads? -ESTALE: one has ended, or cannot be set to what it is now; abort and begin
+ * again. */
+int cor_rebuild_threads_fit(const struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct cor_error *err);
 
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);

@@ -199,3 +199,16 @@ int cor_creds_add(struct cor_batch *b, const struct cor_creds_now *now,
 				  "set no_new_privs");
 	return r < 0 ? r : 0;
 }
+
+bool cor_creds_same(const Cor__Task__Credentials *a, const Cor__Task__Credentials *b)
+{
+	if (!a || !b)
+		return a == b;
+	return a->uid == b->uid && a->euid == b->euid && a->suid == b->suid && a->fsuid == b->fsuid &&
+	       a->gid == b->gid && a->egid == b->egid && a->sgid == b->sgid && a->fsgid == b->fsgid &&
+	       a->cap_inheritable == b->cap_inheritable && a->cap_permitted == b->cap_permitted &&
+	       a->cap_effective == b->cap_effective && a->cap_bounding == b->cap_bounding &&
+	       a->cap_ambient == b->cap_ambient && a->securebits == b->securebits &&
+	       a->no_new_privs == b->no_new_privs && a->n_groups == b->n_groups &&
+	       (!a->n_groups || memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups)) == 0);
+}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cor/error.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "libcor/task/batch.h"
@@ -23,3 +24,6 @@ void cor_creds_read(struct cor_creds_now *now, const char *status);
  * now has them. After them the thread may have no privilege at all. */
 int cor_creds_add(struct cor_batch *b, const struct cor_creds_now *now,
 		  const Cor__Task__Credentials *c, struct cor_error *err);
+
+/* Are they the same? NULL is only NULL. */
+bool cor_creds_same(const Cor__Task__Credentials *a, const Cor__Task__Credentials *b);

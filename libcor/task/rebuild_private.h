@@ -13,6 +13,7 @@
 #include "libcor/task/inject.h"
 #include "libcor/task/layout.h"
 #include "libcor/task/rebuild.h"
+#include "libcor/task/rebuild_creds.h"
 
 enum cor_rebuild_stage {
 	COR_REBUILD_STUB,       /* our code runs in the stub */
@@ -28,6 +29,10 @@ struct cor_rebuild_thread {
 	pid_t outer;            /* as we see it */
 	bool  born;
 	int64_t waited;         /* what the call that it began again returned */
+	uint64_t until_ns;      /* it waits in it until then (cor_now_ns()); 0: in none */
+	/* what it was made by ahead of the image; borrowed; NULL: by nothing */
+	const Cor__Task__Thread *ahead;
+	bool  ready;            /* ahead, with nothing left to do if it has not run since */
 };
 
 /* A thread that was stopped at from goes on at to. */
@@ -142,9 +147,22 @@ int cor_rebuild_timers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 /* rebuild_threads.c: reads rb->status unless it is there. */
 int cor_rebuild_look(struct cor_rebuild *rb, struct cor_error *err);
 
+/* rebuild_threads.c, rebuild_process.c: the parts of what a thread does for itself, and of what is
+ * done to it, for what is done of it ahead. */
+int cor_rebuild_add_thread(struct cor_rebuild *rb, const Cor__Task__Thread *t,
+			   const struct cor_creds_now *now, struct cor_error *err);
+int cor_rebuild_thread_outside(const struct cor_rebuild_thread *thread, const Cor__Task__Thread *t,
+			       struct cor_error *err);
+
+/* rebuild_asleep.c: is the image's thread i, which is asleep, ready by what was done ahead? */
+bool cor_rebuild_is_ready(const struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t);
+
 /* rebuild_restart.c: a thread that is to go on with a call which knows how much of its time is
  * left begins it anew: the last call of its list. Then its registers, the last thing for each. */
 int cor_rebuild_begin_call(struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t,
 			   struct cor_error *err);
 int cor_rebuild_registers(struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t,
 			  struct cor_error *err);
+/* Of one that waits in it, for the list of waits. */
+struct cor_wait cor_rebuild_wait(const struct cor_rebuild *rb, unsigned i,
+				 const Cor__Task__Thread *t);

@@ -186,19 +186,25 @@ void cor_rebuild_outside_ahead(struct cor_rebuild *rb, const Cor__Task__Image *s
 	set_numbers(rb, skeleton->identity);
 }
 
+int cor_rebuild_thread_outside(const struct cor_rebuild_thread *thread, const Cor__Task__Thread *t,
+			       struct cor_error *err)
+{
+	int r = set_scheduling(thread->outer, t, err);
+
+	set_affinity(thread->outer, t);
+	if (t->ioprio)
+		syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread->outer, t->ioprio);
+	return r;
+}
+
 int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err)
 {
 	int r = 0;
 
 	set_numbers(rb, image->identity);
-	for (unsigned i = 0; i < rb->nthreads && r == 0; i++) {
-		const Cor__Task__Thread *t = image->threads[i];
-
-		r = set_scheduling(rb->threads[i].outer, t, err);
-		set_affinity(rb->threads[i].outer, t);
-		if (t->ioprio)
-			syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, rb->threads[i].outer, t->ioprio);
-	}
+	for (unsigned i = 0; i < rb->nthreads && r == 0; i++)
+		if (!cor_rebuild_is_ready(rb, i, image->threads[i]))
+			r = cor_rebuild_thread_outside(&rb->threads[i], image->threads[i], err);
 	return r;
 }

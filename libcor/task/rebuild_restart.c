@@ -127,6 +127,15 @@ static void image_registers(const struct cor_rebuild *rb, const Cor__Task__Threa
 		}
 }
 
+struct cor_wait cor_rebuild_wait(const struct cor_rebuild *rb, unsigned i,
+				 const Cor__Task__Thread *t)
+{
+	struct user_regs_struct regs;
+
+	image_registers(rb, t, &regs);
+	return cor_wait_of(rb->threads[i].outer, &regs, rb->threads[i].until_ns);
+}
+
 int cor_rebuild_registers(struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t,
 			  struct cor_error *err)
 {
@@ -137,10 +146,10 @@ int cor_rebuild_registers(struct cor_rebuild *rb, unsigned i, const Cor__Task__T
 	if (r < 0)
 		return r;
 	image_registers(rb, t, &regs);
+	rb->threads[i].until_ns = 0;
 	if (t->restart == COR__TASK__RESTART_KIND__RESTART_BLOCK) {
 		if (rb->threads[i].waited == COR_RESTARTBLOCK) {
-			rb->waits.list[rb->waits.n++] =
-				cor_wait_of(tid, &regs, rb->begun_ns + t->remaining_ns);
+			rb->threads[i].until_ns = rb->begun_ns + t->remaining_ns;
 		} else {
 			regs.rax = (uint64_t)rb->threads[i].waited;     /* it is over already */
 			regs.orig_rax = (uint64_t)-1;

@@ -20,7 +20,8 @@
 
 /* --- what each thread does for itself --------------------------------------------- */
 
-static int add_areas(struct cor_batch *b, const Cor__Task__Thread *t, struct cor_error *err)
+static int add_areas(struct cor_batch *b, const Cor__Task__Thread *t, bool rseq,
+		     struct cor_error *err)
 {
 	const struct { uint64_t sp; int32_t flags, pad; uint64_t size; } stack = {
 		.sp = t->sas_sp, .size = t->sas_size,
@@ -42,7 +43,7 @@ static int add_areas(struct cor_batch *b, const Cor__Task__Thread *t, struct cor
 	if (r >= 0)
 		r = cor_batch_add(b, COR_BATCH_OK, SYS_set_tid_address, COR_ARGS(t->clear_child_tid),
 				  err, "set thread %d's TID address", t->tid);
-	if (r >= 0 && t->rseq)
+	if (r >= 0 && t->rseq && rseq)
 		r = cor_batch_add(b, COR_BATCH_OK, SYS_rseq,
 				  COR_ARGS(t->rseq, t->rseq_len, 0, t->rseq_sig), err,
 				  "register thread %d's rseq area", t->tid);
@@ -96,42 +97,69 @@ static int add_pending(struct cor_batch *b, const Cor__Task__Image *image,
 	return r < 0 ? r : 0;
 }
 
-/* The last ones: a change of credentials resets the first two. */
-static int add_last(struct cor_rebuild *rb, const Cor__Task__Image *image,
-		    const Cor__Task__Thread *t, bool leader, struct cor_error *err)
+/* The last ones: a change of credentials resets both. */
+static int add_dumpable(struct cor_batch *b, const Cor__Task__Image *image, struct cor_error *err)
 {
-	struct cor_batch *b = rb->batch;
 	int r = 0;
 
 	/* 2 can be had only from the kernel, for a set-user-ID program */
-	if (leader && image->identity->dumpable < 2)
+	if (image->identity->dumpable < 2)
 		r = cor_batch_add(b, COR_BATCH_OK, SYS_prctl,
 				  COR_ARGS(PR_SET_DUMPABLE, image->identity->dumpable), err,
 				  "set whether the process can be dumped");
-	if (r >= 0 && t->pdeathsig)
+	return r < 0 ? r : 0;
+}
+
+static int add_pdeathsig(struct cor_batch *b, const Cor__Task__Thread *t, struct cor_error *err)
+{
+	int r = 0;
+
+	if (t->pdeathsig)
 		r = cor_batch_add(b, COR_BATCH_OK, SYS_prctl, COR_ARGS(PR_SET_PDEATHSIG, t->pdeathsig),
 				  err, "set thread %d's parent-death signal", t->tid);
 	return r < 0 ? r : 0;
 }
 
+/* Those of a thread that are neither signals nor anything of the leader's. */
+int cor_rebuild_add_thread(struct cor_rebuild *rb, const Cor__Task__Thread *t,
+			   const struct cor_creds_now *now, struct cor_error *err)
+{
+	int r = add_areas(rb->batch, t, true, err);
+
+	if (r == 0)
+		r = add_traits(rb->batch, t, err);
+	if (r == 0 && t->creds)
+		r = cor_creds_add(rb->batch, now, t->creds, err);
+	return r == 0 ? add_pdeathsig(rb->batch, t, err) : r;
+}
+
+/* What was done ahead can be done again, but for these two: a registration stays, and who has
+ * given up privileges has none to set credentials with. They are the same (rebuild_asleep.c). */
 static int add_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, unsigned i,
 		      const struct cor_creds_now *now, struct cor_error *err)
 {
 	const Cor__Task__Thread *t = image->threads[i];
+	bool ahead = rb->threads[i].ahead;
 	int r;
 
+	if (cor_rebuild_is_ready(rb, i, t))
+		return 0;
 	cor_batch_thread(rb->batch, rb->threads[i].outer);
-	r = add_areas(rb->batch, t, err);
+	if (ahead && t->asleep)
+		return cor_rebuild_begin_call(rb, i, t, err);
+	r = add_areas(rb->batch, t, !ahead, err);
 	if (r == 0)
 		r = add_traits(rb->batch, t, err);
 	if (r == 0)
 		r = add_pending(rb->batch, image, t, false, err);
 	if (r == 0 && i == 0)
 		r = add_pending(rb->batch, image, t, true, err);
-	if (r == 0 && t->creds)
+	if (r == 0 && t->creds && !ahead)
 		r = cor_creds_add(rb->batch, now, t->creds, err);
+	if (r == 0 && i == 0)
+		r = add_dumpable(rb->batch, image, err);
 	if (r == 0)
-		r = add_last(rb, image, t, i == 0, err);
+		r = add_pdeathsig(rb->batch, t, err);
 	return r ? r : cor_rebuild_begin_call(rb, i, t, err);
 }
 
@@ -194,8 +222,14 @@ static int set_registers(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	if (!rb->waits.list)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	r = leave_runner(rb, err);
-	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;)
-		r = cor_rebuild_registers(rb, i, image->threads[i], err);
+	for (unsigned i = rb->nthreads; i-- > 0 && r == 0;) {
+		const Cor__Task__Thread *t = image->threads[i];
+
+		if (!cor_rebuild_is_ready(rb, i, t))
+			r = cor_rebuild_registers(rb, i, t, err);
+		if (r == 0 && rb->threads[i].until_ns)
+			rb->waits.list[rb->waits.n++] = cor_rebuild_wait(rb, i, t);
+	}
 	return r;
 }
 

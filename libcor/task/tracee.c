@@ -20,8 +20,6 @@
 #include "libcor/task/restart.h"
 #include "libcor/task/tracee_state.h"
 
-#define OPTIONS (PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
-
 /* Time that thawing gives to threads which were never stopped. */
 #define THAW_STOP_MS 2000
 /* Of so many threads the files in /proc that are read again in the freeze stay open. */
@@ -127,7 +125,7 @@ static int attach_thread(struct cor_tracee *t, pid_t tid, struct cor_error *err)
 	struct cor_proc_status st;
 	int code, r;
 
-	if (ptrace(PTRACE_SEIZE, tid, NULL, OPTIONS) == 0)
+	if (ptrace(PTRACE_SEIZE, tid, NULL, COR_TRACEE_OPTIONS) == 0)
 		return 1;
 	code = errno;
 	r = code == ESRCH ? 0 : judge(read_status(t, tid, &st), tid, err);
@@ -178,7 +176,7 @@ static int attach_new(struct cor_tracee *t, struct cor_error *err)
 	return found;
 }
 
-static void free_tracee(struct cor_tracee *t)
+void cor_tracee_free(struct cor_tracee *t)
 {
 	if (t->task_dir >= 0)
 		close(t->task_dir);
@@ -202,7 +200,7 @@ int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err)
 	if (t->task_dir < 0) {
 		r = errno != ENOENT ? cor_fail_errno(err, "cannot open %s", path) :
 				      cor_fail(err, -ESRCH, "there is no process %d", pid);
-		free_tracee(t);
+		cor_tracee_free(t);
 		return r;
 	}
 	/* every round attaches to what the round before let be born */
@@ -225,7 +223,7 @@ int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err)
  * injected, but no step of its own may escape them (seccomp.h). */
 static int set_options(const struct cor_tracee_thread *th, bool suspend, int more)
 {
-	int options = OPTIONS | more | (suspend && th->seccomp ? PTRACE_O_SUSPEND_SECCOMP : 0);
+	int options = COR_TRACEE_OPTIONS | more | (suspend && th->seccomp ? PTRACE_O_SUSPEND_SECCOMP : 0);
 
 	return ptrace(PTRACE_SETOPTIONS, th->tid, NULL, options) < 0 ? -errno : 0;
 }
@@ -425,7 +423,7 @@ void cor_tracee_thaw(struct cor_tracee *t)
 		cor_thread_put_right(th);
 		detach(th->tid);
 	}
-	free_tracee(t);
+	cor_tracee_free(t);
 }
 
 int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err)
@@ -443,7 +441,7 @@ int cor_tracee_make_ghost(struct cor_tracee *t, struct cor_error *err)
 void cor_tracee_forget(struct cor_tracee *t)
 {
 	cor_runner_free(t->runner);
-	free_tracee(t);
+	cor_tracee_free(t);
 }
 
 void cor_tracee_kill(struct cor_tracee *t)
@@ -468,5 +466,5 @@ void cor_tracee_kill(struct cor_tracee *t)
 		if (t->nthreads && cor_pace(&pace) < 0)
 			break;
 	}
-	free_tracee(t);
+	cor_tracee_free(t);
 }

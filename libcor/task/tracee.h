@@ -14,6 +14,7 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
+#include "libcor/task/asleep.h"
 #include "libcor/task/inject.h"
 #include "libcor/task/procfs.h"
 
@@ -32,6 +33,9 @@ struct cor_tracee_thread {
 	unsigned seccomp;       /* SECCOMP_MODE_*, as it was seized */
 	/* its status and sched in /proc, opened ahead of the stop; -1: not kept */
 	int      status_fd, sched_fd;
+	/* what was read of it ahead of the stop, as long as it has not run since; borrowed; NULL: all
+	 * must be read */
+	const struct cor_asleep *asleep;
 	bool     group_stop;    /* it was in a group-stop */
 	bool     is_stopped;    /* in a ptrace-stop that we may use */
 };
@@ -54,6 +58,12 @@ struct cor_tracee {
  * runs on, but a signal or a new thread makes it wait until stop or thaw: let
  * one of them follow soon. */
 int cor_tracee_seize(struct cor_tracee **out, pid_t pid, struct cor_error *err);
+
+/* Seizes and stops a single thread, neither the first one nor one with seccomp filters, while the
+ * others run; cor_tracee_thaw() lets it go. -EAGAIN: it is about to do something, and
+ * does that; -ESRCH; -ETIME: it does not stop, and stays attached until the calling thread of
+ * ours ends or the process is seized. */
+int cor_tracee_visit(struct cor_tracee **out, pid_t pid, pid_t tid, struct cor_error *err);
 
 /* Stops every thread, those being born included. -ETIME after timeout_ms with the name of the
  * thread that did not stop (a parent in vfork, an uninterruptible sleep): the

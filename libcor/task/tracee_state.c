@@ -59,7 +59,9 @@ static int read_sched(const struct cor_tracee *t, struct cor_tracee_thread *th,
 
 void cor_thread_note_sleep(const struct cor_tracee *t, struct cor_tracee_thread *th)
 {
-	if (read_sched(t, th, &th->before) < 0)
+	if (th->asleep && !cor_asleep_ran(th->asleep, 0))
+		th->asleep = NULL;
+	if (!th->asleep && read_sched(t, th, &th->before) < 0)
 		th->before.ran_at_ns = 0;
 }
 
@@ -120,11 +122,37 @@ static int read_rseq(struct cor_tracee_thread *th)
 	return abort_section(th);
 }
 
+/* It has begun to run once since it was seen asleep just before the stop: to be stopped. */
+static bool was_asleep(const struct cor_tracee_thread *th)
+{
+	return cor_asleep_ran(th->asleep, 1) &&
+	       memcmp(&th->regs, &th->asleep->regs, sizeof(th->regs)) == 0;
+}
+
+static void take_asleep(struct cor_tracee_thread *th)
+{
+	const struct cor_asleep *a = th->asleep;
+
+	th->sigmask = a->sigmask;
+	th->rseq = a->rseq;
+	th->rseq_len = a->rseq_len;
+	th->rseq_sig = a->rseq_sig;
+	/* no system call is made in a critical section */
+	th->rseq_cs = th->rseq_abort_ip = 0;
+	th->slept_ns = 0;
+}
+
 int cor_thread_read_state(const struct cor_tracee *t, struct cor_tracee_thread *th,
 			  struct cor_error *err)
 {
 	if (ptrace(PTRACE_GETREGS, th->tid, NULL, &th->regs) < 0)
 		return cor_fail_errno(err, "cannot read the registers of thread %d", th->tid);
+	if (th->asleep && !was_asleep(th))
+		th->asleep = NULL;
+	if (th->asleep) {
+		take_asleep(th);
+		return 0;
+	}
 	if (ptrace(PTRACE_GETSIGMASK, th->tid, sizeof(th->sigmask), &th->sigmask) < 0)
 		return cor_fail_errno(err, "cannot read the signal mask of thread %d", th->tid);
 	if (read_rseq(th) < 0)

@@ -3,6 +3,12 @@
 
 #include "libcor/task/tracee.h"
 
+/* As every thread is seized. */
+#define COR_TRACEE_OPTIONS (PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
+
+/* Frees t, and nothing of the process. */
+void cor_tracee_free(struct cor_tracee *t);
+
 /* Before the interrupt: notes since when the thread may have been blocked. */
 void cor_thread_note_sleep(const struct cor_tracee *t, struct cor_tracee_thread *th);
 

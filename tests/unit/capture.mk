@@ -1,6 +1,6 @@
 # unit tests of libcor/task: inject, tracee, capture
 if HAVE_CMOCKA
-capture_tests = test_inject test_procfs test_restart test_tracee test_ghost test_capture test_refuse test_uts test_sparse test_seccomp
+capture_tests = test_inject test_procfs test_restart test_tracee test_ghost test_capture test_refuse test_uts test_sparse test_seccomp test_sleepers
 check_PROGRAMS += $(capture_tests)
 TESTS += $(capture_tests)
 task_test_libs = libcor/libcor-internal.la $(CMOCKA_LIBS)
@@ -22,6 +22,8 @@ test_refuse_SOURCES = tests/unit/test_refuse.c $(victim_sources)
 test_refuse_LDADD = $(task_test_libs)
 test_seccomp_SOURCES = tests/unit/test_seccomp.c $(victim_sources)
 test_seccomp_LDADD = $(task_test_libs)
+test_sleepers_SOURCES = tests/unit/test_sleepers.c $(victim_sources)
+test_sleepers_LDADD = $(task_test_libs)
 test_sparse_SOURCES = tests/unit/test_sparse.c
 test_sparse_LDADD = $(task_test_libs)
 test_uts_SOURCES = tests/unit/test_uts.c

@@ -1,0 +1,108 @@
+/* See asleep.h. */
+#include "libcor/task/asleep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
+#include "libcor/task/procfs.h"
+
+#define SCHEDSTAT_MAX 128
+#define LOOK_NS 100000  /* again, if it does not sleep yet */
+
+static int read_call(pid_t pid, pid_t tid, struct cor_proc_syscall *out)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)pid, (int)tid);
+	r = cor_slurp(AT_FDCWD, path, &text, NULL);
+	return r < 0 ? r : cor_parse_syscall(text, out);
+}
+
+bool cor_asleep_undisturbed(pid_t pid, pid_t tid)
+{
+	struct cor_proc_syscall s;
+	uint64_t op;
+
+	if (read_call(pid, tid, &s) < 0)
+		return false;
+	switch (s.nr) {
+	case SYS_nanosleep:
+	case SYS_clock_nanosleep:
+	case SYS_poll:
+	case SYS_restart_syscall:
+		return true;
+	case SYS_futex:
+		op = s.arg[1] & (unsigned)FUTEX_CMD_MASK;
+		return op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET;
+	default:
+		return false;
+	}
+}
+
+static int read_runs(int fd, uint64_t *runs)
+{
+	char text[SCHEDSTAT_MAX];
+	int r = cor_read_again(fd, text, sizeof(text));
+
+	return r < 0 ? r : cor_parse_schedstat(text, runs);
+}
+
+int cor_asleep_open(pid_t pid, pid_t tid)
+{
+	_cleanup_close_ int fd = -1;
+	uint64_t runs;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", (int)pid, (int)tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ENOTSUP : -errno;
+	return read_runs(fd, &runs) < 0 ? -ENOTSUP : take_fd(&fd);
+}
+
+bool cor_asleep_ran(const struct cor_asleep *a, unsigned times)
+{
+	uint64_t runs;
+
+	return read_runs(a->schedstat, &runs) == 0 && runs == a->runs + times;
+}
+
+int cor_asleep_stopped(struct cor_asleep *a)
+{
+	return read_runs(a->schedstat, &a->runs);
+}
+
+/* One that has been let go and has not run yet looks as if it slept: it must have run since. The
+ * same count before and after means that it has not run in between. */
+static bool sleeps(struct cor_asleep *a, pid_t pid, uint64_t stopped)
+{
+	struct cor_proc_syscall s;
+
+	if (read_runs(a->schedstat, &a->runs) < 0 || a->runs == stopped ||
+	    read_call(pid, a->tid, &s) < 0)
+		return false;
+	return (uint64_t)s.nr == a->regs.orig_rax && s.sp == a->regs.rsp && s.pc == a->regs.rip &&
+	       cor_asleep_ran(a, 0);
+}
+
+bool cor_asleep_again(struct cor_asleep *a, pid_t pid, uint64_t patience_ns)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_NS };
+	uint64_t until = cor_now_ns() + patience_ns, stopped = a->runs;
+
+	while (!sleeps(a, pid, stopped)) {
+		if (cor_now_ns() > until)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}

@@ -1,0 +1,257 @@
+/* Threads that sleep, read before the freeze and taken into the image in it; see sleepers.h. */
+#include "libcor/task/sleepers.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
+#include "libcor/task/capture_base.h"
+#include "libcor/task/pb.h"
+#include "libcor/task/restart.h"
+
+/* Each has a descriptor until the freeze. */
+#define SLEEPERS_MAX 256u
+
+/* linux/errno.h of the kernel; not in the UAPI */
+#define ERESTARTSYS    512
+#define ERESTARTNOINTR 513
+
+/* ---- ahead of the freeze ---------------------------------------------------------- */
+
+struct looking {
+	struct cor_capture c;
+	struct cor_tracee *host;        /* the first one, stopped to the end: it maps the runner */
+	struct cor_sleeper *host_sleeper;       /* NULL: it is none */
+	struct cor_runner *runner;
+	bool failed;
+	struct cor_sleepers *out;
+};
+
+static char *read_comm(pid_t pid, pid_t tid)
+{
+	char path[64], *text = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/comm", (int)pid, (int)tid);
+	return cor_slurp(AT_FDCWD, path, &text, NULL) < 0 ? NULL : text;
+}
+
+/* A child that is born meanwhile is not to have it. */
+static int map_runner(struct looking *l)
+{
+	pid_t tid = l->host->threads[0].tid;
+	struct cor_call *call;
+	uint64_t start, end;
+	int r = cor_runner_map_running(&l->runner, tid, cor_find_syscall_insn(l->c.pid),
+				       cor_capture_calls_room(), NULL);
+
+	if (r < 0)
+		return r;
+	cor_runner_know_caught(l->runner, l->c.status.sig_caught);
+	cor_runner_range(l->runner, &start, &end);
+	call = cor_runner_room(l->runner);
+	*call = (struct cor_call){ .nr = SYS_madvise, .arg = { start, end - start, MADV_DONTFORK } };
+	r = cor_runner_run(l->runner, tid, call, 1, 0, NULL, NULL);
+	return r < 0 ? r : (int)call->ret;
+}
+
+/* Was it stopped in a wait that the kernel goes on with by itself? */
+static bool goes_on(const struct cor_tracee_thread *th)
+{
+	int64_t ret = (int64_t)th->regs.rax;
+
+	return (int64_t)th->regs.orig_rax >= 0 && !th->rseq_abort_ip &&
+	       (ret == -ERESTARTSYS || ret == -ERESTARTNOINTR || ret == COR_RESTARTBLOCK);
+}
+
+static void empty(Cor__Task__Image *image)
+{
+	for (size_t i = 0; i < image->n_threads; i++)
+		cor__task__thread__free_unpacked(image->threads[i], NULL);
+	for (size_t i = 0; i < image->n_pending; i++)
+		free(image->pending[i].data);
+	free(image->threads);
+	free(image->pending);
+	image->threads = NULL;
+	image->pending = NULL;
+	image->n_threads = image->n_pending = 0;
+}
+
+/* The stopped thread as an image would have it; NULL: it is none of those. */
+static Cor__Task__Thread *read_record(struct looking *l)
+{
+	struct cor_capture *c = &l->c;
+	Cor__Task__Thread *record = NULL;
+	int r = goes_on(&c->t->threads[0]) ? cor_capture_threads(c, NULL) : -EAGAIN;
+
+	if (r == 0)
+		r = cor_capture_calls_alone(c, l->runner, NULL);
+	if (r == 0)
+		r = cor_capture_signals(c, NULL);
+	if (r == 0 && !c->image->n_pending && !c->image->threads[0]->n_pending) {
+		record = c->image->threads[0];
+		c->image->n_threads = 0;
+	}
+	empty(c->image);
+	return record;
+}
+
+/* As a stop finds a thread that has gone on sleeping after one: restart_syscall(2) has taken
+ * the place of some calls. */
+static void note(struct cor_sleeper *s, const struct cor_tracee *t)
+{
+	const struct cor_tracee_thread *th = &t->threads[0];
+	struct user_regs_struct regs;
+
+	s->asleep.tid = th->tid;
+	s->asleep.regs = th->regs;
+	s->call = th->regs.orig_rax;
+	if ((int64_t)th->regs.rax == COR_RESTARTBLOCK)
+		s->asleep.regs.orig_rax = SYS_restart_syscall;
+	s->asleep.sigmask = th->sigmask;
+	s->asleep.rseq = th->rseq;
+	s->asleep.rseq_len = th->rseq_len;
+	s->asleep.rseq_sig = th->rseq_sig;
+	if (s->record->restart != COR__TASK__RESTART_KIND__RESTART_BLOCK)
+		return;
+	memcpy(&regs, s->record->regs.data, sizeof(regs));
+	s->call = regs.orig_rax;        /* where it was restart_syscall(2) already */
+	s->until_ns = t->stopping_ns + s->record->remaining_ns;
+}
+
+/* s: what was read of it; NULL: nothing. */
+static void leave(struct cor_tracee *t, struct cor_sleeper *s)
+{
+	if (s)
+		cor_asleep_stopped(&s->asleep);
+	cor_tracee_thaw(t);
+}
+
+/* The stopped thread of s. The first one stays stopped. */
+static void take(struct looking *l, struct cor_tracee *t, struct cor_sleeper *s)
+{
+	struct cor_sleeper *taken = NULL;
+	bool first = !l->host;
+
+	if (first) {
+		l->host = t;
+		l->failed = map_runner(l) < 0;
+	}
+	l->c.t = t;
+	s->record = l->failed ? NULL : read_record(l);
+	l->c.t = NULL;
+	if (s->record) {
+		note(s, t);
+		taken = &l->out->list[l->out->n++];
+		*taken = *s;
+	}
+	if (first)
+		l->host_sleeper = taken;
+	else
+		leave(t, taken);
+}
+
+static void visit(struct looking *l, pid_t tid)
+{
+	struct cor_sleeper s = { .asleep.schedstat = cor_asleep_open(l->c.pid, tid) };
+	struct cor_tracee *t = NULL;
+
+	/* the name first: a change behind it will be seen */
+	s.comm = s.asleep.schedstat >= 0 ? read_comm(l->c.pid, tid) : NULL;
+	if (s.comm && cor_tracee_visit(&t, l->c.pid, tid, NULL) == 0)
+		take(l, t, &s);
+	if (!s.record) {
+		cor_closep(&s.asleep.schedstat);
+		free(s.comm);
+	}
+}
+
+static void leave_host(struct looking *l)
+{
+	if (!l->host)
+		return;
+	cor_runner_unmap(l->runner, l->host->threads[0].tid, NULL);
+	leave(l->host, l->host_sleeper);
+}
+
+static void look_at_all(struct looking *l)
+{
+	_cleanup_closedir_ DIR *d = NULL;
+	char path[32];
+	struct dirent *e;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)l->c.pid);
+	d = opendir(path);
+	while (d && !l->failed && l->out->n < SLEEPERS_MAX && (e = readdir(d))) {
+		pid_t tid = atoi(e->d_name);
+
+		if (tid > 0 && tid != l->c.pid && cor_asleep_undisturbed(l->c.pid, tid))
+			visit(l, tid);
+	}
+	leave_host(l);
+}
+
+void cor_sleepers_look(pid_t pid, const struct cor_capture_options *o, struct cor_sleepers *out)
+{
+	struct looking l = { .out = out, .c = { .proc = -1, .mem = -1, .pagemap = -1 } };
+
+	out->list = calloc(SLEEPERS_MAX, sizeof(*out->list));
+	if (out->list && cor_capture_begin(&l.c, pid, o, NULL) == 0 && !l.c.status.seccomp) {
+		l.c.o.sleepers = NULL;
+		look_at_all(&l);
+	}
+	cor_capture_end(&l.c);
+}
+
+/* ---- in the freeze -------------------------------------------------------------- */
+
+struct cor_sleeper *cor_capture_sleeper_of(const struct cor_capture *c,
+					   const struct cor_tracee_thread *t)
+{
+	struct cor_sleepers *s = t->asleep ? c->o.sleepers : NULL;
+
+	_Static_assert(offsetof(struct cor_sleeper, asleep) == 0, "one is where the other is");
+	return s ? (struct cor_sleeper *)(uintptr_t)t->asleep : NULL;
+}
+
+static bool same_name(const struct cor_sleeper *s, pid_t pid)
+{
+	_cleanup_free_ char *now = read_comm(pid, s->asleep.tid);
+
+	return now && strcmp(now, s->comm) == 0;
+}
+
+static bool same_scheduling(const Cor__Task__Thread *a, pid_t tid)
+{
+	Cor__Task__Thread b = COR__TASK__THREAD__INIT;
+	bool same = cor_capture_scheduling(&b, tid, NULL) == 0 &&
+		    a->sched_policy == b.sched_policy && a->sched_priority == b.sched_priority &&
+		    a->nice == b.nice && a->sched_flags == b.sched_flags && a->ioprio == b.ioprio &&
+		    a->affinity.len == b.affinity.len &&
+		    memcmp(a->affinity.data, b.affinity.data, b.affinity.len) == 0;
+
+	free(b.affinity.data);
+	return same;
+}
+
+/* What others can have changed of it, the rest being as it was since it has not run: its name,
+ * its scheduling; seccomp filters are given to all threads by one. */
+bool cor_capture_sleeper(struct cor_capture *c, const struct cor_tracee_thread *t)
+{
+	struct cor_sleeper *s = cor_capture_sleeper_of(c, t);
+
+	if (!s || !s->record || c->status.seccomp || !same_name(s, c->pid) ||
+	    !same_scheduling(s->record, t->tid) ||
+	    pb_append(&c->image->threads, &c->image->n_threads, s->record) < 0)
+		return false;
+	s->record->asleep = true;
+	s->record = NULL;
+	return true;
+}
