@@ -11,7 +11,7 @@
 #include "libcor/base/cleanup.h"
 
 #define MAX_SIZES  8
-#define MAX_CASES  (MAX_SIZES + 2)
+#define MAX_CASES  (MAX_SIZES + 3)
 #define SPAWNS     5    /* around each migration; their median counts */
 #define THREADS    64u  /* of the task with many */
 
@@ -19,6 +19,7 @@ struct options {
 	struct bench_common common;
 	size_t      sizes[MAX_SIZES];
 	unsigned    nsizes, threads;
+	bool        waiting;
 	const char *cord;
 };
 
@@ -27,12 +28,14 @@ struct freeze_case {
 	char     name[48];
 	size_t   size;
 	unsigned threads;
+	bool     waiting;       /* all but the first one, for something that does not happen */
 };
 
 static const struct argp_option freeze_options[] = {
-	{ "sizes", 's', "BYTES,...", 0, "Touched memory, of these tasks only (default 16M,64M,1G,4G, then one of 64M "
+	{ "sizes", 's', "BYTES,...", 0, "Touched memory, of these tasks only (default 16M,64M,1G,4G, then two of 64M "
 	  "with 64 threads, and a python3 with many mappings)", 0 },
 	{ "threads", 't', "N", 0, "Threads of the tasks of --sizes (default 1)", 0 },
+	{ "waiting", 'w', NULL, 0, "All but the first one of them wait for something", 0 },
 	{ "cord", 'c', "PROGRAM", 0, "The daemon (default: beside cor-bench, then in PATH)", 0 },
 	{ 0 }
 };
@@ -47,6 +50,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 't':
 		o->threads = parse_count(state, arg, 4096);
+		return 0;
+	case 'w':
+		o->waiting = true;
 		return 0;
 	case 'c':
 		o->cord = arg;
@@ -86,7 +92,7 @@ static pid_t start_victim(struct freeze_case *c)
 	pid_t pid;
 
 	if (c->size)
-		return victim_start(c->size, c->threads);
+		return victim_start(c->size, c->threads, c->waiting);
 	pid = victim_start_python();
 	if (pid)
 		snprintf(c->name, sizeof(c->name), "python3, %u mappings", victim_mappings(pid));
@@ -173,8 +179,13 @@ static void findings(struct report *out, const struct result *r)
 		report_finding(out, "largest_over_smallest", "freeze, largest size over smallest",
 			       freeze_of(r, r->nsizes - 1) / freeze_of(r, 0), 1.15);
 	for (unsigned i = r->nsizes; i < r->ncases; i++) {
-		if (r->cases[i].size)
-			report_finding(out, "threads_over_one", "freeze, 64 threads over 1",
+		if (r->cases[i].size && r->cases[i].waiting)
+			report_finding(out, "waiting_threads_over_one",
+				       "freeze, 64 threads over 1, 63 of them waiting",
+				       freeze_of(r, i) / one, 4);
+		else if (r->cases[i].size)
+			report_finding(out, "threads_over_one",
+				       "freeze, 64 threads over 1, all awake every 5 ms",
 				       freeze_of(r, i) / one, 4);
 		else if (r->s[i][RATIO].n)
 			report_finding(out, "python_over_spawn", "python3's freeze over the spawn",
@@ -189,13 +200,15 @@ static void plan(const struct options *o, struct result *r)
 
 	r->nsizes = o->nsizes ? o->nsizes : ARRAY_SIZE(sizes);
 	for (unsigned i = 0; i < r->nsizes; i++) {
-		r->cases[i] = (struct freeze_case){ .size = list[i], .threads = o->threads };
+		r->cases[i] = (struct freeze_case){ .size = list[i], .threads = o->threads,
+						    .waiting = o->waiting };
 		size_text(r->cases[i].name, list[i]);
 	}
 	r->ncases = r->nsizes;
 	if (o->nsizes)
 		return;
-	r->cases[r->ncases++] = (struct freeze_case){ "64 MiB, 64 threads", 64u << 20, THREADS };
+	r->cases[r->ncases++] = (struct freeze_case){ "64 MiB, 63 of 64 wait", 64u << 20, THREADS, true };
+	r->cases[r->ncases++] = (struct freeze_case){ "64 MiB, 64 threads", 64u << 20, THREADS, false };
 	r->cases[r->ncases++] = (struct freeze_case){ .name = "python3" };
 }
 

@@ -35,7 +35,7 @@ pid_t victim_start_program(const char *name, ...);
 
 /* Starts cor-bench-task in a session of its own, on /dev/null, and waits until
  * it has touched its memory. */
-pid_t victim_start(size_t size, unsigned threads);
+pid_t victim_start(size_t size, unsigned threads, bool waiting);
 
 /* The same with a python3 that has loaded many libraries; 0: there is none. */
 pid_t victim_start_python(void);

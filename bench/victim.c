@@ -95,13 +95,13 @@ pid_t victim_start_program(const char *name, ...)
 	return pid;
 }
 
-pid_t victim_start(size_t size, unsigned threads)
+pid_t victim_start(size_t size, unsigned threads, bool waiting)
 {
 	char bytes[24], count[12];
 
 	snprintf(bytes, sizeof(bytes), "%zu", size);
 	snprintf(count, sizeof(count), "%u", threads);
-	return victim_start_program("cor-bench-task", bytes, count, NULL);
+	return victim_start_program("cor-bench-task", bytes, count, waiting ? "wait" : "nap", NULL);
 }
 
 pid_t victim_start_python(void)
