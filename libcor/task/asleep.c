@@ -12,6 +12,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/task/procfs.h"
+#include "libcor/task/restart.h"
 
 #define SCHEDSTAT_MAX 128
 #define LOOK_NS 100000  /* again, if it does not sleep yet */
@@ -69,40 +70,57 @@ int cor_asleep_open(pid_t pid, pid_t tid)
 	return read_runs(fd, &runs) < 0 ? -ENOTSUP : take_fd(&fd);
 }
 
+bool cor_asleep_mark(const struct user_regs_struct *regs, struct user_regs_struct *out)
+{
+	*out = *regs;
+	if ((int64_t)regs->rax == COR_RESTARTBLOCK) {
+		out->orig_rax = SYS_restart_syscall;
+		return false;
+	}
+	/* another one each time: a thread may stay in its call through several looks at it */
+	out->orig_rax = (uint32_t)regs->orig_rax | (cor_now_ns() & 0x7fffffff) << 32 | 1ull << 32;
+	return true;
+}
+
+void cor_asleep_unmark(struct user_regs_struct *regs)
+{
+	regs->orig_rax = (uint64_t)(int64_t)(int32_t)regs->orig_rax;
+}
+
 bool cor_asleep_ran(const struct cor_asleep *a, unsigned times)
 {
 	uint64_t runs;
 
-	return read_runs(a->schedstat, &runs) == 0 && runs == a->runs + times;
+	return a->schedstat < 0 || (read_runs(a->schedstat, &runs) == 0 && runs == a->runs + times);
 }
 
 int cor_asleep_stopped(struct cor_asleep *a)
 {
-	return read_runs(a->schedstat, &a->runs);
+	return a->schedstat < 0 ? 0 : read_runs(a->schedstat, &a->runs);
 }
 
-/* One that has been let go and has not run yet looks as if it slept: it must have run since. The
- * same count before and after means that it has not run in between. */
-static bool sleeps(struct cor_asleep *a, pid_t pid, uint64_t stopped)
+/* It has run once, from where it was let go to its sleep, and not in between. */
+static bool sleeps(const struct cor_asleep *a, pid_t pid)
 {
 	struct cor_proc_syscall s;
 
-	if (read_runs(a->schedstat, &a->runs) < 0 || a->runs == stopped ||
-	    read_call(pid, a->tid, &s) < 0)
-		return false;
-	return (uint64_t)s.nr == a->regs.orig_rax && s.sp == a->regs.rsp && s.pc == a->regs.rip &&
-	       cor_asleep_ran(a, 0);
+	return cor_asleep_ran(a, 1) && read_call(pid, a->tid, &s) == 0 &&
+	       (uint64_t)s.nr == a->regs.orig_rax && s.sp == a->regs.rsp && s.pc == a->regs.rip &&
+	       cor_asleep_ran(a, 1);
 }
 
 bool cor_asleep_again(struct cor_asleep *a, pid_t pid, uint64_t patience_ns)
 {
 	const struct timespec pause = { .tv_nsec = LOOK_NS };
-	uint64_t until = cor_now_ns() + patience_ns, stopped = a->runs;
+	uint64_t until = cor_now_ns() + patience_ns;
 
-	while (!sleeps(a, pid, stopped)) {
+	if (a->schedstat < 0)
+		return true;
+	while (!sleeps(a, pid)) {
 		if (cor_now_ns() > until)
 			return false;
 		nanosleep(&pause, NULL);
 	}
+	a->runs++;
 	return true;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #include "libcor/base/cleanup.h"
@@ -103,34 +104,39 @@ static Cor__Task__Thread *read_record(struct looking *l)
 	return record;
 }
 
-/* As a stop finds a thread that has gone on sleeping after one: restart_syscall(2) has taken
- * the place of some calls. */
-static void note(struct cor_sleeper *s, const struct cor_tracee *t)
+/* False: it could not be told whether the thread runs meanwhile. */
+static bool note(struct cor_sleeper *s, const struct cor_tracee *t)
 {
 	const struct cor_tracee_thread *th = &t->threads[0];
 	struct user_regs_struct regs;
 
 	s->asleep.tid = th->tid;
-	s->asleep.regs = th->regs;
+	if (cor_asleep_mark(&th->regs, &s->asleep.regs)) {
+		cor_closep(&s->asleep.schedstat);
+		s->asleep.schedstat = -1;
+	} else if (s->asleep.schedstat < 0) {
+		return false;
+	}
 	s->call = th->regs.orig_rax;
-	if ((int64_t)th->regs.rax == COR_RESTARTBLOCK)
-		s->asleep.regs.orig_rax = SYS_restart_syscall;
 	s->asleep.sigmask = th->sigmask;
 	s->asleep.rseq = th->rseq;
 	s->asleep.rseq_len = th->rseq_len;
 	s->asleep.rseq_sig = th->rseq_sig;
 	if (s->record->restart != COR__TASK__RESTART_KIND__RESTART_BLOCK)
-		return;
+		return true;
 	memcpy(&regs, s->record->regs.data, sizeof(regs));
 	s->call = regs.orig_rax;        /* where it was restart_syscall(2) already */
 	s->until_ns = t->stopping_ns + s->record->remaining_ns;
+	return true;
 }
 
 /* s: what was read of it; NULL: nothing. */
 static void leave(struct cor_tracee *t, struct cor_sleeper *s)
 {
-	if (s)
+	if (s && s->asleep.schedstat >= 0)
 		cor_asleep_stopped(&s->asleep);
+	else if (s)
+		ptrace(PTRACE_SETREGS, s->asleep.tid, NULL, &s->asleep.regs);
 	cor_tracee_thaw(t);
 }
 
@@ -147,10 +153,12 @@ static void take(struct looking *l, struct cor_tracee *t, struct cor_sleeper *s)
 	l->c.t = t;
 	s->record = l->failed ? NULL : read_record(l);
 	l->c.t = NULL;
-	if (s->record) {
-		note(s, t);
+	if (s->record && note(s, t)) {
 		taken = &l->out->list[l->out->n++];
 		*taken = *s;
+		s->record = NULL;
+		s->comm = NULL;
+		s->asleep.schedstat = -1;
 	}
 	if (first)
 		l->host_sleeper = taken;
@@ -164,13 +172,13 @@ static void visit(struct looking *l, pid_t tid)
 	struct cor_tracee *t = NULL;
 
 	/* the name first: a change behind it will be seen */
-	s.comm = s.asleep.schedstat >= 0 ? read_comm(l->c.pid, tid) : NULL;
+	s.comm = read_comm(l->c.pid, tid);
 	if (s.comm && cor_tracee_visit(&t, l->c.pid, tid, NULL) == 0)
 		take(l, t, &s);
-	if (!s.record) {
-		cor_closep(&s.asleep.schedstat);
-		free(s.comm);
-	}
+	if (s.record)
+		cor__task__thread__free_unpacked(s.record, NULL);
+	cor_closep(&s.asleep.schedstat);
+	free(s.comm);
 }
 
 static void leave_host(struct looking *l)

@@ -18,6 +18,7 @@
 static void forget(struct cor_sleeper *s)
 {
 	cor_closep(&s->asleep.schedstat);
+	s->asleep.schedstat = -1;
 	free(s->comm);
 	if (s->record)
 		cor__task__thread__free_unpacked(s->record, NULL);

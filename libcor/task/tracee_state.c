@@ -122,7 +122,8 @@ static int read_rseq(struct cor_tracee_thread *th)
 	return abort_section(th);
 }
 
-/* It has begun to run once since it was seen asleep just before the stop: to be stopped. */
+/* It has begun to run once since it was seen asleep just before the stop, to be stopped, and is
+ * where it was. */
 static bool was_asleep(const struct cor_tracee_thread *th)
 {
 	return cor_asleep_ran(th->asleep, 1) &&
@@ -149,6 +150,7 @@ int cor_thread_read_state(const struct cor_tracee *t, struct cor_tracee_thread *
 		return cor_fail_errno(err, "cannot read the registers of thread %d", th->tid);
 	if (th->asleep && !was_asleep(th))
 		th->asleep = NULL;
+	cor_asleep_unmark(&th->regs);
 	if (th->asleep) {
 		take_asleep(th);
 		return 0;

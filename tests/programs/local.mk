@@ -8,7 +8,7 @@ lab_programs = \
 	tests/programs/pattern tests/programs/plain tests/programs/refuse tests/programs/stream \
 	tests/programs/outside tests/programs/clients tests/programs/tcp tests/programs/udp \
 	tests/programs/hugetlb tests/programs/descriptors tests/programs/filters \
-	tests/programs/ready
+	tests/programs/ready tests/programs/sleepers
 check_PROGRAMS += $(lab_programs)
 
 lab-programs: $(lab_programs)
@@ -18,6 +18,9 @@ lab_cflags = -std=gnu17 -O2 -g $(WARN_FLAGS)
 lab_common = tests/programs/check.c tests/programs/check.h
 visit_common = tests/programs/visit.c tests/programs/visit.h $(lab_common)
 
+tests_programs_sleepers_SOURCES = tests/programs/sleepers.c $(lab_common)
+tests_programs_sleepers_CFLAGS = $(lab_cflags)
+tests_programs_sleepers_LDFLAGS = -pthread
 tests_programs_ready_SOURCES = tests/programs/ready.c $(lab_peer) $(lab_common)
 tests_programs_ready_CFLAGS = $(lab_cflags)
 tests_programs_udp_SOURCES = tests/programs/udp.c $(visit_common)
