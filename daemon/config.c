@@ -35,6 +35,7 @@ void cord_config_init(struct cord_config *c)
 	snprintf(c->listen, sizeof(c->listen), "%s", CORD_DEFAULT_LISTEN);
 	init_places(c);
 	c->paging.prefetch = true;
+	c->task.sleepers = true;
 	c->paging.huge_pages = true;
 	c->paging.spin_us = 200;
 	c->paging.rdma_pin_mib = 256;

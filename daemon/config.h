@@ -95,8 +95,9 @@ struct cord_config {
 		bool     transports_only; /* peers that ask for others are told no */
 	} paging;
 
-	/* How tasks arrive; for tests, no is right otherwise. */
 	struct {
+		bool     sleepers;           /* threads that wait are read, and made, ahead */
+		/* how tasks arrive; for tests, no is right otherwise */
 		bool     force_pid_ns;       /* in a PID namespace though the PIDs are free here */
 		bool     force_time_ns;      /* in a time namespace though the clocks agree */
 		bool     force_foreign_vdso; /* as if the kernels' vDSOs differed */

@@ -45,6 +45,7 @@ static const struct key {
 	{ "paging",   "check",       CHECK,  FIELD(paging.check), 0, 0, 0 },
 	{ "paging",   "transports",  TRANSPORTS, 0, 0, 0, 0 },
 	{ "paging",   "rdma-pin-mib", NUMBER, FIELD(paging.rdma_pin_mib), 0, 0, 1u << 20 },
+	{ "task",     "sleepers",    YESNO,  FIELD(task.sleepers), 0, 0, 0 },
 	{ "task",     "force-pid-namespace",  YESNO, FIELD(task.force_pid_ns), 0, 0, 0 },
 	{ "task",     "force-time-namespace", YESNO, FIELD(task.force_time_ns), 0, 0, 0 },
 	{ "task",     "force-foreign-vdso",   YESNO, FIELD(task.force_foreign_vdso), 0, 0, 0 },

@@ -276,7 +276,7 @@ static int say_prepared(struct destination *d, const struct doubts *doubts, stru
 	ProtobufCBinaryData hardware[COR_ADDRESSES_MAX];
 
 	reply.sparse = true;
-	reply.sleepers = d->ahead;
+	reply.sleepers = d->ahead && d->args->config->task.sleepers;
 	reply.pid_namespace = cor_rebuild_in_pid_ns(d->rebuild);
 	reply.all_first = !cor_rebuild_follows_forks(d->rebuild);
 	reply.network_namespace = cor_files_same_netns(d->files);

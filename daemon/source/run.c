@@ -175,7 +175,7 @@ static int take_prepared(struct source *s, struct control_message *m, struct cor
 	s->same_netns = p->network_namespace;
 	s->all_first = p->all_first;
 	s->options.sparse = p->sparse;
-	s->options.sleepers = p->sleepers ? &s->sleepers : NULL;
+	s->options.sleepers = p->sleepers && s->args->config->task.sleepers ? &s->sleepers : NULL;
 	for (size_t i = 0; s->departure && i < p->n_hardware; i++)
 		if (p->hardware[i].len == 6)
 			cor_departure_next(s->departure, (unsigned)i, p->hardware[i].data);

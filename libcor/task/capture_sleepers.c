@@ -20,6 +20,8 @@
 
 /* Each has a descriptor until the freeze. */
 #define SLEEPERS_MAX 256u
+/* The first one is stopped for so long at the most. */
+#define LOOK_NS 25000000u
 
 /* linux/errno.h of the kernel; not in the UAPI */
 #define ERESTARTSYS    512
@@ -192,12 +194,14 @@ static void leave_host(struct looking *l)
 static void look_at_all(struct looking *l)
 {
 	_cleanup_closedir_ DIR *d = NULL;
+	uint64_t until = cor_now_ns() + LOOK_NS;
 	char path[32];
 	struct dirent *e;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)l->c.pid);
 	d = opendir(path);
-	while (d && !l->failed && l->out->n < SLEEPERS_MAX && (e = readdir(d))) {
+	while (d && !l->failed && l->out->n < SLEEPERS_MAX && cor_now_ns() < until &&
+	       (e = readdir(d))) {
 		pid_t tid = atoi(e->d_name);
 
 		if (tid > 0 && tid != l->c.pid && cor_asleep_undisturbed(l->c.pid, tid))

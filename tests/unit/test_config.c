@@ -70,7 +70,7 @@ static void reads_every_section(void **state)
 	assert_int_equal(load(f, "[cord]\nname = a\nlisten=127.0.0.1:9\ncontrol = /c.sock\n"
 				 "state-dir = /s\ninsecure = yes\n"
 				 "[paging]\nprefetch = off\nhuge-pages = no\nspin-us = 0\ncheck = no\n"
-				 "rdma-pin-mib = 8\n"
+				 "rdma-pin-mib = 8\n[task]\nsleepers = no\n"
 				 "[timeouts]\nfreeze-ms = 5\nreconnect-s = 7\n"), 0);
 	assert_string_equal(f->config.name, "a");
 	assert_string_equal(f->config.listen, "127.0.0.1:9");
@@ -82,6 +82,7 @@ static void reads_every_section(void **state)
 	assert_int_equal(f->config.paging.spin_us, 0);
 	assert_int_equal(f->config.paging.rdma_pin_mib, 8);
 	assert_int_equal(f->config.paging.check, CORD_CHECK_NO);
+	assert_false(f->config.task.sleepers);
 	assert_int_equal(f->config.timeouts.freeze_ms, 5);
 	assert_int_equal(f->config.timeouts.reconnect_s, 7);
 }
