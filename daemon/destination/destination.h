@@ -76,6 +76,7 @@ struct destination {
 	bool cancelled;
 	bool lane_missed;               /* there was no descriptor left for one */
 	bool resolved;                  /* a person says that the source is dead */
+	uint64_t image_ns;              /* when the image came; cor_now_ns() */
 	Cor__Task__Sleepers *sleepers;  /* threads that were told of ahead; NULL: none */
 	Cor__Task__Image *image;        /* the skeleton, then the image */
 	Cor__Names__FileTable *files;

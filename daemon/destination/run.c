@@ -16,6 +16,7 @@
 #include "libcor/names/file_forward.h"
 #include "libcor/names/home/mount.h"
 #include "libcor/paging/journal.h"
+#include "libcor/task/restart.h"
 #include "libcor/task/sparse.h"
 #include "libcor/task/uts.h"
 
@@ -99,8 +100,10 @@ static int rebuild(struct destination *d, struct cor_error *err)
 		r = destination_pumps_load(&d->pumps, d->files, err);
 	if (r == 0)
 		r = start_pager(d, d->regions, d->nregions, err);
-	if (r == 0)
+	if (r == 0) {
+		cor_restart_elapse(d->image, d->image->stood_ns + cor_now_ns() - d->image_ns);
 		r = cor_rebuild_threads(d->rebuild, d->image, err);
+	}
 	if (r == 0)
 		r = destination_connected(d, err);
 	if (r == 0)
@@ -212,7 +215,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 		return r;
 	session_move(&d->session, SESSION_FREEZE, NULL);
 	FAULT_POINT("image-heard", d->control);
-	from = cor_now_ns();
+	from = d->image_ns = cor_now_ns();
 	i = control_unpack(&m, &cor__control__image__descriptor, err);
 	control_message_done(&m);
 	if (!i)

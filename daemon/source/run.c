@@ -130,6 +130,7 @@ static int send_image(struct source *s, struct cor_error *err)
 
 	if (cor_sleepers_lean(s->image, &lean) < 0)
 		return cor_fail(err, -ENOMEM, "out of memory");
+	lean.stood_ns = cor_now_ns() - s->tracee->stopped_ns;
 	r = send_task(s, CONTROL_IMAGE, &lean, err);
 	cor_sleepers_lean_done(s->image, &lean);
 	return r;

@@ -361,3 +361,46 @@ int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_n
 		*out = res;
 	return r;
 }
+
+/* ---- standing still ------------------------------------------------------------ */
+
+/* Of wall time, and of nothing else. */
+static bool is_sleep(const struct user_regs_struct *regs)
+{
+	switch (regs->orig_rax) {
+	case SYS_nanosleep:
+		return true;
+	case SYS_clock_nanosleep:
+		return regs->rdi == CLOCK_REALTIME || regs->rdi == CLOCK_MONOTONIC ||
+		       regs->rdi == CLOCK_BOOTTIME || regs->rdi == CLOCK_TAI;
+	default:
+		return false;
+	}
+}
+
+static bool counts_wall_time(const struct user_regs_struct *regs)
+{
+	return is_sleep(regs) || regs->orig_rax == SYS_poll || regs->orig_rax == SYS_futex;
+}
+
+void cor_restart_elapse(Cor__Task__Image *image, uint64_t ns)
+{
+	for (size_t i = 0; i < image->n_threads; i++) {
+		Cor__Task__Thread *th = image->threads[i];
+		struct user_regs_struct regs;
+
+		if (th->restart != COR__TASK__RESTART_KIND__RESTART_BLOCK || th->asleep ||
+		    th->regs.len != sizeof(regs))
+			continue;
+		memcpy(&regs, th->regs.data, sizeof(regs));
+		if (!counts_wall_time(&regs))
+			continue;
+		th->remaining_ns -= COR_MIN(ns, th->remaining_ns);
+		if (th->remaining_ns || !is_sleep(&regs))
+			continue;
+		regs.rax = 0;
+		regs.orig_rax = (unsigned long long)-1;
+		memcpy(th->regs.data, &regs, sizeof(regs));
+		th->restart = COR__TASK__RESTART_KIND__RESTART_NONE;
+	}
+}

@@ -61,6 +61,11 @@ int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_n
 		      const uint64_t *left_ns, enum cor_handler handler, struct cor_restart *out,
 		      struct cor_error *err);
 
+/* On the destination: the threads of image, stopped in calls that know how much of their time is left,
+ * have stood still for so long since. A sleep that has ended meanwhile returns. Those that are
+ * asleep as they were announced (sleepers.h) know their end. */
+void cor_restart_elapse(Cor__Task__Image *image, uint64_t ns);
+
 /* Makes *regs ready to go on in the source: only the calls for which the kernel
  * does nothing. Returns true when *regs was changed. */
 bool cor_restart_source(struct user_regs_struct *regs, uint64_t slept_ns,

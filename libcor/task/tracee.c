@@ -377,6 +377,7 @@ int cor_tracee_stop(struct cor_tracee *t, unsigned timeout_ms, struct cor_error 
 		return r;
 	}
 	t->stopped = true;
+	t->stopped_ns = cor_now_ns();
 	return 0;
 }
 

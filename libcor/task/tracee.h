@@ -48,7 +48,8 @@ struct cor_tracee {
 	bool     stopped;       /* every thread is */
 	bool     ghost;
 	uint64_t stopping_ns;   /* when the last stop began, just before the first thread was
-				   interrupted (cor_now_ns()) */
+				   interrupted (cor_now_ns()), */
+	uint64_t stopped_ns;    /* and when the last one had stopped */
 	int      task_dir;      /* descriptor of /proc/PID/task */
 	struct cor_runner *runner;      /* of a capture, kept: a ghost needs no tidying, and
 					   thawing unmaps it; NULL: none */

@@ -429,6 +429,74 @@ static void time_slept_matters_where_nothing_else_tells(void **state)
 	assert_true(wants(SYS_restart_syscall, 0x1000, 0));
 }
 
+/* ---- standing still ------------------------------------------------------------ */
+
+/* A thread in call nr with so much left, ns later. */
+static Cor__Task__Thread stood(long nr, uint64_t rdi, uint64_t left, bool asleep, uint64_t ns,
+			       struct user_regs_struct *regs)
+{
+	Cor__Task__Thread th = COR__TASK__THREAD__INIT, *list[] = { &th };
+	Cor__Task__Image in = COR__TASK__IMAGE__INIT;
+
+	*regs = in_call(nr, COR_RESTARTBLOCK);
+	regs->rdi = rdi;
+	th.regs = (ProtobufCBinaryData){ sizeof(*regs), (uint8_t *)regs };
+	th.restart = BLOCK;
+	th.remaining_ns = left;
+	th.asleep = asleep;
+	in.threads = list;
+	in.n_threads = 1;
+	cor_restart_elapse(&in, ns);
+	return th;
+}
+
+static void what_is_left_gets_less(void **state)
+{
+	struct user_regs_struct regs;
+
+	assert_int_equal(stood(SYS_nanosleep, 0, 1000, false, 400, &regs).remaining_ns, 600);
+	assert_int_equal((int64_t)regs.rax, COR_RESTARTBLOCK);
+	assert_int_equal(stood(SYS_futex, 0, 1000, false, 400, &regs).remaining_ns, 600);
+}
+
+static void a_sleep_that_has_ended_returns(void **state)
+{
+	struct user_regs_struct regs;
+
+	assert_int_equal(stood(SYS_nanosleep, 0, 1000, false, 1000, &regs).restart, NONE);
+	assert_int_equal((int64_t)regs.rax, 0);
+	assert_int_equal((int64_t)regs.orig_rax, -1);
+	assert_int_equal(stood(SYS_clock_nanosleep, CLOCK_MONOTONIC, 1000, false, 5000, &regs).restart,
+			 NONE);
+	assert_int_equal((int64_t)regs.rax, 0);
+}
+
+/* Its descriptors want to be looked at. */
+static void a_poll_that_has_ended_is_begun_without_time(void **state)
+{
+	struct user_regs_struct regs;
+	Cor__Task__Thread th = stood(SYS_poll, 0, 1000, false, 5000, &regs);
+
+	assert_int_equal(th.restart, BLOCK);
+	assert_int_equal(th.remaining_ns, 0);
+	assert_int_equal((int64_t)regs.orig_rax, SYS_poll);
+}
+
+static void processor_time_does_not_elapse(void **state)
+{
+	struct user_regs_struct regs;
+
+	assert_int_equal(stood(SYS_clock_nanosleep, CLOCK_PROCESS_CPUTIME_ID, 1000, false, 5000,
+			       &regs).remaining_ns, 1000);
+}
+
+static void who_is_asleep_knows_the_end(void **state)
+{
+	struct user_regs_struct regs;
+
+	assert_int_equal(stood(SYS_nanosleep, 0, 1000, true, 5000, &regs).remaining_ns, 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -448,6 +516,11 @@ int main(void)
 		cmocka_unit_test(another_wait_than_was_begun_here_is_not_known),
 		cmocka_unit_test(only_threads_in_their_waits_stay_listed),
 		cmocka_unit_test(waits_are_written_and_read),
+		cmocka_unit_test(what_is_left_gets_less),
+		cmocka_unit_test(a_sleep_that_has_ended_returns),
+		cmocka_unit_test(a_poll_that_has_ended_is_begun_without_time),
+		cmocka_unit_test(processor_time_does_not_elapse),
+		cmocka_unit_test(who_is_asleep_knows_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
