@@ -143,11 +143,11 @@ static int tell_sleepers(struct source *s, struct cor_error *err)
 	if (!s->options.sleepers || s->skeleton->n_threads < 2)
 		return 0;
 	cor_sleepers_look(s->args->pid, &s->options, &s->sleepers);
+	if (!s->sleepers.n)
+		return 0;
 	r = cor_sleepers_pack(&s->sleepers, &buf, &said.sleepers.len);
 	if (r < 0)
 		return cor_fail_code(err, r, "out of memory");
-	if (!s->sleepers.n)
-		return 0;
 	said.sleepers.data = buf;
 	FAULT_POINT("sleepers", s->control);
 	r = control_send(s->control, CONTROL_SLEEPERS, &said.base, err);

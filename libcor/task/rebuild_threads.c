@@ -133,22 +133,31 @@ int cor_rebuild_add_thread(struct cor_rebuild *rb, const Cor__Task__Thread *t,
 	return r == 0 ? add_pdeathsig(rb->batch, t, err) : r;
 }
 
-/* What was done ahead can be done again, but for these two: a registration stays, and who has
- * given up privileges has none to set credentials with. They are the same (rebuild_asleep.c). */
+static bool same_settings(const Cor__Task__Thread *a, const Cor__Task__Thread *b)
+{
+	return a->sas_sp == b->sas_sp && a->sas_flags == b->sas_flags && a->sas_size == b->sas_size &&
+	       a->robust_list == b->robust_list && a->robust_len == b->robust_len &&
+	       a->clear_child_tid == b->clear_child_tid && a->timerslack == b->timerslack &&
+	       a->pdeathsig == b->pdeathsig && strcmp(a->comm, b->comm) == 0;
+}
+
+/* The list of the image's thread i, if it has one. What was made ahead can be made again, but for
+ * two things: a registration stays, and who has given up privileges has none to set credentials
+ * with. These are the same (rebuild_asleep.c). */
 static int add_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, unsigned i,
 		      const struct cor_creds_now *now, struct cor_error *err)
 {
 	const Cor__Task__Thread *t = image->threads[i];
-	bool ahead = rb->threads[i].ahead;
-	int r;
+	const Cor__Task__Thread *ahead = rb->threads[i].ahead;
+	bool settled = ahead && same_settings(ahead, t);
+	int r = 0;
 
 	if (cor_rebuild_is_ready(rb, i, t))
 		return 0;
 	cor_batch_thread(rb->batch, rb->threads[i].outer);
-	if (ahead && t->asleep)
-		return cor_rebuild_begin_call(rb, i, t, err);
-	r = add_areas(rb->batch, t, !ahead, err);
-	if (r == 0)
+	if (!settled)
+		r = add_areas(rb->batch, t, !ahead, err);
+	if (r == 0 && !settled)
 		r = add_traits(rb->batch, t, err);
 	if (r == 0)
 		r = add_pending(rb->batch, image, t, false, err);
@@ -158,7 +167,7 @@ static int add_thread(struct cor_rebuild *rb, const Cor__Task__Image *image, uns
 		r = cor_creds_add(rb->batch, now, t->creds, err);
 	if (r == 0 && i == 0)
 		r = add_dumpable(rb->batch, image, err);
-	if (r == 0)
+	if (r == 0 && !settled)
 		r = add_pdeathsig(rb->batch, t, err);
 	return r ? r : cor_rebuild_begin_call(rb, i, t, err);
 }

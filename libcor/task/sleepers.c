@@ -24,33 +24,37 @@ static void forget(struct cor_sleeper *s)
 		cor__task__thread__free_unpacked(s->record, NULL);
 }
 
+static void drop_early(struct cor_sleepers *s, uint64_t until_ns)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->list[i].until_ns && s->list[i].until_ns < until_ns)
+			forget(&s->list[i]);
+		else
+			s->list[n++] = s->list[i];
+	s->n = n;
+}
+
 int cor_sleepers_pack(struct cor_sleepers *s, uint8_t **buf, size_t *len)
 {
 	Cor__Task__Sleepers all = COR__TASK__SLEEPERS__INIT;
 	uint64_t now = cor_now_ns();
-	unsigned n = 0;
 
 	all.threads = calloc(s->n ?: 1, sizeof(*all.threads));
 	if (!all.threads)
 		return -ENOMEM;
+	all.n_threads = s->n;
 	for (unsigned i = 0; i < s->n; i++) {
-		struct cor_sleeper *one = &s->list[i];
-
-		if (one->until_ns && one->until_ns < now + SOON_NS) {
-			forget(one);
-			continue;
-		}
-		one->record->remaining_ns = one->until_ns ? one->until_ns - now : 0;
-		all.threads[n] = one->record;
-		s->list[n++] = *one;
+		all.threads[i] = s->list[i].record;
+		all.threads[i]->remaining_ns = cor_sleeper_left(&s->list[i], now);
 	}
-	s->n = n;
-	all.n_threads = n;
 	*len = cor__task__sleepers__get_packed_size(&all);
 	*buf = malloc(*len + 1);
 	if (*buf)
 		cor__task__sleepers__pack(&all, *buf);
 	free(all.threads);
+	drop_early(s, now + SOON_NS);
 	return *buf ? 0 : -ENOMEM;
 }
 

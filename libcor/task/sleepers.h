@@ -47,8 +47,8 @@ struct cor_sleepers {
  * empty. cor_sleepers_done() it. */
 void cor_sleepers_look(pid_t pid, const struct cor_capture_options *o, struct cor_sleepers *out);
 
-/* For the destination: a cor.task.Sleepers in *buf (malloc), their remaining_ns as of now. Those that
- * end too soon leave the list. -ENOMEM. */
+/* For the destination: a cor.task.Sleepers in *buf (malloc), their remaining_ns as of now. Whose sleep
+ * ends too soon leaves the list then: most of what it is will be the same. -ENOMEM. */
 int cor_sleepers_pack(struct cor_sleepers *s, uint8_t **buf, size_t *len);
 
 /* Waits until all sleep again; who does not within some milliseconds leaves the list. */

@@ -479,7 +479,7 @@ static void who_was_not_announced_is_refused(void **state)
 	cor__task__image__free_unpacked(there, NULL);
 }
 
-static void who_wakes_soon_is_not_announced(void **state)
+static void who_wakes_soon_is_announced_and_read_again(void **state)
 {
 	need_count();
 	begin();
@@ -488,9 +488,9 @@ static void who_wakes_soon_is_not_announced(void **state)
 		if (sleepers.list[i].until_ns)
 			sleepers.list[i].until_ns = cor_now_ns() + NS / 100;
 	pack_and_send();
+	assert_int_equal(sent->n_threads, 4);
 	assert_int_equal(sleepers.n, 1);
-	assert_int_equal(sent->n_threads, 1);
-	assert_int_equal(sent->threads[0]->tid, told()->tid[ON_FUTEX]);
+	assert_int_equal(sleepers.list[0].asleep.tid, told()->tid[ON_FUTEX]);
 }
 
 static void nobody_sleeps_in_one_thread(void **state)
@@ -515,7 +515,7 @@ int main(void)
 		T(who_got_a_signal_is_told_with_it),
 		T(a_lean_image_is_completed),
 		T(who_was_not_announced_is_refused),
-		T(who_wakes_soon_is_not_announced),
+		T(who_wakes_soon_is_announced_and_read_again),
 		T(nobody_sleeps_in_one_thread),
 	};
 
