@@ -23,10 +23,6 @@
 /* The first one is stopped for so long at the most. */
 #define LOOK_NS 25000000u
 
-/* linux/errno.h of the kernel; not in the UAPI */
-#define ERESTARTSYS    512
-#define ERESTARTNOINTR 513
-
 /* ---- ahead of the freeze ---------------------------------------------------------- */
 
 struct looking {
@@ -65,15 +61,6 @@ static int map_runner(struct looking *l)
 	return r < 0 ? r : (int)call->ret;
 }
 
-/* Was it stopped in a wait that the kernel goes on with by itself? */
-static bool goes_on(const struct cor_tracee_thread *th)
-{
-	int64_t ret = (int64_t)th->regs.rax;
-
-	return (int64_t)th->regs.orig_rax >= 0 && !th->rseq_abort_ip &&
-	       (ret == -ERESTARTSYS || ret == -ERESTARTNOINTR || ret == COR_RESTARTBLOCK);
-}
-
 static void empty(Cor__Task__Image *image)
 {
 	for (size_t i = 0; i < image->n_threads; i++)
@@ -91,9 +78,12 @@ static void empty(Cor__Task__Image *image)
 static Cor__Task__Thread *read_record(struct looking *l)
 {
 	struct cor_capture *c = &l->c;
+	const struct cor_tracee_thread *th = &c->t->threads[0];
 	Cor__Task__Thread *record = NULL;
-	int r = goes_on(&c->t->threads[0]) ? cor_capture_threads(c, NULL) : -EAGAIN;
+	int r = -EAGAIN;
 
+	if (cor_restart_unseen(&th->regs) && !th->rseq_abort_ip)
+		r = cor_capture_threads(c, NULL);
 	if (r == 0)
 		r = cor_capture_calls_alone(c, l->runner, NULL);
 	if (r == 0)

@@ -19,18 +19,10 @@
 
 #define SOON_NS 10000000u
 
-static const Cor__Task__Vma *vma_at(const Cor__Task__Memory *m, uint64_t at)
-{
-	for (size_t i = 0; i < m->n_vmas; i++)
-		if (at - m->vmas[i]->start < m->vmas[i]->end - m->vmas[i]->start)
-			return m->vmas[i];
-	return NULL;
-}
-
 /* Where pages of zeros can be taken away as if they had never been. */
 static const Cor__Task__Vma *rseq_vma(const Cor__Task__Memory *m, const Cor__Task__Thread *t)
 {
-	const Cor__Task__Vma *v = vma_at(m, t->rseq);
+	const Cor__Task__Vma *v = cor_rebuild_vma_at(m, t->rseq);
 
 	return v && v->kind == COR__TASK__VMA_KIND__ANON && t->rseq_len <= v->end - t->rseq &&
 	       !(v->flags & COR__TASK__VMA_FLAG__LOCKED) ? v : NULL;

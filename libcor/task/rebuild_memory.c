@@ -119,7 +119,7 @@ static int write_at(int mem, uint64_t at, const void *data, size_t len, struct c
 	return 0;
 }
 
-static const Cor__Task__Vma *vma_at(const Cor__Task__Memory *m, uint64_t at)
+const Cor__Task__Vma *cor_rebuild_vma_at(const Cor__Task__Memory *m, uint64_t at)
 {
 	size_t low = 0, high = m->n_vmas;
 
@@ -162,7 +162,7 @@ int cor_rebuild_write_pages(struct cor_memory_job *job, struct cor_error *err)
 			     job->memory->vdso.len, err);
 	for (size_t i = 0; i < job->image->n_pages && r == 0; i++) {
 		const Cor__Task__PageData *p = job->image->pages[i];
-		const Cor__Task__Vma *v = vma_at(job->memory, p->addr);
+		const Cor__Task__Vma *v = cor_rebuild_vma_at(job->memory, p->addr);
 
 		if (!v || p->data.len > v->end - p->addr)
 			return cor_fail(err, -EPROTO, "the image has pages at %#" PRIx64

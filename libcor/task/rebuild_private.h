@@ -108,6 +108,9 @@ int cor_rebuild_map(struct cor_memory_job *job, struct cor_error *err);
 int cor_rebuild_map_vma(struct cor_memory_job *job, const Cor__Task__Vma *v,
 			struct cor_error *err);
 
+/* rebuild_memory.c: the mapping that at lies in; NULL: none. */
+const Cor__Task__Vma *cor_rebuild_vma_at(const Cor__Task__Memory *m, uint64_t at);
+
 /* rebuild_memory.c, for rebuild_update.c too: bounds, brk, auxv (the executable as
  * well where job->file_fds has it); and the image's pages. */
 int cor_rebuild_set_mm(struct cor_memory_job *job, struct cor_error *err);

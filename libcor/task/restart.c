@@ -77,6 +77,14 @@ bool cor_restart_needed(const struct user_regs_struct *regs)
 	}
 }
 
+bool cor_restart_unseen(const struct user_regs_struct *regs)
+{
+	int64_t ret = (int64_t)regs->rax;
+
+	return (int64_t)regs->orig_rax >= 0 &&
+	       (ret == -ERESTARTSYS || ret == -ERESTARTNOINTR || ret == COR_RESTARTBLOCK);
+}
+
 /* Of a call that the kernel would restart with what is left: does nobody but the clock tell how
  * much that is? Not so where an end is given, or the kernel has written down what is left. */
 static bool only_the_clock_tells(const struct user_regs_struct *regs)

@@ -50,6 +50,10 @@ struct cor_restart {
  * kernel or we would continue. */
 bool cor_restart_needed(const struct user_regs_struct *regs);
 
+/* True when the kernel itself goes on with that call, whatever let the thread go, and nobody sees that
+ * it was interrupted. */
+bool cor_restart_unseen(const struct user_regs_struct *regs);
+
 /* True when it matters how long the thread had been blocked. */
 bool cor_restart_wants_slept(const struct user_regs_struct *regs);
 
