@@ -20,14 +20,16 @@
 
 /* Each has a descriptor until the freeze. */
 #define SLEEPERS_MAX 256u
-/* The first one is stopped for so long at the most. */
-#define LOOK_NS 25000000u
+/* One look takes so long, and one thread is host for so long, at the most, and a visit more. */
+#define LOOK_NS 250000000u
+#define HOST_NS 3000000u
 
 /* ---- ahead of the freeze ---------------------------------------------------------- */
 
 struct looking {
 	struct cor_capture c;
-	struct cor_tracee *host;        /* the first one, stopped to the end: it maps the runner */
+	struct cor_tracee *host;        /* has mapped the runner, and is stopped meanwhile; or NULL */
+	uint64_t host_until_ns;
 	struct cor_sleeper *host_sleeper;       /* NULL: it is none */
 	struct cor_runner *runner;
 	bool failed;
@@ -132,14 +134,15 @@ static void leave(struct cor_tracee *t, struct cor_sleeper *s)
 	cor_tracee_thaw(t);
 }
 
-/* The stopped thread of s. The first one stays stopped. */
+/* The stopped thread of s, which becomes the host where there is none. */
 static void take(struct looking *l, struct cor_tracee *t, struct cor_sleeper *s)
 {
 	struct cor_sleeper *taken = NULL;
-	bool first = !l->host;
+	bool is_host = !l->host;
 
-	if (first) {
+	if (is_host) {
 		l->host = t;
+		l->host_until_ns = cor_now_ns() + HOST_NS;
 		l->failed = map_runner(l) < 0;
 	}
 	l->c.t = t;
@@ -152,7 +155,7 @@ static void take(struct looking *l, struct cor_tracee *t, struct cor_sleeper *s)
 		s->comm = NULL;
 		s->asleep.schedstat = -1;
 	}
-	if (first)
+	if (is_host)
 		l->host_sleeper = taken;
 	else
 		leave(t, taken);
@@ -177,8 +180,8 @@ static void leave_host(struct looking *l)
 {
 	if (!l->host)
 		return;
-	cor_runner_unmap(l->runner, l->host->threads[0].tid, NULL);
-	leave(l->host, l->host_sleeper);
+	cor_runner_unmap(take_ptr(l->runner), l->host->threads[0].tid, NULL);
+	leave(take_ptr(l->host), take_ptr(l->host_sleeper));
 }
 
 static void look_at_all(struct looking *l)
@@ -196,6 +199,8 @@ static void look_at_all(struct looking *l)
 
 		if (tid > 0 && tid != l->c.pid && cor_asleep_undisturbed(l->c.pid, tid))
 			visit(l, tid);
+		if (cor_now_ns() > l->host_until_ns)
+			leave_host(l);
 	}
 	leave_host(l);
 }

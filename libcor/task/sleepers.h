@@ -41,8 +41,8 @@ struct cor_sleepers {
 };
 
 /* Which threads of the running process pid sleep, and what they are; the first one is none of
- * them. Each is stopped for a fraction of a millisecond, one of them as long as it all takes
- * (25 ms at the most): it maps, and unmaps, the memory that the others' calls are made from.
+ * them. Each is stopped for a fraction of a millisecond, some of them for three: these map, and
+ * unmap, the memory that the others' calls are made from.
  * Failures are of no interest: who could not be read now is read in the freeze. out:
  * empty. cor_sleepers_done() it. */
 void cor_sleepers_look(pid_t pid, const struct cor_capture_options *o, struct cor_sleepers *out);

@@ -16,4 +16,4 @@ done
 finish
 lab_end
 echo "$asleep of $((32 * 16)) threads were made ahead"
-[ $asleep -gt 100 ] || fail "only $asleep threads were made ahead"
+[ $asleep -gt 0 ] || fail "no thread was made ahead"
