@@ -99,28 +99,32 @@ int cor_asleep_stopped(struct cor_asleep *a)
 	return a->schedstat < 0 ? 0 : read_runs(a->schedstat, &a->runs);
 }
 
-/* It has run once, from where it was let go to its sleep, and not in between. */
-static bool sleeps(const struct cor_asleep *a, pid_t pid)
+/* It has run once, from where it was let go to its sleep, and not in between: 1. 0: not yet;
+ * -ESRCH: more than that, or it is gone. */
+static int sleeps(const struct cor_asleep *a, pid_t pid)
 {
 	struct cor_proc_syscall s;
+	uint64_t runs;
+	int r = read_runs(a->schedstat, &runs);
 
-	return cor_asleep_ran(a, 1) && read_call(pid, a->tid, &s) == 0 &&
-	       (uint64_t)s.nr == a->regs.orig_rax && s.sp == a->regs.rsp && s.pc == a->regs.rip &&
-	       cor_asleep_ran(a, 1);
+	if (r < 0 || runs > a->runs + 1)
+		return -ESRCH;
+	if (runs == a->runs)
+		return 0;
+	return read_call(pid, a->tid, &s) == 0 && (uint64_t)s.nr == a->regs.orig_rax &&
+	       s.sp == a->regs.rsp && s.pc == a->regs.rip && cor_asleep_ran(a, 1);
 }
 
 bool cor_asleep_again(struct cor_asleep *a, pid_t pid, uint64_t patience_ns)
 {
 	const struct timespec pause = { .tv_nsec = LOOK_NS };
 	uint64_t until = cor_now_ns() + patience_ns;
+	int r;
 
 	if (a->schedstat < 0)
 		return true;
-	while (!sleeps(a, pid)) {
-		if (cor_now_ns() > until)
-			return false;
+	while ((r = sleeps(a, pid)) == 0 && cor_now_ns() < until)
 		nanosleep(&pause, NULL);
-	}
-	a->runs++;
-	return true;
+	a->runs += r == 1;
+	return r == 1;
 }
