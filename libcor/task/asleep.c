@@ -91,12 +91,14 @@ bool cor_asleep_ran(const struct cor_asleep *a, unsigned times)
 {
 	uint64_t runs;
 
-	return a->schedstat < 0 || (read_runs(a->schedstat, &runs) == 0 && runs == a->runs + times);
+	return cor_asleep_marked(a) || (read_runs(a->schedstat, &runs) == 0 && runs == a->runs + times);
 }
 
-int cor_asleep_stopped(struct cor_asleep *a)
+void cor_asleep_stopped(struct cor_asleep *a)
 {
-	return a->schedstat < 0 ? 0 : read_runs(a->schedstat, &a->runs);
+	/* of a number that is none it will have run too often */
+	if (read_runs(a->schedstat, &a->runs) < 0)
+		a->runs = 0;
 }
 
 /* It has run once, from where it was let go to its sleep, and not in between: 1. 0: not yet;
@@ -121,7 +123,7 @@ bool cor_asleep_again(struct cor_asleep *a, pid_t pid, uint64_t patience_ns)
 	uint64_t until = cor_now_ns() + patience_ns;
 	int r;
 
-	if (a->schedstat < 0)
+	if (cor_asleep_marked(a))
 		return true;
 	while ((r = sleeps(a, pid)) == 0 && cor_now_ns() < until)
 		nanosleep(&pause, NULL);

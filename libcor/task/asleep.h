@@ -45,11 +45,16 @@ bool cor_asleep_mark(const struct user_regs_struct *regs, struct user_regs_struc
 /* Without a mark. */
 void cor_asleep_unmark(struct user_regs_struct *regs);
 
+static inline bool cor_asleep_marked(const struct cor_asleep *a)
+{
+	return a->schedstat < 0;
+}
+
 /* Has it begun to run just so many times since? True of one that is marked. */
 bool cor_asleep_ran(const struct cor_asleep *a, unsigned times);
 
-/* While it is stopped, just before it is let go: a->runs. */
-int cor_asleep_stopped(struct cor_asleep *a);
+/* Of one that is not, while it is stopped, just before it is let go: a->runs. */
+void cor_asleep_stopped(struct cor_asleep *a);
 
 /* Then: waits until it sleeps again, patience_ns at the most, and notes that in a->runs. False: it
  * has done something else. */

@@ -98,7 +98,7 @@ static Cor__Task__Thread *read_record(struct looking *l)
 	return record;
 }
 
-/* False: it could not be told whether the thread runs meanwhile. */
+/* False: it could not be told whether the thread runs meanwhile, or when its call ends. */
 static bool note(struct cor_sleeper *s, const struct cor_tracee *t)
 {
 	const struct cor_tracee_thread *th = &t->threads[0];
@@ -119,6 +119,8 @@ static bool note(struct cor_sleeper *s, const struct cor_tracee *t)
 	if (s->record->restart != COR__TASK__RESTART_KIND__RESTART_BLOCK)
 		return true;
 	memcpy(&regs, s->record->regs.data, sizeof(regs));
+	if (!cor_restart_in_wall_time(&regs))
+		return false;
 	s->call = regs.orig_rax;        /* where it was restart_syscall(2) already */
 	s->until_ns = t->stopping_ns + s->record->remaining_ns;
 	return true;
@@ -127,10 +129,10 @@ static bool note(struct cor_sleeper *s, const struct cor_tracee *t)
 /* s: what was read of it; NULL: nothing. */
 static void leave(struct cor_tracee *t, struct cor_sleeper *s)
 {
-	if (s && s->asleep.schedstat >= 0)
-		cor_asleep_stopped(&s->asleep);
-	else if (s)
+	if (s && cor_asleep_marked(&s->asleep))
 		ptrace(PTRACE_SETREGS, s->asleep.tid, NULL, &s->asleep.regs);
+	else if (s)
+		cor_asleep_stopped(&s->asleep);
 	cor_tracee_thaw(t);
 }
 

@@ -386,7 +386,7 @@ static bool is_sleep(const struct user_regs_struct *regs)
 	}
 }
 
-static bool counts_wall_time(const struct user_regs_struct *regs)
+bool cor_restart_in_wall_time(const struct user_regs_struct *regs)
 {
 	return is_sleep(regs) || regs->orig_rax == SYS_poll || regs->orig_rax == SYS_futex;
 }
@@ -401,7 +401,7 @@ void cor_restart_elapse(Cor__Task__Image *image, uint64_t ns)
 		    th->regs.len != sizeof(regs))
 			continue;
 		memcpy(&regs, th->regs.data, sizeof(regs));
-		if (!counts_wall_time(&regs))
+		if (!cor_restart_in_wall_time(&regs))
 			continue;
 		th->remaining_ns -= COR_MIN(ns, th->remaining_ns);
 		if (th->remaining_ns || !is_sleep(&regs))

@@ -65,9 +65,13 @@ int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_n
 		      const uint64_t *left_ns, enum cor_handler handler, struct cor_restart *out,
 		      struct cor_error *err);
 
+/* Of a call that knows how much of its time is left: does that get less while nobody runs? Not that
+ * of clock_nanosleep(2) on a processor's clock. */
+bool cor_restart_in_wall_time(const struct user_regs_struct *regs);
+
 /* On the destination: the threads of image, stopped in calls that know how much of their time is left,
  * have stood still for so long since. A sleep that has ended meanwhile returns. Those that are
- * asleep as they were announced (sleepers.h) know their end. */
+ * asleep as they were announced (sleepers.h) are not touched: most have begun theirs already. */
 void cor_restart_elapse(Cor__Task__Image *image, uint64_t ns);
 
 /* Makes *regs ready to go on in the source: only the calls for which the kernel

@@ -32,7 +32,7 @@
 #define STACK 65536
 
 /* How the victim's threads wait. The first four go on by themselves behind a stop. */
-enum { ON_FUTEX, IN_NANOSLEEP, ON_FUTEX_TIMED, IN_POLL, IN_EPOLL, THREADS };
+enum { ON_FUTEX, IN_NANOSLEEP, ON_FUTEX_TIMED, IN_POLL, IN_EPOLL, ON_CPU_TIME, THREADS };
 
 /* In the shared page. */
 struct facts {
@@ -88,6 +88,7 @@ static long wait_on(_Atomic uint32_t *word, const struct timespec *timeout)
 static void wait_somehow(struct facts *f, long kind)
 {
 	const struct timespec hour = { .tv_sec = 3600 };
+	struct timespec rest;
 	struct epoll_event event;
 
 	switch (kind) {
@@ -103,6 +104,9 @@ static void wait_somehow(struct facts *f, long kind)
 		break;
 	case IN_POLL:
 		poll(NULL, 0, 3600 * 1000);
+		break;
+	case ON_CPU_TIME:
+		clock_nanosleep(CLOCK_PROCESS_CPUTIME_ID, 0, &hour, &rest);
 		break;
 	default:
 		epoll_wait(epoll_create1(0), &event, 1, -1);
@@ -249,6 +253,7 @@ static void four_kinds_are_found(void **state)
 	for (unsigned i = 0; i < sleepers.n; i++) {
 		assert_int_not_equal(sleepers.list[i].asleep.tid, v.pid);
 		assert_int_not_equal(sleepers.list[i].asleep.tid, told()->tid[IN_EPOLL]);
+		assert_int_not_equal(sleepers.list[i].asleep.tid, told()->tid[ON_CPU_TIME]);
 	}
 }
 
