@@ -35,11 +35,11 @@ void cord_config_init(struct cord_config *c)
 	snprintf(c->listen, sizeof(c->listen), "%s", CORD_DEFAULT_LISTEN);
 	init_places(c);
 	c->paging.prefetch = true;
-	c->task.sleepers = true;
 	c->paging.huge_pages = true;
 	c->paging.spin_us = 200;
 	c->paging.rdma_pin_mib = 256;
 	c->paging.transports = cor_transports_default;
+	c->task.sleepers = true;
 	c->timeouts.preamble_s = 10;
 	c->timeouts.connect_s = 10;
 	c->timeouts.prepare_s = 60;

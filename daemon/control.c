@@ -206,6 +206,16 @@ int control_aborted(const struct control_message *m, struct cor_error *err)
 	return r;
 }
 
+int control_unexpected(struct control_message *m, enum control_type due, struct cor_error *err)
+{
+	int r = m->type == CONTROL_ABORT ? control_aborted(m, err) :
+		cor_fail(err, -EPROTO, "the peer sent %s where %s was due", control_type_name(m->type),
+			 control_type_name(due));
+
+	control_message_done(m);
+	return r;
+}
+
 int control_expect(struct cor_stream *c, enum control_type type, int timeout_ms,
 		   struct control_message *out, struct cor_error *err)
 {
@@ -218,13 +228,7 @@ int control_expect(struct cor_stream *c, enum control_type type, int timeout_ms,
 		*out = m;
 		return 0;
 	}
-	if (m.type == CONTROL_ABORT)
-		r = control_aborted(&m, err);
-	else
-		r = cor_fail(err, -EPROTO, "the peer sent %s where %s was due",
-			     control_type_name(m.type), control_type_name(type));
-	control_message_done(&m);
-	return r;
+	return control_unexpected(&m, type, err);
 }
 
 void *control_unpack(const struct control_message *m, const ProtobufCMessageDescriptor *kind,

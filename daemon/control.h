@@ -101,4 +101,7 @@ int control_expect_message(struct cor_stream *c, enum control_type type, int tim
 /* The error an ABORT message carries. */
 int control_aborted(const struct control_message *m, struct cor_error *err);
 
+/* What became of waiting for due, where m came: an ABORT's error, or -EPROTO. m is done with. */
+int control_unexpected(struct control_message *m, enum control_type due, struct cor_error *err);
+
 void control_message_done(struct control_message *m);

@@ -49,17 +49,13 @@ static int hear_of_lanes(struct destination *d, struct cor_error *err)
 	case CONTROL_TRANSPORT:
 		r = destination_hear_transport(d, &m, err);
 		break;
-	case CONTROL_ABORT:
-		r = control_aborted(&m, err);
-		break;
 	case CONTROL_SLEEPERS:
 	case CONTROL_IMAGE:
 		/* lanes go by cord, which may take longer: this is for take_over() */
 		d->early = m;
 		return 0;
 	default:
-		r = cor_fail(err, -EPROTO, "the peer sent %s where image was due",
-			     control_type_name(m.type));
+		return control_unexpected(&m, CONTROL_IMAGE, err);
 	}
 	control_message_done(&m);
 	return r;

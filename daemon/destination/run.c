@@ -188,12 +188,7 @@ static int await_image(struct destination *d, struct control_message *m, struct 
 		if (r == 0)
 			r = hear_soon(d, m, err);
 	}
-	if (r < 0 || m->type == CONTROL_IMAGE)
-		return r;
-	r = m->type == CONTROL_ABORT ? control_aborted(m, err) :
-	    cor_fail(err, -EPROTO, "the peer sent %s where image was due", control_type_name(m->type));
-	control_message_done(m);
-	return r;
+	return r < 0 || m->type == CONTROL_IMAGE ? r : control_unexpected(m, CONTROL_IMAGE, err);
 }
 
 static int take_over(struct destination *d, struct cor_error *err)
