@@ -6,6 +6,12 @@
 #include "libcor/task/inject.h"
 #include "libcor/task/procfs.h"
 
+struct cor_capture_seen {       /* entries of the pagemap, of the task as it stands still */
+	uint64_t first;         /* page number */
+	unsigned n;
+	uint64_t entry[8];
+};
+
 struct cor_capture {
 	pid_t pid;
 	struct cor_tracee *t;                   /* NULL: the skeleton of a running task */
@@ -16,6 +22,7 @@ struct cor_capture {
 	struct cor_proc_stat stat;
 	int proc;                               /* /proc/PID */
 	int mem, pagemap;                       /* opened when first needed; -1 */
+	struct cor_capture_seen seen;           /* what was last read of that */
 	uint64_t action_flags[64];              /* of each signal, once known */
 	struct cor_capture_batch *calls;        /* that run; NULL: none */
 };
@@ -89,6 +96,8 @@ void cor_capture_credentials(Cor__Task__Credentials *out, const struct cor_proc_
 
 /* refuse.c: -EOPNOTSUPP, or -EAGAIN for children of a stopped task */
 int cor_refuse_process(struct cor_capture *c, struct cor_error *err);
+/* Of any thread; of a stopped task cor_refuse_process() looks at those of the first one only. */
+int cor_refuse_children(struct cor_capture *c, struct cor_error *err);
 /* Of it, what a captured task may be asked later: cor_capture_recheck(). */
 int cor_refuse_place(struct cor_capture *c, struct cor_error *err);
 int cor_refuse_mapping(struct cor_capture *c, const struct cor_map_line *m, struct cor_error *err);

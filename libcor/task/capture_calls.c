@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "libcor/base/cleanup.h"
@@ -29,7 +30,7 @@ struct thread_answers {
 };
 
 /* More calls of the leader, behind those. */
-enum { P_BRK = T_CALLS, P_DUMPABLE, P_SUBREAPER, P_PERSONALITY, P_MEMBARRIER, P_THP,
+enum { P_BRK = T_CALLS, P_DUMPABLE, P_SUBREAPER, P_PERSONALITY, P_MEMBARRIER, P_THP, P_CHILDREN,
        P_ITIMER, P_ACTION = P_ITIMER + 3, P_TIMER = P_ACTION + 64 };
 struct process_answers {
 	struct itimerval itimer[3];
@@ -97,6 +98,9 @@ static void ask_process(struct cor_capture_batch *b, struct cor_call *call)
 	put(&call[P_PERSONALITY], SYS_personality, 0xffffffff, 0, 0, 0);
 	put(&call[P_MEMBARRIER], SYS_membarrier, MEMBARRIER_CMD_GET_REGISTRATIONS, 0, 0, 0);
 	put(&call[P_THP], SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0);
+	/* whether there is any: it takes nothing from them */
+	put(&call[P_CHILDREN], SYS_waitid, P_ALL, 0, 0,
+	    WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL);
 	for (unsigned i = 0; i < 3; i++)
 		put(&call[P_ITIMER + i], SYS_getitimer, i, cor_runner_remote(b->r, &a->itimer[i]), 0, 0);
 	for (unsigned i = 0; i < 64; i++)
@@ -249,7 +253,10 @@ static int take_all(struct cor_capture_batch *b, struct cor_error *err)
 	id->child_subreaper = (uint32_t)(b->threads[0].pdeathsig >> 32);
 	id->personality = (uint32_t)call[P_PERSONALITY].ret;
 	id->membarrier = call[P_MEMBARRIER].ret > 0 ? (uint32_t)call[P_MEMBARRIER].ret : 0;
-	r = take_actions(b, err);
+	/* what the task traces is no child, but has it told so */
+	r = call[P_CHILDREN].ret == -ECHILD ? 0 : cor_refuse_children(b->c, err);
+	if (!r)
+		r = take_actions(b, err);
 	if (!r)
 		r = take_itimers(b, err);
 	return r ? r : take_timers(b, err);

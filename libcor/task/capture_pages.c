@@ -41,12 +41,21 @@ int cor_capture_read(struct cor_capture *c, uint64_t addr, void *buf, size_t len
  * fetched: reading that would wait for its own pager. */
 bool cor_capture_page_is_there(struct cor_capture *c, uint64_t addr)
 {
-	uint64_t e = 0;
+	struct cor_capture_seen *seen = &c->seen;
+	uint64_t page = addr / 4096;
 
-	if (opened(c, "pagemap", &c->pagemap) < 0 ||
-	    pread(c->pagemap, &e, sizeof(e), (off_t)(addr / 4096 * sizeof(e))) != sizeof(e))
-		return false;
-	return e & (PM_PRESENT | PM_SWAPPED);
+	/* the next one asked for is often a neighbour */
+	if (page - seen->first >= seen->n) {
+		ssize_t got = opened(c, "pagemap", &c->pagemap) < 0 ? 0 :
+			      pread(c->pagemap, seen->entry, sizeof(seen->entry),
+				    (off_t)(page * sizeof(seen->entry[0])));
+
+		seen->first = page;
+		seen->n = got > 0 ? (unsigned)got / sizeof(seen->entry[0]) : 0;
+		if (!seen->n)
+			return false;
+	}
+	return seen->entry[page - seen->first] & (PM_PRESENT | PM_SWAPPED);
 }
 
 Cor__Task__Vma *cor_capture_find_vma(const Cor__Task__Image *image, uint64_t addr)

@@ -278,7 +278,9 @@ static int set_registers(struct cor_capture *c, const struct cor_tracee_thread *
 		uint64_t left;
 		bool begun = knows_left(c, t, &regs, &left);
 
-		handler = cor_tracee_pending_handler(t, c->status.sig_caught, c->action_flags);
+		handler = th->n_pending || c->image->n_pending ?
+			  cor_tracee_pending_handler(t, c->status.sig_caught, c->action_flags) :
+			  COR_HANDLER_NONE;
 		r = cor_restart_image(c->pid, &regs, t->slept_ns, begun ? &left : NULL,
 				      (enum cor_handler)handler, &restart, err);
 	}

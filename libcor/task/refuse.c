@@ -135,7 +135,25 @@ static unsigned name_children(const char *list, char *text, size_t room)
 	return n;
 }
 
-static int refuse_children(struct cor_capture *c, struct cor_error *err)
+/* Of one of its threads. */
+static unsigned name_children_of(int task, const char *tid, char *text, size_t room)
+{
+	_cleanup_free_ char *list = NULL;
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/children", tid);
+	return cor_slurp(task, path, &list, NULL) ? 0 : name_children(list, text, room);
+}
+
+static int fail_children(struct cor_capture *c, unsigned n, const char *text, struct cor_error *err)
+{
+	/* children may just be ending */
+	return cor_fail(err, -EAGAIN,
+			"process %d (%s) has %s, and a process tree cannot be moved:%s", c->pid,
+			c->stat.comm, n == 1 ? "a child" : "children", text);
+}
+
+int cor_refuse_children(struct cor_capture *c, struct cor_error *err)
 {
 	_cleanup_closedir_ DIR *d = NULL;
 	int fd = openat(c->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -150,22 +168,22 @@ static int refuse_children(struct cor_capture *c, struct cor_error *err)
 		close(fd);
 		return cor_capture_no_memory(c, err);
 	}
-	while ((e = readdir(d))) {
-		_cleanup_free_ char *list = NULL;
-		char path[300];
+	while ((e = readdir(d)))
+		if (e->d_name[0] != '.')
+			n += name_children_of(fd, e->d_name, text, sizeof(text));
+	return n ? fail_children(c, n, text, err) : 0;
+}
 
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), "%s/children", e->d_name);
-		if (!cor_slurp(fd, path, &list, NULL))
-			n += name_children(list, text, sizeof(text));
-	}
-	if (!n)
-		return 0;
-	/* children may just be ending */
-	return cor_fail(err, -EAGAIN,
-			"process %d (%s) has %s, and a process tree cannot be moved:%s", c->pid,
-			c->stat.comm, n == 1 ? "a child" : "children", text);
+/* In the freeze, where each thread's file costs time: the first thread's. The others' the task
+ * tells in one call (capture_calls.c). */
+static int refuse_leaders_children(struct cor_capture *c, struct cor_error *err)
+{
+	char text[300] = "", tid[24];
+	unsigned n;
+
+	snprintf(tid, sizeof(tid), "task/%d", c->pid);
+	n = name_children_of(c->proc, tid, text, sizeof(text));
+	return n ? fail_children(c, n, text, err) : 0;
 }
 
 /* ---- the process ------------------------------------------------------------------ */
@@ -259,7 +277,7 @@ int cor_refuse_process(struct cor_capture *c, struct cor_error *err)
 	int r = refuse_status(c, err);
 
 	if (!r)
-		r = refuse_children(c, err);
+		r = c->t ? refuse_leaders_children(c, err) : cor_refuse_children(c, err);
 	/* none of these changes behind a skeleton's back but by setns and chroot: see
 	 * cor_refuse_place() */
 	if (!r && !c->skeleton)

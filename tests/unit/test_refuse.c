@@ -358,37 +358,64 @@ static void a_tracer_is_named(void **state)
 	assert_non_null(strstr(err.text, me));
 }
 
+static void *forks_here(void *arg)
+{
+	int *done = arg;
+
+	__atomic_store_n(done, has_child() ? 1 : -1, __ATOMIC_RELEASE);
+	while (pause() < 0)
+		;
+	return NULL;
+}
+
+/* arg: NULL: its first thread forks; else another one. */
 static int body_forks_late(struct victim *self, void *arg)
 {
+	static int done;
+	pthread_t other;
 	char c;
 
 	victim_ready(self);
 	if (read(self->to, &c, 1) != 1)
 		return 1;
-	if (!has_child())
+	if (arg && pthread_create(&other, NULL, forks_here, &done))
+		return 3;
+	while (arg && !__atomic_load_n(&done, __ATOMIC_ACQUIRE))
+		usleep(100);
+	if (arg ? done < 0 : !has_child())
 		return 2;
 	victim_ready(self);
 	for (;;)
 		pause();
 }
 
-static void a_child_born_after_the_skeleton(void **state)
+static void refuse_late_child(void *of_other_thread)
 {
 	struct cor_error err = COR_ERROR_INIT;
 	Cor__Task__Image *skeleton = NULL, *image = NULL;
 	struct cor_tracee *t = NULL;
 	char c;
 
-	victim_start(&v, body_forks_late, NULL);
+	victim_start(&v, body_forks_late, of_other_thread);
 	assert_int_equal(cor_capture_skeleton(v.pid, NULL, &skeleton, &err), 0);
 	assert_int_equal(write(v.to, "x", 1), 1);
 	assert_int_equal(read(v.from, &c, 1), 1);
 	assert_int_equal(cor_tracee_seize(&t, v.pid, &err), 0);
 	assert_int_equal(cor_tracee_stop(t, 1000, &err), 0);
 	assert_int_equal(cor_capture_image(t, NULL, skeleton, &image, &err), -EAGAIN);
-	assert_non_null(strstr(err.text, "child"));
+	assert_non_null(strstr(err.text, "offspring"));
 	cor_tracee_thaw(t);
 	cor__task__image__free_unpacked(skeleton, NULL);
+}
+
+static void a_child_born_after_the_skeleton(void **state)
+{
+	refuse_late_child(NULL);
+}
+
+static void a_child_of_another_thread_born_after_the_skeleton(void **state)
+{
+	refuse_late_child("other");
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -418,6 +445,7 @@ int main(void)
 		T(zombies),
 		T(a_tracer_is_named),
 		T(a_child_born_after_the_skeleton),
+		T(a_child_of_another_thread_born_after_the_skeleton),
 	};
 
 	if (geteuid())
