@@ -253,7 +253,7 @@ static int take_all(struct cor_capture_batch *b, struct cor_error *err)
 	id->child_subreaper = (uint32_t)(b->threads[0].pdeathsig >> 32);
 	id->personality = (uint32_t)call[P_PERSONALITY].ret;
 	id->membarrier = call[P_MEMBARRIER].ret > 0 ? (uint32_t)call[P_MEMBARRIER].ret : 0;
-	/* what the task traces is no child, but has it told so */
+	/* a task that traces others is told of them as of children: the files decide */
 	r = call[P_CHILDREN].ret == -ECHILD ? 0 : cor_refuse_children(b->c, err);
 	if (!r)
 		r = take_actions(b, err);

@@ -145,8 +145,11 @@ static unsigned name_children_of(int task, const char *tid, char *text, size_t r
 	return cor_slurp(task, path, &list, NULL) ? 0 : name_children(list, text, room);
 }
 
-static int fail_children(struct cor_capture *c, unsigned n, const char *text, struct cor_error *err)
+static int judge_children(struct cor_capture *c, unsigned n, const char *text,
+			  struct cor_error *err)
 {
+	if (!n)
+		return 0;
 	/* children may just be ending */
 	return cor_fail(err, -EAGAIN,
 			"process %d (%s) has %s, and a process tree cannot be moved:%s", c->pid,
@@ -171,7 +174,7 @@ int cor_refuse_children(struct cor_capture *c, struct cor_error *err)
 	while ((e = readdir(d)))
 		if (e->d_name[0] != '.')
 			n += name_children_of(fd, e->d_name, text, sizeof(text));
-	return n ? fail_children(c, n, text, err) : 0;
+	return judge_children(c, n, text, err);
 }
 
 /* In the freeze, where each thread's file costs time: the first thread's. The others' the task
@@ -183,7 +186,7 @@ static int refuse_leaders_children(struct cor_capture *c, struct cor_error *err)
 
 	snprintf(tid, sizeof(tid), "task/%d", c->pid);
 	n = name_children_of(c->proc, tid, text, sizeof(text));
-	return n ? fail_children(c, n, text, err) : 0;
+	return judge_children(c, n, text, err);
 }
 
 /* ---- the process ------------------------------------------------------------------ */
