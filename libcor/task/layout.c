@@ -16,6 +16,7 @@
 
 #define LOWEST   0x10000ull             /* where every host allows it: vm.mmap_min_addr */
 #define HIGHEST  0x7ffffffff000ull      /* 47 bits less the guard page */
+#define TABLE_SPAN (2ull << 20)         /* of one page table */
 #define TASK_MAX 0x100000000000000ull   /* 57 bits less one: five-level page tables */
 
 void cor_layout_clear(struct cor_layout *l)
@@ -112,6 +113,35 @@ uint64_t cor_layout_hole(struct cor_layout *l, size_t len, uint64_t margin)
 			best = (next - margin - len) & ~(uint64_t)(COR_PAGE_SIZE - 1);
 		if (i < l->n)
 			behind = COR_MAX(behind, l->ranges[i].end);
+	}
+	return best;
+}
+
+/* Where the next range of l, which is sorted, begins that ends behind at. */
+static uint64_t next_range(const struct cor_layout *l, uint64_t at)
+{
+	const uint64_t highest = HIGHEST;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (l->ranges[i].end > at)
+			return COR_MIN(l->ranges[i].start, highest);
+	return highest;
+}
+
+uint64_t cor_layout_hole_behind(struct cor_layout *l, const Cor__Task__Memory *m, size_t len,
+				uint64_t margin)
+{
+	uint64_t best = 0;
+
+	qsort(l->ranges, l->n, sizeof(*l->ranges), by_start);
+	for (size_t i = 0; i < m->n_vmas; i++) {
+		const Cor__Task__Vma *v = m->vmas[i];
+		uint64_t at = v->end + COR_PAGE_SIZE;
+		bool heap = v->start <= m->start_brk && m->start_brk <= v->end;
+
+		if (!heap && at + len + margin <= next_range(l, v->end) &&
+		    (at + len - 1) / TABLE_SPAN == (v->end - 1) / TABLE_SPAN)
+			best = at;
 	}
 	return best;
 }

@@ -35,6 +35,13 @@ int cor_layout_add_image(struct cor_layout *l, const Cor__Task__Memory *m);
  * (which it sorts); 0: none. */
 uint64_t cor_layout_hole(struct cor_layout *l, size_t len, uint64_t margin);
 
+/* Likewise, right behind the highest mapping of m that leaves room for it in the page table of
+ * its own end (2 MiB), margin bytes below the next range. What is unmapped there takes no page
+ * table with it; a page table's end every processor has to be told of that has run the process.
+ * Not behind the heap, which grows. */
+uint64_t cor_layout_hole_behind(struct cor_layout *l, const Cor__Task__Memory *m, size_t len,
+				uint64_t margin);
+
 /* The lowest and highest address of the ranges of the two vDSO kinds: false when
  * there are none. */
 bool cor_layout_vdso(const struct cor_layout *l, uint64_t *start, uint64_t *end);

@@ -248,9 +248,11 @@ static int map_runner(struct cor_memory_job *job, struct cor_error *err)
 {
 	struct cor_rebuild *rb = job->rb;
 	const size_t len = ROOM + COR_PAGE_SIZE;
-	uint64_t at = cor_layout_hole(&job->all, len, MARGIN);
+	uint64_t at = cor_layout_hole_behind(&job->all, job->memory, len, MARGIN);
 	int r;
 
+	if (!at)
+		at = cor_layout_hole(&job->all, len, MARGIN);
 	if (!at)
 		at = cor_layout_hole(&job->all, len, 0);
 	if (!at)

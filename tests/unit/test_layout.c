@@ -37,6 +37,50 @@ static void hole_between_overlapping_ranges(void **state)
 	cor_layout_clear(&l);
 }
 
+/* A task of two mappings, the second of which ends at end, and something at next. */
+static uint64_t hole_behind(uint64_t end, uint64_t next, uint64_t brk)
+{
+	Cor__Task__Vma v[2] = { COR__TASK__VMA__INIT, COR__TASK__VMA__INIT }, *vmas[] = { &v[0], &v[1] };
+	Cor__Task__Memory m = COR__TASK__MEMORY__INIT;
+	struct cor_layout l = { 0 };
+	uint64_t at;
+
+	v[0].start = 0x400000;
+	v[0].end = 0x500000;
+	v[1].start = end - 0x2000;
+	v[1].end = end;
+	m.vmas = vmas;
+	m.n_vmas = 2;
+	m.start_brk = brk;
+	assert_int_equal(cor_layout_add(&l, next, next + 0x1000, COR_RANGE_OTHER), 0);
+	assert_int_equal(cor_layout_add_image(&l, &m), 0);
+	at = cor_layout_hole_behind(&l, &m, 0x41000, 1u << 20);
+	cor_layout_clear(&l);
+	return at;
+}
+
+static void hole_behind_shares_the_page_table(void **state)
+{
+	/* the highest mapping that has room */
+	assert_int_equal(hole_behind(0x7f0000043000, 0x7f0001000000, 0x600000), 0x7f0000044000);
+	/* not where it would reach into the next page table, */
+	assert_int_equal(hole_behind(0x7f00001c3000, 0x7f0001000000, 0x600000), 0x501000);
+	/* nor where that has just begun: the mapping's own lies before it */
+	assert_int_equal(hole_behind(0x7f0000200000, 0x7f0001000000, 0x600000), 0x501000);
+}
+
+static void hole_behind_leaves_room_to_grow(void **state)
+{
+	/* what comes next may be a stack, which grows down */
+	assert_int_equal(hole_behind(0x7f0000043000, 0x7f0000100000, 0x600000), 0x501000);
+	assert_int_equal(hole_behind(0x7f0000043000, 0x7f0000185000, 0x600000), 0x7f0000044000);
+	/* the heap grows up; it may be empty still */
+	assert_int_equal(hole_behind(0x7f0000043000, 0x7f0001000000, 0x7f0000042000), 0x501000);
+	assert_int_equal(hole_behind(0x7f0000043000, 0x7f0001000000, 0x7f0000043000), 0x501000);
+	/* nothing is left */
+	assert_int_equal(hole_behind(0x7f0000043000, 0x7f0000100000, 0x500000), 0);
+}
+
 static void own_maps_have_a_vdso(void **state)
 {
 	struct cor_layout l = { 0 };
@@ -200,6 +244,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hole_keeps_its_margin),
 		cmocka_unit_test(hole_between_overlapping_ranges),
+		cmocka_unit_test(hole_behind_shares_the_page_table),
+		cmocka_unit_test(hole_behind_leaves_room_to_grow),
 		cmocka_unit_test(own_maps_have_a_vdso),
 		cmocka_unit_test(good_image_passes),
 		cmocka_unit_test(overlap_is_refused),
