@@ -54,8 +54,6 @@ static int start_pager(struct destination *d, const struct cor_region *regions, 
  * the child. */
 static int fetch_all(struct destination *d, struct cor_error *err)
 {
-	if (cor_rebuild_follows_forks(d->rebuild))
-		return 0;
 	cor_pager_prefetch(d->pager, true);
 	for (;;) {
 		struct pollfd p[] = {
@@ -108,7 +106,11 @@ static int rebuild(struct destination *d, struct cor_error *err)
 		r = destination_connected(d, err);
 	if (r == 0)
 		r = destination_pumps_loaded(&d->pumps, err);
-	return r == 0 ? fetch_all(d, err) : r;
+	if (r == 0 && !cor_rebuild_follows_forks(d->rebuild)) {
+		cor_rebuild_turns_end(d->rebuild);
+		r = fetch_all(d, err);
+	}
+	return r;
 }
 
 /* A source that connects anew has lost this connection, and maybe its COMMIT with it:
@@ -171,6 +173,9 @@ static int hear_soon(struct destination *d, struct control_message *m, struct co
 {
 	if (!d->early.body) {
 		control_spin(d->control);
+		/* what is left to do then is short */
+		if (d->ahead)
+			cor_rebuild_turns_begin(d->rebuild, d->image);
 		return control_receive(d->control, ANSWER_TIMEOUT_MS, m, err);
 	}
 	*m = d->early;
@@ -183,6 +188,7 @@ static int await_image(struct destination *d, struct control_message *m, struct 
 	int r = hear_soon(d, m, err);
 
 	if (r == 0 && m->type == CONTROL_SLEEPERS && !d->sleepers) {
+		cor_rebuild_turns_end(d->rebuild);
 		r = take_sleepers(d, m, err);
 		control_message_done(m);
 		if (r == 0)
@@ -229,6 +235,7 @@ static int take_over(struct destination *d, struct cor_error *err)
 	ready.rebuild_us = (cor_now_ns() - from) / 1000;
 	if (r == 0)
 		r = control_send(d->control, CONTROL_READY, &ready.base, err);
+	cor_rebuild_turns_end(d->rebuild);
 	FAULT_POINT("ready-sent", d->control);
 	if (r == 0)
 		r = await_commit(d, err);

@@ -470,6 +470,7 @@ void cor_rebuild_abort(struct cor_rebuild *rb)
 {
 	if (!rb)
 		return;
+	cor_rebuild_turns_end(rb);
 	pidfd_send_signal(rb->pidfd, SIGKILL, NULL, 0);
 	if (rb->stage == COR_REBUILD_SEIZED || rb->stage == COR_REBUILD_MEMORY ||
 	    rb->stage == COR_REBUILD_READY)

@@ -142,6 +142,15 @@ int cor_rebuild_threads_asleep(struct cor_rebuild *rb, const Cor__Task__Image *s
 int cor_rebuild_threads_fit(const struct cor_rebuild *rb, const Cor__Task__Image *image,
 			    struct cor_error *err);
 
+/* From here on, until cor_rebuild_turns_end(), the calling thread and the stub's are on one
+ * processor and go before all that is not in real time (sched(7)): for a rebuild that is short,
+ * since whoever else wants that processor waits. Where the caller may not do so, is in real time
+ * itself, or one of them is limited there (RLIMIT_RTTIME), nothing changes. The stub's threads get
+ * what is theirs in cor_rebuild_threads(). */
+void cor_rebuild_turns_begin(struct cor_rebuild *rb, const Cor__Task__Image *skeleton);
+/* Gives the caller's own back. As often as one likes; cor_rebuild_abort() does it too. */
+void cor_rebuild_turns_end(struct cor_rebuild *rb);
+
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,
 			struct cor_error *err);
 

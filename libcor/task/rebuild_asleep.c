@@ -127,7 +127,7 @@ static int set_up(struct cor_rebuild *rb, unsigned i, struct cor_error *err)
 		return 0;
 	r = cor_rebuild_registers(rb, i, t, err);
 	if (r == 0)
-		r = cor_rebuild_thread_outside(thread, t, err);
+		r = cor_rebuild_thread_outside(rb, thread, t, err);
 	thread->ready = r == 0;
 	return r;
 }

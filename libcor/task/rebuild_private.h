@@ -35,6 +35,22 @@ struct cor_rebuild_thread {
 	bool  ready;            /* ahead, with nothing left to do if it has not run since */
 };
 
+/* Processors, as sched_getaffinity(2) tells them. */
+struct cor_cpu_mask {
+	long len;
+	unsigned char bits[1024];
+};
+
+/* rebuild_turns.c: false: they cannot be read. */
+bool cor_cpu_mask_read(pid_t tid, struct cor_cpu_mask *m);
+void cor_cpu_mask_set(pid_t tid, const struct cor_cpu_mask *m);
+
+struct cor_turns {
+	bool caller;            /* has the processor before others, and no other one, */
+	bool stub;              /* and so has the stub, until its threads get what is theirs */
+	struct cor_cpu_mask caller_mask, stub_mask;     /* where they might run before */
+};
+
 /* A thread that was stopped at from goes on at to. */
 struct cor_detour { uint64_t from, to; };
 
@@ -69,6 +85,7 @@ struct cor_rebuild {
 	struct cor_rebuild_thread *threads;
 	uint64_t begun_ns;      /* calls that wait have been begun anew by then; cor_now_ns() */
 	struct cor_waits waits; /* the threads that are in one */
+	struct cor_turns turns;
 };
 
 /* A request to the stub and its answer (cor_message_clear it). The stub's
@@ -154,7 +171,8 @@ int cor_rebuild_look(struct cor_rebuild *rb, struct cor_error *err);
  * done to it, for what is done of it ahead. */
 int cor_rebuild_add_thread(struct cor_rebuild *rb, const Cor__Task__Thread *t,
 			   const struct cor_creds_now *now, struct cor_error *err);
-int cor_rebuild_thread_outside(const struct cor_rebuild_thread *thread, const Cor__Task__Thread *t,
+int cor_rebuild_thread_outside(const struct cor_rebuild *rb,
+			       const struct cor_rebuild_thread *thread, const Cor__Task__Thread *t,
 			       struct cor_error *err);
 
 /* rebuild_asleep.c: is the image's thread i, which is asleep, ready by what was done ahead? */

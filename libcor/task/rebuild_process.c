@@ -131,28 +131,33 @@ static int set_scheduling(pid_t tid, const Cor__Task__Thread *t, struct cor_erro
 	};
 	bool real_time = t->sched_policy == SCHED_FIFO || t->sched_policy == SCHED_RR;
 
-	if (syscall(SYS_sched_setattr, tid, &s, 0) == 0 || !real_time)
+	if (syscall(SYS_sched_setattr, tid, &s, 0) == 0)
 		return 0;
+	if (!real_time) {
+		/* as it may be here, but not as the stub was */
+		sched_setscheduler(tid, SCHED_OTHER, &(struct sched_param){ 0 });
+		setpriority(PRIO_PROCESS, (id_t)tid, COR_MAX(t->nice, 0));
+		return 0;
+	}
 	return cor_fail_errno(err, "cannot give thread %d its real-time priority %d", t->tid,
 			      t->sched_priority);
 }
 
 /* Where none of its CPUs is here, it may use all. */
-static void set_affinity(pid_t tid, const Cor__Task__Thread *t)
+static void set_affinity(const struct cor_rebuild *rb, pid_t tid, const Cor__Task__Thread *t)
 {
-	unsigned char now[1024] = { 0 };
-	long len = syscall(SYS_sched_getaffinity, tid, sizeof(now), now);
-	bool any = false, fewer = false;
+	struct cor_cpu_mask now = rb->turns.stub_mask, want;
+	bool any = false;
 
-	for (long i = 0; i < len; i++) {
-		unsigned char both = now[i] & ((size_t)i < t->affinity.len ? t->affinity.data[i] : 0);
-
-		fewer |= both != now[i];
-		any |= both != 0;
-		now[i] = both;
+	if (!rb->turns.stub && !cor_cpu_mask_read(tid, &now))
+		return;
+	want = now;
+	for (long i = 0; i < want.len; i++) {
+		want.bits[i] &= (size_t)i < t->affinity.len ? t->affinity.data[i] : 0;
+		any |= want.bits[i] != 0;
 	}
-	if (any && fewer)
-		syscall(SYS_sched_setaffinity, tid, len, now);
+	if (rb->turns.stub || (any && memcmp(want.bits, now.bits, (size_t)now.len) != 0))
+		cor_cpu_mask_set(tid, any ? &want : &now);
 }
 
 void cor_rebuild_limits(struct cor_rebuild *rb, const Cor__Task__Image *image)
@@ -186,12 +191,13 @@ void cor_rebuild_outside_ahead(struct cor_rebuild *rb, const Cor__Task__Image *s
 	set_numbers(rb, skeleton->identity);
 }
 
-int cor_rebuild_thread_outside(const struct cor_rebuild_thread *thread, const Cor__Task__Thread *t,
+int cor_rebuild_thread_outside(const struct cor_rebuild *rb,
+			       const struct cor_rebuild_thread *thread, const Cor__Task__Thread *t,
 			       struct cor_error *err)
 {
 	int r = set_scheduling(thread->outer, t, err);
 
-	set_affinity(thread->outer, t);
+	set_affinity(rb, thread->outer, t);
 	if (t->ioprio)
 		syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread->outer, t->ioprio);
 	return r;
@@ -205,6 +211,6 @@ int cor_rebuild_outside(struct cor_rebuild *rb, const Cor__Task__Image *image,
 	set_numbers(rb, image->identity);
 	for (unsigned i = 0; i < rb->nthreads && r == 0; i++)
 		if (!cor_rebuild_is_ready(rb, i, image->threads[i]))
-			r = cor_rebuild_thread_outside(&rb->threads[i], image->threads[i], err);
+			r = cor_rebuild_thread_outside(rb, &rb->threads[i], image->threads[i], err);
 	return r;
 }

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +133,7 @@ struct task {
 	unsigned char xstate[65536];
 	unsigned char content[4096];
 	_Atomic uint32_t let_go;
+	bool turns;
 	struct cor_rebuild_plan plan;
 	struct cor_rebuild *rb;
 	struct cor_region *regions;
@@ -406,6 +408,8 @@ static void rebuild(struct task *task)
 	OK(cor_rebuild_memory(task->rb, &task->image, &task->file_ok, NULL, 0, &task->regions,
 			      &task->nregions, &err));
 	start_paging(task);
+	if (task->turns)
+		cor_rebuild_turns_begin(task->rb, &task->image);
 	OK(cor_rebuild_threads(task->rb, &task->image, &err));
 }
 
@@ -530,6 +534,82 @@ static void no_descriptor_of_ours_remains(void **state)
 		n += e->d_name[0] != '.';
 	closedir(d);
 	assert_int_equal(n, 0);
+}
+
+/* Policy, nice value and processors of a thread are as the image's, and those are all that our
+ * parent has: ours may be fewer for a while. */
+static void assert_own_place(pid_t tid, int nice)
+{
+	cpu_set_t ours, its;
+
+	assert_int_equal(sched_getscheduler(tid), SCHED_OTHER);
+	assert_int_equal(getpriority(PRIO_PROCESS, (id_t)tid), nice);
+	assert_int_equal(sched_getaffinity(getppid(), sizeof(ours), &ours), 0);
+	assert_int_equal(sched_getaffinity(tid, sizeof(its), &its), 0);
+	assert_true(CPU_EQUAL(&ours, &its));
+}
+
+/* The other thread of the rebuilt one, as we see it. */
+static pid_t other_thread(pid_t pid)
+{
+	char path[64];
+	pid_t tid = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	assert_non_null(d);
+	for (struct dirent *e; (e = readdir(d));)
+		if (atoi(e->d_name) != pid)
+			tid = COR_MAX(tid, atoi(e->d_name));
+	closedir(d);
+	return tid;
+}
+
+static void turns_leave_no_trace(void **state)
+{
+	struct task *task = *state;
+
+	task->image.n_threads = 2;
+	task->thread[0].nice = 3;
+	task->thread[1].nice = 4;
+	task->turns = true;
+	rebuild(task);
+	if (sched_getscheduler(0) != SCHED_FIFO) {
+		print_message("not in real time: not allowed here\n");
+		skip();
+	}
+	assert_own_place(cor_rebuild_pid(task->rb), 3);
+	assert_own_place(other_thread(cor_rebuild_pid(task->rb)), 4);
+	cor_rebuild_turns_end(task->rb);
+	assert_own_place(gettid(), 0);
+	cor_rebuild_turns_end(task->rb);
+}
+
+static void abort_ends_turns(void **state)
+{
+	struct task *task = *state;
+
+	task->turns = true;
+	rebuild(task);
+	cor_rebuild_abort(task->rb);
+	task->rb = NULL;
+	assert_own_place(gettid(), 0);
+}
+
+/* SIGXCPU would tell the task of time that it has not used. */
+static void no_turns_where_real_time_is_limited(void **state)
+{
+	const struct rlimit one = { 1000000, RLIM_INFINITY };
+	struct task *task = *state;
+	struct rlimit before;
+
+	assert_int_equal(getrlimit(RLIMIT_RTTIME, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_RTTIME, &one), 0);
+	task->turns = true;
+	rebuild(task);
+	setrlimit(RLIMIT_RTTIME, &before);
+	assert_own_place(gettid(), 0);
 }
 
 static void abort_when_ready_leaves_nothing(void **state)
@@ -709,6 +789,9 @@ int main(void)
 		T(threads_have_their_tids),
 		T(no_mapping_of_ours_remains),
 		T(no_descriptor_of_ours_remains),
+		T(turns_leave_no_trace),
+		T(abort_ends_turns),
+		T(no_turns_where_real_time_is_limited),
 		T(abort_when_ready_leaves_nothing),
 		T(abort_needs_no_descriptor),
 		T(task_can_be_killed),

@@ -1,0 +1,91 @@
+/* rebuild: the caller and the stub's threads on one processor, before all others there; see
+ * rebuild.h. They wait for each other at every step. Left to the scheduler, a thread that goes on
+ * is sent to another processor and must be waited for there: behind whom that runs, or until it
+ * has woken up. */
+#include <sched.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "libcor/base/cleanup.h"
+#include "libcor/task/rebuild_private.h"
+
+/* The least: what an administrator has put in real time stays before us. */
+#define PRIORITY 1
+
+/* Its time in real time is limited, and a signal tells when it is over. */
+static bool limited(pid_t pid)
+{
+	struct rlimit l;
+
+	return prlimit(pid, RLIMIT_RTTIME, NULL, &l) < 0 || l.rlim_cur != RLIM_INFINITY;
+}
+
+static bool may_be_limited(const Cor__Task__Identity *id)
+{
+	return id->n_limits > RLIMIT_RTTIME && id->limits[RLIMIT_RTTIME]->cur != RLIM_INFINITY;
+}
+
+bool cor_cpu_mask_read(pid_t tid, struct cor_cpu_mask *m)
+{
+	memset(m->bits, 0, sizeof(m->bits));
+	m->len = syscall(SYS_sched_getaffinity, tid, sizeof(m->bits), m->bits);
+	return m->len > 0;
+}
+
+void cor_cpu_mask_set(pid_t tid, const struct cor_cpu_mask *m)
+{
+	syscall(SYS_sched_setaffinity, tid, m->len, m->bits);
+}
+
+static bool first(pid_t tid)
+{
+	return sched_setscheduler(tid, SCHED_FIFO,
+				  &(struct sched_param){ .sched_priority = PRIORITY }) == 0;
+}
+
+static bool only_on(pid_t tid, unsigned cpu, const struct cor_cpu_mask *allowed)
+{
+	struct cor_cpu_mask one = { .len = allowed->len };
+
+	if (cpu / 8 >= (unsigned)one.len || !(allowed->bits[cpu / 8] & 1u << cpu % 8))
+		return false;
+	one.bits[cpu / 8] = (unsigned char)(1u << cpu % 8);
+	cor_cpu_mask_set(tid, &one);
+	return true;
+}
+
+void cor_rebuild_turns_begin(struct cor_rebuild *rb, const Cor__Task__Image *skeleton)
+{
+	struct cor_turns *t = &rb->turns;
+	int cpu = sched_getcpu();
+
+	if (t->caller || cpu < 0 || sched_getscheduler(0) != SCHED_OTHER || limited(0) ||
+	    limited(rb->pid) || may_be_limited(skeleton->identity))
+		return;
+	if (!t->stub && !cor_cpu_mask_read(rb->pid, &t->stub_mask))
+		return;
+	if (!cor_cpu_mask_read(0, &t->caller_mask) || !only_on(0, (unsigned)cpu, &t->caller_mask))
+		return;
+	t->caller = true;
+	if (!first(0) || !only_on(rb->pid, (unsigned)cpu, &t->stub_mask)) {
+		cor_rebuild_turns_end(rb);
+		return;
+	}
+	t->stub = true;
+	for (unsigned i = 0; i < rb->nthreads; i++)
+		if (!rb->threads[i].ready)
+			first(rb->threads[i].outer);
+}
+
+void cor_rebuild_turns_end(struct cor_rebuild *rb)
+{
+	struct cor_turns *t = &rb->turns;
+
+	if (!t->caller)
+		return;
+	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){ 0 });
+	cor_cpu_mask_set(0, &t->caller_mask);
+	t->caller = false;
+}
