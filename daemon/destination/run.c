@@ -105,7 +105,7 @@ static int rebuild(struct destination *d, struct cor_error *err)
 	if (r == 0)
 		r = destination_connected(d, err);
 	if (r == 0)
-		r = destination_pumps_loaded(&d->pumps, err);
+		r = destination_pumps_loaded(&d->pumps, d->files, err);
 	if (r == 0 && !cor_rebuild_follows_forks(d->rebuild)) {
 		cor_rebuild_turns_end(d->rebuild);
 		r = fetch_all(d, err);
@@ -173,9 +173,8 @@ static int hear_soon(struct destination *d, struct control_message *m, struct co
 {
 	if (!d->early.body) {
 		control_spin(d->control);
-		/* what is left to do then is short */
 		if (d->ahead)
-			cor_rebuild_turns_begin(d->rebuild, d->image);
+			cor_rebuild_turns_ahead(d->rebuild, d->image);
 		return control_receive(d->control, ANSWER_TIMEOUT_MS, m, err);
 	}
 	*m = d->early;
@@ -188,12 +187,14 @@ static int await_image(struct destination *d, struct control_message *m, struct 
 	int r = hear_soon(d, m, err);
 
 	if (r == 0 && m->type == CONTROL_SLEEPERS && !d->sleepers) {
-		cor_rebuild_turns_end(d->rebuild);
 		r = take_sleepers(d, m, err);
 		control_message_done(m);
 		if (r == 0)
 			r = hear_soon(d, m, err);
 	}
+	/* what is left to do then is short */
+	if (r == 0 && m->type == CONTROL_IMAGE && d->ahead)
+		cor_rebuild_turns_begin(d->rebuild);
 	return r < 0 || m->type == CONTROL_IMAGE ? r : control_unexpected(m, CONTROL_IMAGE, err);
 }
 
@@ -248,16 +249,18 @@ static int take_over(struct destination *d, struct cor_error *err)
 	pumps_behind = destination_pumps_share(&d->pumps, &d->shared->pumps);
 	if (!pumps_behind)
 		destination_pumps_start(&d->pumps, cor_rebuild_pid(d->rebuild));
+	cor_rebuild_turns_begin(d->rebuild);
 	r = cor_rebuild_resume(d->rebuild, &d->session.page->let_go, err);
 	if (r < 0)
 		return r;
 	FAULT_POINT("let-go", d->control);
 	d->pid = resumed.pid = cor_rebuild_pid(d->rebuild);
 	control_send(d->control, CONTROL_RESUMED, &resumed.base, NULL);
+	cor_rebuild_turns_end(d->rebuild);
+	session_hurry(false);
 	if (pumps_behind)
 		destination_pumps_start(&d->pumps, d->pid);
 	cor_arrival_announce(d->arrival);
-	session_hurry(false);
 	cor_pager_prefetch(d->pager, d->prefetch);
 	session_move(&d->session, SESSION_PAGING, NULL);
 	json_object_set_new(d->session.figures, "destination_pid", json_integer(resumed.pid));

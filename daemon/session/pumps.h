@@ -80,7 +80,8 @@ void destination_pumps_handed(struct destination_pumps *p);
 int  destination_pumps_load(struct destination_pumps *p, const Cor__Names__FileTable *table,
 			    struct cor_error *err);
 /* That they have taken it is waited for at the end of the rebuild, beside which they do. */
-int  destination_pumps_loaded(struct destination_pumps *p, struct cor_error *err);
+int  destination_pumps_loaded(struct destination_pumps *p, const Cor__Names__FileTable *table,
+			      struct cor_error *err);
 /* What a worker that goes on for another needs, to start them if the other did not come to
  * it: descriptors, -1: none. */
 #define DESTINATION_PUMPS_SHARED 8

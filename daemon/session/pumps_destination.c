@@ -181,22 +181,31 @@ int destination_pumps_terminal(const struct destination_pumps *p,
 	return ch && index < p->nfds ? p->fds[index] : -1;
 }
 
+/* A task that has only its place at home to go back to has nothing on its way. */
+static bool has_load(const Cor__Names__PumpLink *link)
+{
+	return link->n_channels || (link->task && link->task->state);
+}
+
 int destination_pumps_load(struct destination_pumps *p, const Cor__Names__FileTable *table,
 			   struct cor_error *err)
 {
 	int r = 0;
 
 	for (unsigned i = 0; r == 0 && i < p->n; i++)
-		r = cor_pump_send(p->socks[i], COR_PUMP_LOAD, table->links[i], NULL, 0, err);
+		if (has_load(table->links[i]))
+			r = cor_pump_send(p->socks[i], COR_PUMP_LOAD, table->links[i], NULL, 0, err);
 	return r;
 }
 
-int destination_pumps_loaded(struct destination_pumps *p, struct cor_error *err)
+int destination_pumps_loaded(struct destination_pumps *p, const Cor__Names__FileTable *table,
+			     struct cor_error *err)
 {
 	int r = 0;
 
 	for (unsigned i = 0; r == 0 && i < p->n; i++)
-		r = cor_pump_await(p->socks[i], COR_PUMP_LOAD, NULL, NULL, NULL, err);
+		if (has_load(table->links[i]))
+			r = cor_pump_await(p->socks[i], COR_PUMP_LOAD, NULL, NULL, NULL, err);
 	return r;
 }
 

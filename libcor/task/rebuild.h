@@ -142,13 +142,17 @@ int cor_rebuild_threads_asleep(struct cor_rebuild *rb, const Cor__Task__Image *s
 int cor_rebuild_threads_fit(const struct cor_rebuild *rb, const Cor__Task__Image *image,
 			    struct cor_error *err);
 
-/* From here on, until cor_rebuild_turns_end(), the calling thread and the stub's are on one
- * processor and go before all that is not in real time (sched(7)): for a rebuild that is short,
- * since whoever else wants that processor waits. Where the caller may not do so, is in real time
+/* From cor_rebuild_turns_begin() to cor_rebuild_turns_end() the calling thread and the stub's
+ * leader are on the processor that the caller is on, and go before all that is not in real time
+ * (sched(7)): for a rebuild that is short, since whoever else wants that processor waits. What it
+ * takes to begin is done ahead; without that, and where the caller may not do so, is in real time
  * itself, or one of them is limited there (RLIMIT_RTTIME), nothing changes. The stub's threads get
  * what is theirs in cor_rebuild_threads(). */
-void cor_rebuild_turns_begin(struct cor_rebuild *rb, const Cor__Task__Image *skeleton);
-/* Gives the caller's own back. As often as one likes; cor_rebuild_abort() does it too. */
+void cor_rebuild_turns_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton);
+void cor_rebuild_turns_begin(struct cor_rebuild *rb);
+/* As often as one likes; cor_rebuild_abort() does it too. Begun again for cor_rebuild_resume(), it is
+ * the caller alone that goes first, wherever it is: else the threads that it has let go take its
+ * processor, one after the other, while others still stand. */
 void cor_rebuild_turns_end(struct cor_rebuild *rb);
 
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,

@@ -46,8 +46,8 @@ bool cor_cpu_mask_read(pid_t tid, struct cor_cpu_mask *m);
 void cor_cpu_mask_set(pid_t tid, const struct cor_cpu_mask *m);
 
 struct cor_turns {
-	bool caller;            /* has the processor before others, and no other one, */
-	bool stub;              /* and so has the stub, until its threads get what is theirs */
+	bool stub;              /* goes before others, until its threads get what is theirs; */
+	bool caller;            /* and so does the caller, on the same processor */
 	struct cor_cpu_mask caller_mask, stub_mask;     /* where they might run before */
 };
 

@@ -56,27 +56,33 @@ static bool only_on(pid_t tid, unsigned cpu, const struct cor_cpu_mask *allowed)
 	return true;
 }
 
-void cor_rebuild_turns_begin(struct cor_rebuild *rb, const Cor__Task__Image *skeleton)
+void cor_rebuild_turns_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton)
+{
+	struct cor_turns *t = &rb->turns;
+
+	if (t->stub || sched_getscheduler(0) != SCHED_OTHER || limited(0) || limited(rb->pid) ||
+	    may_be_limited(skeleton->identity) || !cor_cpu_mask_read(0, &t->caller_mask) ||
+	    !cor_cpu_mask_read(rb->pid, &t->stub_mask))
+		return;
+	t->stub = first(rb->pid);
+	for (unsigned i = 0; t->stub && i < rb->nthreads; i++)
+		if (!rb->threads[i].ready)
+			first(rb->threads[i].outer);
+}
+
+void cor_rebuild_turns_begin(struct cor_rebuild *rb)
 {
 	struct cor_turns *t = &rb->turns;
 	int cpu = sched_getcpu();
 
-	if (t->caller || cpu < 0 || sched_getscheduler(0) != SCHED_OTHER || limited(0) ||
-	    limited(rb->pid) || may_be_limited(skeleton->identity))
-		return;
-	if (!t->stub && !cor_cpu_mask_read(rb->pid, &t->stub_mask))
-		return;
-	if (!cor_cpu_mask_read(0, &t->caller_mask) || !only_on(0, (unsigned)cpu, &t->caller_mask))
+	if (!t->stub || t->caller || cpu < 0 || !first(0))
 		return;
 	t->caller = true;
-	if (!first(0) || !only_on(rb->pid, (unsigned)cpu, &t->stub_mask)) {
-		cor_rebuild_turns_end(rb);
+	/* its processors are the task's already */
+	if (rb->stage >= COR_REBUILD_READY)
 		return;
-	}
-	t->stub = true;
-	for (unsigned i = 0; i < rb->nthreads; i++)
-		if (!rb->threads[i].ready)
-			first(rb->threads[i].outer);
+	if (only_on(0, (unsigned)cpu, &t->caller_mask))
+		only_on(rb->pid, (unsigned)cpu, &t->stub_mask);
 }
 
 void cor_rebuild_turns_end(struct cor_rebuild *rb)

@@ -408,8 +408,10 @@ static void rebuild(struct task *task)
 	OK(cor_rebuild_memory(task->rb, &task->image, &task->file_ok, NULL, 0, &task->regions,
 			      &task->nregions, &err));
 	start_paging(task);
-	if (task->turns)
-		cor_rebuild_turns_begin(task->rb, &task->image);
+	if (task->turns) {
+		cor_rebuild_turns_ahead(task->rb, &task->image);
+		cor_rebuild_turns_begin(task->rb);
+	}
 	OK(cor_rebuild_threads(task->rb, &task->image, &err));
 }
 
