@@ -58,7 +58,10 @@ void destination_connect(struct destination *d)
 	if (!cor_arrival_needed(d->files))
 		return;
 	d->connect_error = (struct cor_error)COR_ERROR_INIT;
+	/* it and its helpers would have to run where we do, and in our turns */
+	cor_rebuild_turns_end(d->rebuild);
 	d->connecting = pthread_create(&d->connector, NULL, connect_all, d) == 0;
+	cor_rebuild_turns_begin(d->rebuild);
 	if (!d->connecting)
 		connect_all(d);
 }

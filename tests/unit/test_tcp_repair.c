@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -135,7 +136,7 @@ static void arrive(void)
 	moved = socket(file.domain, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	assert_true(moved >= 0);
 	check(cor_tcp_build(moved, 5, &file, &err));
-	assert_int_equal(cor_tcp_unchanged(server, &connection), 0);
+	assert_int_equal(cor_tcp_unchanged(server, &connection, 0), 0);
 	net_enter(SOURCE);
 	close(rtnl);
 	rtnl = cor_rtnl_open();
@@ -312,21 +313,25 @@ static size_t stuff(int fd)
 	}
 }
 
-static void gets_all(int fd, size_t total)
+static void gets(int fd, size_t done, size_t to)
 {
 	char buf[4096], want[4096];
-	size_t done = 0;
 
-	while (done < total) {
+	while (done < to) {
 		ssize_t n;
 
 		await(fd, POLLIN);
-		n = recv(fd, buf, COR_MIN(sizeof(buf), total - done), 0);
+		n = recv(fd, buf, COR_MIN(sizeof(buf), to - done), 0);
 		assert_true(n > 0);
 		fill(want, done, (size_t)n);
 		assert_memory_equal(buf, want, n);
 		done += (size_t)n;
 	}
+}
+
+static void gets_all(int fd, size_t total)
+{
+	gets(fd, 0, total);
 }
 
 static void full_send_queue(void **state)
@@ -528,7 +533,7 @@ static void stays(void **state)
 	check(cor_tcp_read(server, 5, &connection, &err));
 	assert_int_equal(send(client, "lost", 4, 0), 4);
 	usleep(10000);
-	assert_int_equal(cor_tcp_unchanged(server, &connection), 0);
+	assert_int_equal(cor_tcp_unchanged(server, &connection, 0), 0);
 	cor_tcp_unsilence(server, 1);
 	if (silencer >= 0)
 		close(silencer);
@@ -553,7 +558,76 @@ static void changed(void **state)
 	cor_tcp_ungate(server);
 	assert_int_equal(send(client, "x", 1, 0), 1);
 	usleep(20000);
-	assert_int_equal(cor_tcp_unchanged(server, &connection), -EAGAIN);
+	assert_int_equal(cor_tcp_unchanged(server, &connection, 0), -EAGAIN);
+}
+
+/* The server's end has been read when an acknowledgement still gets in, for the client has read
+ * what was there. Returns how much that was, of total. */
+static size_t acknowledge_late(size_t total)
+{
+	size_t there;
+	int unsent;
+
+	leave();
+	assert_true(connection.unsent.len > 0);
+	there = total - connection.sent.len - connection.unsent.len;
+	assert_true(there > 0);
+	cor_tcp_ungate(server);
+	gets(client, 0, there);
+	for (unsigned i = 0; i < 2000; i++) {
+		assert_int_equal(ioctl(server, SIOCOUTQNSD, &unsent), 0);
+		if ((size_t)unsent < connection.unsent.len)
+			break;
+		usleep(1000);
+	}
+	assert_true((size_t)unsent < connection.unsent.len);
+	return there;
+}
+
+/* What it asks for is not sent, and so need not be known over there. */
+static void acknowledged_late(void **state)
+{
+	size_t total, there;
+
+	begin(V4);
+	total = stuff(server);
+	there = acknowledge_late(total);
+	assert_int_equal(cor_tcp_silence(server, -1), 0);
+	arrive();
+	gets(client, there, total);
+	says(moved, client, "hello");
+	says(client, moved, "goes on");
+}
+
+/* Nor is it forgotten where the connection stays after all. */
+static void acknowledged_late_and_stays(void **state)
+{
+	size_t total, there;
+
+	begin(V4);
+	total = stuff(server);
+	name(server, false, &file.address);
+	there = acknowledge_late(total);
+	cor_tcp_unsilence(server, 1);
+	gets(client, there, total);
+	says(server, client, "goes on");
+}
+
+/* But if it is sent again after all, the new place has not sent it. */
+static void sent_again_is_noticed(void **state)
+{
+	begin(V4);
+	stuff(server);
+	leave();
+	assert_true(connection.unsent.len > 0);
+	cor_tcp_ungate(server);
+	gets(client, 0, 4096);
+	for (unsigned i = 0; i < 3000 && !cor_tcp_sent_again(server); i++) {
+		gets(client, 4096 * (i + 1), 4096 * (i + 2));
+		usleep(10000);
+	}
+	assert_true(cor_tcp_sent_again(server) > 0);
+	assert_int_equal(cor_tcp_unchanged(server, &connection, 0), -EAGAIN);
 }
 
 /* A gated listener answers no new client, and completes the one that had begun. */
@@ -588,7 +662,8 @@ int main(void)
 		TEST(idle_v4), TEST(idle_v6), TEST(mapped), TEST(full_send_queue), TEST(unread),
 		TEST(autotuning_stays), TEST(close_wait), TEST(close_wait_v6), TEST(fin_wait),
 		TEST(fin_behind_unsent), TEST(last_ack), TEST(syn_sent), TEST(urgent_is_refused),
-		TEST(stays), TEST(changed), TEST(gate),
+		TEST(stays), TEST(changed), TEST(acknowledged_late), TEST(acknowledged_late_and_stays), TEST(sent_again_is_noticed),
+		TEST(gate),
 	};
 
 	return cmocka_run_group_tests(tests, net_setup, net_teardown);

@@ -172,6 +172,7 @@ int cor_departure_silence(struct cor_departure *d, const struct cor_file_seen *s
 	if (r < 0)
 		return cor_fail_code(err, r, "descriptor %d: silencing its socket", seen->fd);
 	h->silent = true;
+	h->sent_again = cor_tcp_sent_again(h->fd);
 	return 0;
 }
 
@@ -184,7 +185,8 @@ int cor_departure_check(const struct cor_departure *d, const Cor__Names__FileTab
 		const struct held *h = &d->held[i];
 		const Cor__Names__OpenFile *file = table->files[h->index];
 
-		if (h->silent && file->connection && cor_tcp_unchanged(h->fd, file->connection) < 0)
+		if (h->silent && file->connection &&
+		    cor_tcp_unchanged(h->fd, file->connection, h->sent_again) < 0)
 			return cor_fail(err, -EAGAIN, "descriptor %d: its connection has moved on "
 					"while it was read; try again",
 					cor_file_number(table, h->index));

@@ -12,6 +12,7 @@ struct held {
 	unsigned index;         /* in the table of files */
 	int      reuse;         /* its SO_REUSEADDR */
 	bool     silent;
+	uint32_t sent_again;    /* cor_tcp_sent_again(), once silent */
 };
 
 /* A listening socket that answers nobody new. */

@@ -208,13 +208,26 @@ int cor_tcp_read(int fd, int number, Cor__Names__Connection *out, struct cor_err
 		rc = read_receive_queue(&r, out);
 	if (rc == 0 && out->state != TCP_SYN_SENT)
 		rc = read_window(&r, out);
-	choose_queue(&r, TCP_NO_QUEUE);
+	/* with this queue chosen the kernel only moves on in it, and sends nothing, when a timer or an
+	 * acknowledgement tells it to send */
+	choose_queue(&r, TCP_SEND_QUEUE);
 	return rc;
 }
 
-/* What a packet would have changed that was under way on another processor when the
- * socket was silenced, or a timer. */
-int cor_tcp_unchanged(int fd, const Cor__Names__Connection *was)
+uint32_t cor_tcp_sent_again(int fd)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ? 0 : info.tcpi_total_retrans;
+}
+
+/* A packet that was under way on another processor when the socket was silenced, or a timer, may
+ * change it still. What came in must be read again. What was acknowledged the new place sends once
+ * more at the worst. What was sent it must know, since it does not heed what is said of bytes that
+ * it has not sent (RFC 9293, 3.10.7.4), a larger window neither; but bytes that have left the
+ * queue by now left it only (see the end of cor_tcp_read()), unless they were sent again. */
+int cor_tcp_unchanged(int fd, const Cor__Names__Connection *was, uint32_t sent_again)
 {
 	struct reading r = { .fd = fd };
 	int unacked, unsent, fin = cor_tcp_fin_written(was->state);
@@ -225,7 +238,7 @@ int cor_tcp_unchanged(int fd, const Cor__Names__Connection *was)
 		rc = choose_queue(&r, TCP_RECV_QUEUE);
 	if (rc == 0)
 		rc = get(&r, IPPROTO_TCP, TCP_QUEUE_SEQ, &recv_next, sizeof(recv_next));
-	choose_queue(&r, TCP_NO_QUEUE);
+	choose_queue(&r, TCP_SEND_QUEUE);
 	if (rc == 0)
 		rc = queued(&r, SIOCOUTQ, &unacked);
 	if (rc == 0)
@@ -235,6 +248,8 @@ int cor_tcp_unchanged(int fd, const Cor__Names__Connection *was)
 	unacked -= fin && unacked;
 	unsent -= fin && unsent;
 	return r.info.tcpi_state == was->state && recv_next == was->recv_next &&
-	       (size_t)unacked == was->sent.len + was->unsent.len &&
-	       (size_t)unsent == was->unsent.len ? 0 : -EAGAIN;
+	       (size_t)unacked <= was->sent.len + was->unsent.len &&
+	       ((size_t)unsent == was->unsent.len ||
+		((size_t)unsent < was->unsent.len && r.info.tcpi_total_retrans == sent_again)) ?
+	       0 : -EAGAIN;
 }

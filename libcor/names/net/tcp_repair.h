@@ -45,8 +45,12 @@ void cor_tcp_ungate(int fd);
  * named; -errno. */
 int cor_tcp_read(int fd, int number, Cor__Names__Connection *out, struct cor_error *err);
 
-/* Has the connection of fd moved on since it was read? -EAGAIN: yes. */
-int cor_tcp_unchanged(int fd, const Cor__Names__Connection *was);
+/* How many segments were sent more than once. */
+uint32_t cor_tcp_sent_again(int fd);
+
+/* Has the connection of fd moved on since it was read, so that the new place would have to know?
+ * -EAGAIN: yes. sent_again: cor_tcp_sent_again() before it was read. */
+int cor_tcp_unchanged(int fd, const Cor__Names__Connection *was, uint32_t sent_again);
 
 /* file: with address, peer_address and connection. */
 int cor_tcp_build(int fd, int number, const Cor__Names__OpenFile *file, struct cor_error *err);
