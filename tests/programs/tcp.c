@@ -438,6 +438,71 @@ static void visit_many(unsigned n)
 static void many_visit(void) { visit_many(MANY); }
 static void edge_visit(void) { visit_many(20); }
 
+/* ---- what the kernel holds back ------------------------------------------------------------ */
+
+#define CORKED 40
+
+/* Byte at of connection i. */
+static char corked_byte(unsigned i, uint64_t at)
+{
+	return (char)(check_mix(((uint64_t)i << 40) + at / 8) >> at % 8 * 8);
+}
+
+/* Little pieces, which the kernel sends when a timer of the connection's tells it to (TCP_CORK):
+ * of some the time is always near. */
+static void corked_serve(void)
+{
+	int listener = listening(), fds[CORKED], one = 1;
+	uint64_t at[CORKED] = { 0 };
+	char data[100];
+
+	for (unsigned i = 0; i < CORKED; i++) {
+		unsigned char who;
+
+		fds[i] = accepted(listener);
+		need(get(fds[i], &who, 1) && who == i);
+		need(!setsockopt(fds[i], IPPROTO_TCP, TCP_CORK, &one, sizeof(one)));
+	}
+	for (unsigned i = 0; !check_stopping(); i = (i + 1) % CORKED) {
+		for (size_t k = 0; k < sizeof(data); k++)
+			data[k] = corked_byte(i, at[i] + k);
+		if (!put(fds[i], data, sizeof(data)))
+			return;
+		at[i] += sizeof(data);
+		check_beat();
+		check_sleep_ms(1);
+	}
+}
+
+static void corked_take(int fd, unsigned i, uint64_t *at)
+{
+	char data[CHUNK];
+	ssize_t n = recv(fd, data, sizeof(data), 0);
+
+	check(n > 0 || visit_stops_soon(), "connection %u: %s", i, n ? strerror(errno) : "ended");
+	for (ssize_t k = 0; k < n && !check_failed(); k++, ++*at)
+		check(data[k] == corked_byte(i, *at), "connection %u: a wrong byte at %llu", i,
+		      (unsigned long long)*at);
+	check_beat();
+}
+
+static void corked_visit(void)
+{
+	struct pollfd p[CORKED];
+	uint64_t at[CORKED] = { 0 };
+
+	for (unsigned i = 0; i < CORKED; i++) {
+		p[i] = (struct pollfd){ .fd = connected(), .events = POLLIN };
+		need(put(p[i].fd, &(char){ (char)i }, 1));
+	}
+	while (!check_stopping() && !check_failed()) {
+		poll(p, CORKED, 100);
+		for (unsigned i = 0; i < CORKED && !check_failed(); i++)
+			if (p[i].revents)
+				corked_take(p[i].fd, i, &at[i]);
+	}
+}
+
 /* Short connections, one behind the other: none may be refused or reset. */
 static void short_visit(void)
 {
@@ -521,6 +586,7 @@ static const struct visit_kind kinds[] = {
 	{ "client", client_serve, client_visit },
 	{ "edge", many_serve, edge_visit },
 	{ "short", many_serve, short_visit },
+	{ "corked", corked_serve, corked_visit },
 	{ "udp", udp_serve, udp_visit },
 	{ "many", many_serve, many_visit },
 };

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../tasks.sh"
 . "$(dirname "$0")/../visit.sh"
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' echo unread unsent ended ending client edge short
+	printf '%s\n' echo unread unsent ended ending client edge short corked
 	exit 0
 fi
 visited_from_home "$1" 10.123.0.1

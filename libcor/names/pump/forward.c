@@ -302,7 +302,9 @@ void pump_forward_tick(struct pump *p)
 
 /* ---- the task stands still ------------------------------------------------------------------ */
 
-/* The task's kernel still sends what it has not sent, as we make room. */
+/* The task's kernel still sends what it has not sent, as we make room and acknowledge what has
+ * come. What it has nothing to send of any more is with us, and is read behind the look that says
+ * so: read before, it may have come in between. */
 static int drain(struct pump *p)
 {
 	uint64_t until = cor_now_ns() + DRAIN_NS;
@@ -311,17 +313,18 @@ static int drain(struct pump *p)
 		bool more = false;
 		struct pump_slot *s;
 
+		pump_forward_look(p);
 		DL_FOREACH(p->slots, s) {
-			if (!pump_is_tcp(s) || s->channel.end.fd < 0)
+			if (!pump_is_tcp(s))
+				continue;
+			more |= s->to_send && !s->channel.reading_over;
+			if (s->channel.end.fd < 0)
 				continue;
 			s->channel.end.readable = true;
 			cor_pump_channel_read(&s->channel, true);
 			if (s->channel.end.fd >= 0)
 				cor_pump_tcp_acknowledge(&s->channel.end);
 		}
-		pump_forward_look(p);
-		DL_FOREACH(p->slots, s)
-			more |= pump_is_tcp(s) && s->to_send && !s->channel.reading_over;
 		if (!more)
 			return 0;
 		if (cor_now_ns() > until)
