@@ -33,6 +33,7 @@ struct cor_rebuild_thread {
 	/* what it was made by ahead of the image; borrowed; NULL: by nothing */
 	const Cor__Task__Thread *ahead;
 	bool  ready;            /* ahead, with nothing left to do if it has not run since */
+	bool  first;            /* goes before others by cor_rebuild_turns_ahead() */
 };
 
 /* Processors, as sched_getaffinity(2) tells them. */
@@ -49,7 +50,12 @@ struct cor_turns {
 	bool stub;              /* goes before others, until its threads get what is theirs; */
 	bool caller;            /* and so does the caller, on the same processor */
 	struct cor_cpu_mask caller_mask, stub_mask;     /* where they might run before */
+	uint64_t slack_ns;      /* the timer slack that the stub's threads come back to */
 };
+
+/* The thread's timer slack, behind its policy: in real time it has none, and can be given none. */
+void cor_turns_put_slack(const struct cor_turns *turns, const struct cor_rebuild_thread *thread,
+			 uint64_t ns);
 
 /* A thread that was stopped at from goes on at to. */
 struct cor_detour { uint64_t from, to; };

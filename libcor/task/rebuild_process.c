@@ -197,6 +197,7 @@ int cor_rebuild_thread_outside(const struct cor_rebuild *rb,
 {
 	int r = set_scheduling(thread->outer, t, err);
 
+	cor_turns_put_slack(&rb->turns, thread, t->timerslack);
 	set_affinity(rb, thread->outer, t);
 	if (t->ioprio)
 		syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, thread->outer, t->ioprio);

@@ -2,13 +2,18 @@
  * rebuild.h. They wait for each other at every step. Left to the scheduler, a thread that goes on
  * is sent to another processor and must be waited for there: behind whom that runs, or until it
  * has woken up. */
+#include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
 #include "libcor/task/rebuild_private.h"
 
 /* The least: what an administrator has put in real time stays before us. */
@@ -56,18 +61,48 @@ static bool only_on(pid_t tid, unsigned cpu, const struct cor_cpu_mask *allowed)
 	return true;
 }
 
+static void slack_path(char path[48], pid_t tid)
+{
+	snprintf(path, 48, "/proc/%d/timerslack_ns", tid);
+}
+
+static bool read_slack(pid_t tid, uint64_t *ns)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[48], *end;
+
+	slack_path(path, tid);
+	if (cor_slurp(AT_FDCWD, path, &text, NULL) < 0)
+		return false;
+	*ns = strtoull(text, &end, 10);
+	return end != text;
+}
+
+void cor_turns_put_slack(const struct cor_turns *turns, const struct cor_rebuild_thread *thread,
+			 uint64_t ns)
+{
+	char path[48], text[24];
+
+	/* one that was born in the turns has nothing to come back to */
+	if (!turns->stub || !ns || (thread->first && ns == turns->slack_ns))
+		return;
+	slack_path(path, thread->outer);
+	snprintf(text, sizeof(text), "%" PRIu64, ns);
+	cor_spew(AT_FDCWD, path, text);
+}
+
 void cor_rebuild_turns_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton)
 {
 	struct cor_turns *t = &rb->turns;
 
 	if (t->stub || sched_getscheduler(0) != SCHED_OTHER || limited(0) || limited(rb->pid) ||
 	    may_be_limited(skeleton->identity) || !cor_cpu_mask_read(0, &t->caller_mask) ||
-	    !cor_cpu_mask_read(rb->pid, &t->stub_mask))
+	    !cor_cpu_mask_read(rb->pid, &t->stub_mask) || !read_slack(rb->pid, &t->slack_ns))
 		return;
 	t->stub = first(rb->pid);
 	for (unsigned i = 0; t->stub && i < rb->nthreads; i++)
 		if (!rb->threads[i].ready)
-			first(rb->threads[i].outer);
+			rb->threads[i].first = first(rb->threads[i].outer);
 }
 
 void cor_rebuild_turns_begin(struct cor_rebuild *rb)

@@ -551,6 +551,17 @@ static void assert_own_place(pid_t tid, int nice)
 	assert_true(CPU_EQUAL(&ours, &its));
 }
 
+/* In real time a thread has no timer slack. */
+static void assert_slack(pid_t tid, const char *want)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/timerslack_ns", tid);
+	assert_int_equal(cor_slurp(AT_FDCWD, path, &text, NULL), 0);
+	assert_string_equal(text, want);
+}
+
 /* The other thread of the rebuilt one, as we see it. */
 static pid_t other_thread(pid_t pid)
 {
@@ -575,6 +586,8 @@ static void turns_leave_no_trace(void **state)
 	task->image.n_threads = 2;
 	task->thread[0].nice = 3;
 	task->thread[1].nice = 4;
+	task->thread[0].timerslack = 123456;
+	task->thread[1].timerslack = 50000;
 	task->turns = true;
 	rebuild(task);
 	if (sched_getscheduler(0) != SCHED_FIFO) {
@@ -583,6 +596,8 @@ static void turns_leave_no_trace(void **state)
 	}
 	assert_own_place(cor_rebuild_pid(task->rb), 3);
 	assert_own_place(other_thread(cor_rebuild_pid(task->rb)), 4);
+	assert_slack(cor_rebuild_pid(task->rb), "123456\n");
+	assert_slack(other_thread(cor_rebuild_pid(task->rb)), "50000\n");
 	cor_rebuild_turns_end(task->rb);
 	assert_own_place(gettid(), 0);
 	cor_rebuild_turns_end(task->rb);
