@@ -150,9 +150,9 @@ int cor_rebuild_threads_fit(const struct cor_rebuild *rb, const Cor__Task__Image
  * what is theirs in cor_rebuild_threads(). */
 void cor_rebuild_turns_ahead(struct cor_rebuild *rb, const Cor__Task__Image *skeleton);
 void cor_rebuild_turns_begin(struct cor_rebuild *rb);
-/* As often as one likes; cor_rebuild_abort() does it too. Begun again for cor_rebuild_resume(), it is
- * the caller alone that goes first, wherever it is: else the threads that it has let go take its
- * processor, one after the other, while others still stand. */
+/* As often as one likes, NULL allowed; cor_rebuild_abort() does it too. Begun again for
+ * cor_rebuild_resume(), it is the caller alone that goes first, wherever it is: else the threads
+ * that it has let go take its processor, one after the other, while others still stand. */
 void cor_rebuild_turns_end(struct cor_rebuild *rb);
 
 int cor_rebuild_threads(struct cor_rebuild *rb, const Cor__Task__Image *image,

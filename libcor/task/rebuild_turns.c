@@ -83,7 +83,8 @@ void cor_turns_put_slack(const struct cor_turns *turns, const struct cor_rebuild
 {
 	char path[48], text[24];
 
-	/* one that was born in the turns has nothing to come back to */
+	/* those that we have put first come back to it by themselves; one that was born of them
+	 * has none to come back to */
 	if (!turns->stub || !ns || (thread->first && ns == turns->slack_ns))
 		return;
 	slack_path(path, thread->outer);
@@ -122,10 +123,11 @@ void cor_rebuild_turns_begin(struct cor_rebuild *rb)
 
 void cor_rebuild_turns_end(struct cor_rebuild *rb)
 {
-	struct cor_turns *t = &rb->turns;
+	struct cor_turns *t;
 
-	if (!t->caller)
+	if (!rb || !rb->turns.caller)
 		return;
+	t = &rb->turns;
 	sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){ 0 });
 	cor_cpu_mask_set(0, &t->caller_mask);
 	t->caller = false;

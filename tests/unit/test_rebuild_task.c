@@ -612,6 +612,8 @@ static void abort_ends_turns(void **state)
 	cor_rebuild_abort(task->rb);
 	task->rb = NULL;
 	assert_own_place(gettid(), 0);
+	/* who could not begin again after that still says that it is over */
+	cor_rebuild_turns_end(task->rb);
 }
 
 /* SIGXCPU would tell the task of time that it has not used. */

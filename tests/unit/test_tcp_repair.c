@@ -662,7 +662,8 @@ int main(void)
 		TEST(idle_v4), TEST(idle_v6), TEST(mapped), TEST(full_send_queue), TEST(unread),
 		TEST(autotuning_stays), TEST(close_wait), TEST(close_wait_v6), TEST(fin_wait),
 		TEST(fin_behind_unsent), TEST(last_ack), TEST(syn_sent), TEST(urgent_is_refused),
-		TEST(stays), TEST(changed), TEST(acknowledged_late), TEST(acknowledged_late_and_stays), TEST(sent_again_is_noticed),
+		TEST(stays), TEST(changed), TEST(acknowledged_late),
+		TEST(acknowledged_late_and_stays), TEST(sent_again_is_noticed),
 		TEST(gate),
 	};
 
