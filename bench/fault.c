@@ -44,7 +44,7 @@ static const struct argp_option fault_options[] = {
 	  "reads of a page", 0 },
 	{ "address", 'a', "ADDR", 0, "This host's address on that (default 127.0.0.1)", 0 },
 	{ "apart", 'A', NULL, 0, "Page server and task each have their half of the processors, as on "
-	  "two hosts (over TCP)", 0 },
+	  "two hosts", 0 },
 	{ 0 }
 };
 
@@ -261,9 +261,7 @@ int cmd_fault(int argc, char **argv)
 	if (cor_open(&ctx, &e))
 		errx(1, "%s", e.text);
 	if (o.over.transport) {
-		if (o.apart)
-			errx(2, "--apart is for TCP");
-		status = fault_over(ctx, &o.sized.common, o.sized.size, o.sized.count, &o.over);
+		status = fault_over(ctx, &o.sized, o.apart, &o.over);
 		cor_close(ctx);
 		return status;
 	}

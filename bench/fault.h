@@ -6,6 +6,6 @@
 #include "bench/remote.h"
 #include "bench/report.h"
 
-/* Returns the exit status. */
-int fault_over(const struct cor_ctx *ctx, const struct bench_common *common, size_t size,
-	       unsigned count, const struct remote *over);
+/* apart: the floors too are taken with the processors of two hosts. Returns the exit status. */
+int fault_over(const struct cor_ctx *ctx, const struct bench_sized *sized, bool apart,
+	       const struct remote *over);

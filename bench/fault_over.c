@@ -57,7 +57,7 @@ static void raw(void *arg)
 {
 	struct measurement *m = arg;
 
-	remote_raw(m->over, m->count, &m->raw);
+	remote_raw(m->over, m->g, m->count, &m->raw);
 }
 
 static void live_fault(void *arg)
@@ -130,8 +130,8 @@ static void findings(struct report *r, struct samples s[NCASES][NCOLUMNS], bool 
 		       samples_median(&s[ONE_SIDED][CPU]), 1);
 }
 
-int fault_over(const struct cor_ctx *ctx, const struct bench_common *common, size_t size,
-	       unsigned count, const struct remote *over)
+int fault_over(const struct cor_ctx *ctx, const struct bench_sized *sized, bool apart,
+	       const struct remote *over)
 {
 	static struct samples s[NCASES][NCOLUMNS];
 	struct measurement *m = shared_memory(sizeof(*m));
@@ -139,10 +139,12 @@ int fault_over(const struct cor_ctx *ctx, const struct bench_common *common, siz
 	char title[96];
 	struct ghost g;
 
-	*m = (struct measurement){ .ctx = ctx, .g = &g, .over = over, .count = count };
+	*m = (struct measurement){ .ctx = ctx, .g = &g, .over = over, .count = sized->count };
 	in_child(check, m);
-	ghost_start(&g, size);
-	for (unsigned run = 0; run < common->runs; run++)
+	ghost_start(&g, sized->size);
+	if (apart)
+		ghost_apart(&g);
+	for (unsigned run = 0; run < sized->common.runs; run++)
 		for (unsigned i = 0; i < NCASES; i++)
 			run_case(m, &cases[i], s[i]);
 	ghost_end(&g);
@@ -152,5 +154,5 @@ int fault_over(const struct cor_ctx *ctx, const struct bench_common *common, siz
 		report_row_medians(r, cases[i].name, s[i]);
 	findings(r, s, m->offloaded);
 	munmap(m, sizeof(*m));
-	return report_end(r, common);
+	return report_end(r, &sized->common);
 }

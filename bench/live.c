@@ -108,6 +108,7 @@ static int start_server_over(struct live *l, const struct ghost *g, const struct
 	if (!l->server) {
 		close(hold[1]);
 		close(pair[0]);
+		ghost_host(g);          /* a provider's threads too */
 		remote_lanes_there(over, pair[1], theirs);
 		serve(g, theirs, hold[0]);
 	}

@@ -165,6 +165,7 @@ static void own(const struct remote *r, const struct ghost *g, uint64_t bound, i
 	struct cor_rdma *device;
 	char c;
 
+	ghost_host(g);
 	own_pages(g);
 	device = open_there(r, sock);
 	if (cor_source_process(&options.source, getpid(), &e))
@@ -235,10 +236,10 @@ static void *filled(unsigned npages)
 }
 
 /* In the child, until the other end of sock closes. */
-static void raw_there(const struct remote *r, int sock)
+static void raw_there(const struct remote *r, const struct ghost *g, int sock)
 {
-	struct cor_rdma *device = open_there(r, sock);
-	struct cor_rdma_qp *qp = connect_there(device);
+	struct cor_rdma *device;
+	struct cor_rdma_qp *qp;
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_rdma_memory m;
 	struct cor_rdma_remote told;
@@ -246,6 +247,9 @@ static void raw_there(const struct remote *r, int sock)
 	int n;
 	char c;
 
+	ghost_host(g);
+	device = open_there(r, sock);
+	qp = connect_there(device);
 	if (device->ops->enroll(device, filled(RAW_PAGES), (size_t)RAW_PAGES * PAGE,
 				COR_RDMA_REMOTE_READ, &m, &e))
 		errx(1, "%s", e.text);
@@ -278,7 +282,8 @@ static void read_one(struct cor_rdma_qp *qp, const struct cor_rdma_memory *local
 		errx(1, "a read brought something else");
 }
 
-void remote_raw(const struct remote *r, unsigned count, struct cor_hist *into)
+void remote_raw(const struct remote *r, const struct ghost *g, unsigned count,
+		struct cor_hist *into)
 {
 	struct cor_error e = COR_ERROR_INIT;
 	struct cor_rdma_memory m;
@@ -294,7 +299,7 @@ void remote_raw(const struct remote *r, unsigned count, struct cor_hist *into)
 	pid = fork_child();
 	if (!pid) {
 		close(pair[0]);
-		raw_there(r, pair[1]);
+		raw_there(r, g, pair[1]);
 	}
 	close(pair[1]);
 	device = listen_here(r, pair[0]);

@@ -40,6 +40,7 @@ struct remote_owned {
 };
 void remote_owner_ask(int sock, struct remote_owned *out);
 
-/* Reads of 4 KiB each out of memory that a child has registered, one at a time, in no
- * order, spinning for each; the child spins too where the provider needs it. */
-void remote_raw(const struct remote *r, unsigned count, struct cor_hist *into);
+/* Reads of 4 KiB each out of memory that a child on g's host has registered, one at a time, in
+ * no order, spinning for each; the child spins too where the provider needs it. */
+void remote_raw(const struct remote *r, const struct ghost *g, unsigned count,
+		struct cor_hist *into);
