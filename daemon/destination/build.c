@@ -263,9 +263,10 @@ int destination_build_sleepers(struct destination *d, uint64_t from_ns, struct c
 
 int destination_build_in_freeze(struct destination *d, struct cor_error *err)
 {
+	bool numbers = cor_rebuild_numbers_fit(d->rebuild, d->image, NULL) == 0;
 	int r;
 
-	if (d->ahead && cor_rebuild_threads_fit(d->rebuild, d->image, NULL) == 0 &&
+	if (d->ahead && numbers && cor_rebuild_threads_fit(d->rebuild, d->image, NULL) == 0 &&
 	    cor_files_update(cor_rebuild_pid(d->rebuild), d->skeleton_files, d->files,
 					 NULL) == 0) {
 		destination_connect(d);
@@ -274,7 +275,7 @@ int destination_build_in_freeze(struct destination *d, struct cor_error *err)
 			return 0;
 	}
 	r = cor_capture_complete(d->image, d->skeleton, err);
-	if (r == 0 && (d->ahead || !cor_pump_channels_same(d->skeleton_files, d->files)))
+	if (r == 0 && (d->ahead || !numbers || !cor_pump_channels_same(d->skeleton_files, d->files)))
 		r = begin_again(d, err);
 	return r < 0 ? r : build(d, err);
 }

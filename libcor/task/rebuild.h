@@ -136,6 +136,12 @@ int cor_rebuild_threads_ahead(struct cor_rebuild *rb, const Cor__Task__Image *sk
 int cor_rebuild_threads_asleep(struct cor_rebuild *rb, const Cor__Task__Image *skeleton,
 			       const Cor__Task__Sleepers *s, uint64_t from_ns, struct cor_error *err);
 
+/* In the freeze, before anything else: can threads that were born since the rebuild began have
+ * their numbers? -ESTALE: one is somebody else's on this host; abort and begin again, with the
+ * image, which leads to a PID namespace of the task's own. */
+int cor_rebuild_numbers_fit(const struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct cor_error *err);
+
 /* In the freeze, before cor_rebuild_memory_update(): can what was made of sleepers become the
  * image's threads? -ESTALE: one has ended, or cannot be set to what it is now; abort and begin
  * again. */

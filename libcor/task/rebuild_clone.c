@@ -18,6 +18,7 @@
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/task/ptrace_wait.h"
+#include "libcor/task/spawn.h"
 
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | \
 		      CLONE_SYSVSEM | CLONE_PTRACE)
@@ -133,6 +134,9 @@ static int make_missing(struct cor_rebuild *rb, struct cor_error *err)
 	if (r < 0 || !missing)
 		return r;
 	r = cor_batch_flush(rb->batch, err);
+	if (r == -EEXIST)       /* taken behind cor_rebuild_numbers_fit() */
+		r = cor_fail(err, -EAGAIN, "the number of a thread was taken on this host just now; "
+			     "try again");
 	if (r == 0 && rb->pid_ns)
 		r = learn_outer(rb, err);
 	for (unsigned i = 0; i < rb->nthreads && r == 0; i++)
@@ -158,6 +162,21 @@ static int end_thread(struct cor_rebuild *rb, pid_t outer, struct cor_error *err
 		return cor_fail_errno(err, "cannot end thread %d", outer);
 	if (cor_ptrace_wait(outer, STOP_NS, &status) != -ESRCH)
 		return cor_fail(err, -EIO, "thread %d does not end", outer);
+	return 0;
+}
+
+int cor_rebuild_numbers_fit(const struct cor_rebuild *rb, const Cor__Task__Image *image,
+			    struct cor_error *err)
+{
+	unsigned at = 0;
+
+	for (size_t i = 1; i < image->n_threads && !rb->pid_ns; i++) {
+		pid_t tid = image->threads[i]->tid;
+
+		if (!find(rb->threads, rb->nthreads, tid, &at) && cor_id_taken(tid))
+			return cor_fail(err, -ESTALE, "the number of thread %d is taken on this host",
+					tid);
+	}
 	return 0;
 }
 

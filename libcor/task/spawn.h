@@ -18,9 +18,6 @@ bool cor_id_taken(pid_t id);
 /* May this process choose the PIDs of its children (clone3(2), set_tid)? */
 bool cor_may_choose_pids(void);
 
-/* May this process choose the PIDs of its children (clone3(2), set_tid)? */
-bool cor_may_choose_pids(void);
-
 /* Whether the kernel is about to give id to the next processes of this PID
  * namespace, ours among them: numbers are given in turn (ns_last_pid in proc(5)). */
 bool cor_id_taken_soon(pid_t id);
