@@ -27,7 +27,7 @@ _cor()
 	case $command in
 	'') words='migrate ps status cancel resolve settle run check --control --help --version' ;;
 	migrate)
-		words='--wait --no-prefetch --transport --json --control --help'
+		words='--wait --no-prefetch --transport --without --address --attempts --json --control --help'
 		[[ $prev = migrate ]] && words+=" $(cd /proc && echo [0-9]*)" ;;
 	resolve) words="--peer-is-dead --json --control --help $(_cor_sessions "$control")" ;;
 	ps|status|cancel) words="--json --control --help $(_cor_sessions "$control")" ;;

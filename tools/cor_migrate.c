@@ -19,13 +19,19 @@
 #include "tools/output.h"
 #include "tools/progress.h"
 
-enum { OPT_WAIT = 0x100, OPT_NO_PREFETCH, OPT_TRANSPORT, OPT_WITHOUT, OPT_ADDRESS, OPT_JSON };
+enum { OPT_WAIT = 0x100, OPT_NO_PREFETCH, OPT_TRANSPORT, OPT_WITHOUT, OPT_ADDRESS,
+       OPT_ATTEMPTS, OPT_JSON };
+
+#define ATTEMPTS 3u
+#define ATTEMPTS_MAX 100u
+/* What was in the way belongs to the moment. */
+#define PAUSE_US 200000
 
 struct wish {
 	struct cor_globals *globals;
 	const char *pid_text, *dest, *wait, *transport, *without;
 	const char *addresses[COR_ADDRESSES_MAX];
-	unsigned    naddresses;
+	unsigned    naddresses, attempts;
 	bool        no_prefetch, json;
 	pid_t       pid;
 };
@@ -44,9 +50,23 @@ static const struct argp_option options[] = {
 	{ "address",     OPT_ADDRESS, "ADDR/PREFIX[@INTERFACE]", 0,
 	  "Move this address along, and the TCP connections that the task has at it; INTERFACE "
 	  "is DEST's. May be given several times", 0 },
+	{ "attempts",    OPT_ATTEMPTS, "N", 0,
+	  "Where the other host finds in the freeze that the task has just changed, try N times in "
+	  "all (3)", 0 },
 	{ "json",        OPT_JSON, NULL, 0, "Print the result as one JSON object", 0 },
 	{ 0 },
 };
+
+static unsigned attempts_of(const char *text, const struct argp_state *state)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*end || *text < '0' || *text > '9' || !n || n > ATTEMPTS_MAX)
+		argp_error(state, "--attempts takes a number from 1 to %u, not \"%s\"", ATTEMPTS_MAX,
+			   text);
+	return (unsigned)n;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -64,6 +84,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		else
 			w->addresses[w->naddresses++] = arg;
 		return 0;
+	case OPT_ATTEMPTS:    w->attempts = attempts_of(arg, state); return 0;
 	case OPT_JSON:        w->json = true; return 0;
 	case ARGP_KEY_ARG:
 		if (state->arg_num == 0)
@@ -298,28 +319,59 @@ static void on_interrupt(int sig)
 {
 }
 
+/* *asked: cord has been, so that what becomes of it may not be known. */
+static int attempt(const struct wish *w, json_t **result, bool *asked, char id[33],
+		   struct cor_error *err)
+{
+	struct client *c = NULL;
+	int r = client_open(&c, w->globals->control, err);
+
+	id[0] = 0;
+	if (r == 0)
+		r = client_ask(c, request(w), err);
+	*asked = r == 0;
+	if (r == 0)
+		r = await_result(w, &c, result, id, err);
+	client_close(c);
+	return r;
+}
+
+/* It failed, and the task goes on here, but a moment later it may be done. */
+static bool again(const struct wish *w, unsigned attempts, const json_t *result)
+{
+	char why[COR_ERROR_TEXT];
+
+	if (attempts >= w->attempts || json_is_true(json_object_get(result, "ok")) ||
+	    !json_is_true(json_object_get(result, "again")))
+		return false;
+	snprintf(why, sizeof(why), "%s", output_reason(result));
+	output_clean_text(why);
+	cor_complain("%s (attempt %u of %u)", why, attempts, w->attempts);
+	return usleep(PAUSE_US) == 0;
+}
+
 static int migrate(struct wish *w)
 {
 	struct sigaction interrupt = { .sa_handler = on_interrupt };
 	struct cor_error err = COR_ERROR_INIT;
 	char id[33] = "", why[COR_ERROR_TEXT + 96];
-	struct client *c = NULL;
 	json_auto_t *result = NULL;
+	unsigned attempts = 0;
+	bool asked = false;
 	int r = check(w, &err);
 
-	if (r == 0)
-		r = client_open(&c, w->globals->control, &err);
-	if (r == 0)
-		r = client_ask(c, request(w), &err);
-	if (r < 0) {
-		client_close(c);
-		return give_up(w, COR_EXIT_FAILED, err.text);
-	}
 	sigaction(SIGINT, &interrupt, NULL);
-	r = await_result(w, &c, &result, id, &err);
-	client_close(c);
-	if (r == 0)
+	for (; r == 0 && (!attempts || again(w, attempts, result)); attempts++) {
+		json_decref(result);
+		result = NULL;
+		r = attempt(w, &result, &asked, id, &err);
+	}
+	if (r == 0) {
+		json_object_set_new(result, "attempts", json_integer(attempts));
 		return finish(w, result);
+	}
+	if (!asked)
+		return give_up(w, COR_EXIT_FAILED, err.text);
 	snprintf(why, sizeof(why), "%s; the migration may go on: cor status %s",
 		 r == -EINTR ? "interrupted" : err.text, id);
 	return give_up(w, COR_EXIT_UNKNOWN, why);
@@ -335,7 +387,7 @@ int cor_migrate(struct cor_globals *globals, int argc, char **argv)
 		"task still runs here, 2 when cord's answer was not heard, 3 when the task was "
 		"lost.", children, NULL, NULL,
 	};
-	struct wish w = { .globals = globals, .wait = "drained" };
+	struct wish w = { .globals = globals, .wait = "drained", .attempts = ATTEMPTS };
 
 	if (argp_parse(&parser, argc, argv, 0, NULL, &w) != 0)
 		return COR_EXIT_FAILED;

@@ -92,6 +92,7 @@ static int rebuild(struct destination *d, struct cor_error *err)
 {
 	int r = destination_build_in_freeze(d, err);
 
+	FAULT_POINT("built", d->control);
 	if (r == 0)
 		r = destination_home_sync(d, err);
 	if (r == 0)

@@ -393,8 +393,12 @@ static int migrate(struct source *s, struct cor_error *err)
 	r = prepare(s, err);
 	if (r == 0)
 		r = source_freeze(s, err);
-	if (r == 0)
-		r = hand_over(s, err);
+	if (r < 0)
+		return r;
+	r = hand_over(s, err);
+	/* what ends before it has been tried again and again */
+	if (r == -EAGAIN)
+		json_object_set_new(s->session.figures, "again", json_true());
 	return r;
 }
 
