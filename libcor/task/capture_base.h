@@ -67,15 +67,17 @@ Cor__Task__Vma *cor_capture_find_vma(const Cor__Task__Image *image, uint64_t add
 /* capture_threads.c: Image.threads; tid, comm and credentials only in a skeleton. Those that still
  * sleep (sleepers.h) come from where they were read. */
 int cor_capture_threads(struct cor_capture *c, struct cor_error *err);
-/* What others can change of a thread. */
+/* Pending signals, and what becomes of interrupted calls. After the calls. */
+int cor_capture_signals(struct cor_capture *c, struct cor_error *err);
+/* capture_scheduling.c: what others can change of a thread. */
 int cor_capture_scheduling(Cor__Task__Thread *th, pid_t tid, struct cor_error *err);
 /* capture_sleepers.c: what was read ahead of a thread that has not run since; NULL: nothing. */
 struct cor_sleeper *cor_capture_sleeper_of(const struct cor_capture *c,
 					   const struct cor_tracee_thread *t);
 /* Its record becomes the image's next thread. False: it has changed, or there is none. */
 bool cor_capture_sleeper(struct cor_capture *c, const struct cor_tracee_thread *t);
-/* Pending signals, and what becomes of interrupted calls. After the calls. */
-int cor_capture_signals(struct cor_capture *c, struct cor_error *err);
+/* A thread's name, the caller's; NULL: it cannot be read. */
+char *cor_sleeper_comm(pid_t pid, pid_t tid);
 
 /* capture_calls.c: what only the task can say, by injection. Between start and take the
  * threads run the calls, so that nothing can be asked of them by ptrace, and what can be read

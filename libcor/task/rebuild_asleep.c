@@ -176,8 +176,3 @@ int cor_rebuild_threads_fit(const struct cor_rebuild *rb, const Cor__Task__Image
 					rb->threads[i].inner);
 	return 0;
 }
-
-bool cor_rebuild_is_ready(const struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t)
-{
-	return t->asleep && rb->threads[i].ready;
-}

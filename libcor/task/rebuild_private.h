@@ -181,8 +181,12 @@ int cor_rebuild_thread_outside(const struct cor_rebuild *rb,
 			       const struct cor_rebuild_thread *thread, const Cor__Task__Thread *t,
 			       struct cor_error *err);
 
-/* rebuild_asleep.c: is the image's thread i, which is asleep, ready by what was done ahead? */
-bool cor_rebuild_is_ready(const struct cor_rebuild *rb, unsigned i, const Cor__Task__Thread *t);
+/* Is the image's thread i, which is asleep, ready by what was done ahead? */
+static inline bool cor_rebuild_is_ready(const struct cor_rebuild *rb, unsigned i,
+					const Cor__Task__Thread *t)
+{
+	return t->asleep && rb->threads[i].ready;
+}
 
 /* rebuild_restart.c: a thread that is to go on with a call which knows how much of its time is
  * left begins it anew: the last call of its list. Then its registers, the last thing for each. */
