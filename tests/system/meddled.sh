@@ -3,7 +3,7 @@
 # program, or the destination stalls: what can go on goes on where it was, and what has ended
 # is told as that.
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' exits killed traced executes executes-late killed-frozen killed-ghost killed-lazy stalls
+	printf '%s\n' exits killed traced executes executes-late executes-once killed-frozen killed-ghost killed-lazy stalls
 	exit 0
 fi
 . "$(dirname "$0")/../tasks.sh"
@@ -12,13 +12,16 @@ need_fault_points
 LAB_CONFIG="[timeouts]
 freeze-ms = 1000"
 
-# departs POINT: a migration of the task, held there.
+# departs POINT [OPT...]: a migration of the task, held there.
 departs()
 {
-	on A cor migrate "$TASK_PID" "${LAB_ADDR[B]}:$LAB_PORT" --json </dev/null \
+	local point=$1
+
+	shift
+	on A cor migrate "$TASK_PID" "${LAB_ADDR[B]}:$LAB_PORT" --json "$@" </dev/null \
 		>"$LAB_DIR/migrate.json" 2>"$LAB_DIR/migrate.err" &
 	mover=$!
-	await_held "$1"
+	await_held "$point"
 }
 
 begins()
@@ -73,10 +76,13 @@ is()
 	[ "$(on A cat "/proc/$TASK_PID/comm")" = "$1" ]
 }
 
-# executes POINT
+# executes POINT [OPT...]
 executes()
 {
-	lab_hold "$1"
+	local point=$1
+
+	shift
+	lab_hold "$point"
 	lab_up
 	spawn A executes python3 -c '
 import os, sys, time
@@ -85,9 +91,17 @@ while not os.path.exists(sys.argv[1]):
 os.execvp("sleep", ["sleep", "1000"])' "$LAB_DIR/go"
 	TASK_PID=$SPAWNED
 	wait_for 10 is python3
-	departs "$1"
+	departs "$point" "$@"
 	touch "$LAB_DIR/go"
 	wait_for 10 is sleep || fail "it does not execute sleep"
+}
+
+executed_there()
+{
+	on B ps -o args= -p "$(result .destination_pid)" | grep -qx 'sleep 1000' ||
+		fail "the new program is not on B"
+	on B kill -KILL "$(result .destination_pid)"
+	lab_end
 }
 
 case $1 in
@@ -152,13 +166,17 @@ executes)
 	# its memory was not looked at yet
 	executes prepared
 	ends prepared 0 ''
-	on B ps -o args= -p "$(result .destination_pid)" | grep -qx 'sleep 1000' ||
-		fail "the new program is not on B"
-	on B kill -KILL "$(result .destination_pid)"
-	lab_end
+	executed_there
 	;;
 executes-late)
+	# what was prepared is of no use: that is told, and it is prepared anew
 	executes lanes
+	ends lanes 0 "process $TASK_PID executed another program.*(attempt 1 of 3)"
+	[ "$(result .attempts)" = 2 ] || fail "it took $(result .attempts) attempts"
+	executed_there
+	;;
+executes-once)
+	executes lanes --attempts 1
 	ends lanes 1 "process $TASK_PID executed another program"
 	on A kill -0 "$TASK_PID" || fail "it does not go on"
 	on A kill -KILL "$TASK_PID"
