@@ -98,11 +98,14 @@ beat_passed()
 # rounds N: until the task has done N more rounds where it is now.
 rounds()
 {
-	local want=$(($(beat) + $1))
+	local want=$(($(beat) + $1)) host
 
 	if ! wait_for 30 beat_passed "$want"; then
 		cat "$TASK_OUT.out" "$TASK_OUT.err" >&2
 		on "$TASK_HOST" ps -eLo pid,tid,stat,wchan,comm >&2 || :
+		[ -z "${PEER:-}" ] || for host in "${LAB_HOSTS[@]}"; do
+			on "$host" sh -c "ip neigh; ss -tuanoi" >&2 || :
+		done
 		fail "$TASK on host $TASK_HOST does not go on"
 	fi
 }

@@ -92,6 +92,7 @@ struct destination {
 	struct destination_pumps pumps;
 	struct cor_rebuild *rebuild;
 	struct cor_arrival *arrival;    /* of addresses and connections */
+	uint64_t announce_ns;           /* when the network is told of them next; 0: no more */
 	pthread_t connector;            /* makes the connections */
 	bool connecting;                /* it runs, and has these two */
 	int connect_rc;
@@ -216,6 +217,10 @@ int  destination_connected(struct destination *d, struct cor_error *err);
 void destination_disconnect(struct destination *d);
 /* Behind COMMIT, before the task runs. */
 void destination_network_take(struct destination *d);
+/* Once it runs, now and then: tells the network where its addresses are, when that is due
+ * (d->announce_ns); and as often as it remains to be told. */
+void destination_announce(struct destination *d);
+void destination_announce_all(struct destination *d);
 
 /* Pages until nothing is missing or the task has ended. -EIO, -ETIMEDOUT (the source
  * was out of reach for too long) and others: it is lost. */

@@ -1,6 +1,7 @@
 /* What the network notices, at the destination: addresses that move along, and the
  * connections, which a thread makes while the task is rebuilt. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@
 #include "daemon/destination/destination.h"
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 
 /* The address at which the source has reached us. */
 static bool reached_at(const struct destination *d, struct cor_inet_addr *out)
@@ -94,4 +96,26 @@ void destination_network_take(struct destination *d)
 		atomic_store(&d->session.page->let_go, true);
 	if (cor_arrival_take(d->arrival, &err) < 0)
 		json_object_set_new(d->session.figures, "network_error", json_string(err.text));
+}
+
+void destination_announce(struct destination *d)
+{
+	uint64_t now = cor_now_ns();
+	int ms;
+
+	if (!d->announce_ns || now < d->announce_ns)
+		return;
+	ms = cor_arrival_announce(d->arrival);
+	d->announce_ns = ms < 0 ? 0 : now + (uint64_t)ms * 1000000;
+}
+
+void destination_announce_all(struct destination *d)
+{
+	while (d->announce_ns) {
+		uint64_t now = cor_now_ns();
+
+		if (now < d->announce_ns)
+			poll(NULL, 0, (int)((d->announce_ns - now) / 1000000) + 1);
+		destination_announce(d);
+	}
 }

@@ -77,6 +77,7 @@ int destination_page(struct destination *d, struct cor_error *err)
 		int n = poll(p, ARRAY_SIZE(p), more ? 0 : PROGRESS_MS), r = 0;
 		uint64_t event;
 
+		destination_announce(d);
 		if (n < 0 && errno != EINTR)
 			return cor_fail_errno(err, "poll");
 		if (p[0].revents && read(p[0].fd, &event, sizeof(event)) < 0 && errno != EAGAIN)

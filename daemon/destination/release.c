@@ -29,6 +29,7 @@ static void await_released(struct destination *d)
 		bool more = d->control && cor_stream_pending(d->control);
 		struct control_message m;
 
+		destination_announce(d);
 		if (d->control)
 			lost_ns = cor_now_ns();
 		else if (cor_now_ns() - lost_ns > REJOIN_NS)

@@ -261,7 +261,8 @@ static int take_over(struct destination *d, struct cor_error *err)
 	session_hurry(false);
 	if (pumps_behind)
 		destination_pumps_start(&d->pumps, d->pid);
-	cor_arrival_announce(d->arrival);
+	d->announce_ns = cor_now_ns();
+	destination_announce(d);
 	cor_pager_prefetch(d->pager, d->prefetch);
 	session_move(&d->session, SESSION_PAGING, NULL);
 	json_object_set_new(d->session.figures, "destination_pid", json_integer(resumed.pid));
@@ -339,7 +340,6 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 		close(d->objects[i]);
 	free(d->objects);
 	destination_home_end(d);
-	cor_arrival_free(d->arrival);
 	destination_pumps_end(&d->pumps);
 	destination_forget(d->image, d->files);
 	destination_forget(d->skeleton, d->skeleton_files);
@@ -359,6 +359,9 @@ int destination_end(struct destination *d, int r, struct cor_error *err)
 	doors_close(&d->doors);
 	destination_task_end(d);
 	destination_huge_end(d);
+	if (r == 0)
+		destination_announce_all(d);
+	cor_arrival_free(d->arrival);
 	cor_journal_free(d->journal);
 	cor_close(d->ctx);
 	session_end(&d->session);

@@ -13,13 +13,10 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 #include "libcor/base/io.h"
 #include "libcor/names/file_ops.h"
-
-#ifndef TFD_IOC_SET_TICKS
-#define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
-#endif
 
 /* How late an interrupt may be; in a virtual machine, most of all. */
 #define DUE_NS 5000000ull

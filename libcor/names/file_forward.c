@@ -5,6 +5,7 @@
  *  - what listens at such an address;
  *  - what listens at all of them, if a connection through it stays. Without one it
  *    listens where the task goes. */
+#include "libcor/base/compat.h"
 #include "libcor/names/file_forward.h"
 
 #include <cap-ng.h>
@@ -171,10 +172,6 @@ int cor_forward_describe(const struct cor_file_seen *seen, Cor__Names__PumpChann
 		ch->v6only = v6only != 0;
 	return 0;
 }
-
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
 
 /* Decided when the socket was bound; or it means nothing where the other one is. locked: the
  * sizes of buffers that the task has set (SO_BUF_LOCK). */

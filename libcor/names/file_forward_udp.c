@@ -6,6 +6,7 @@
  *  - on the loopback what is connected to a socket that is not the task's.
  *
  * What has no port yet is made anew where the task goes. */
+#include "libcor/base/compat.h"
 #include "libcor/names/file_forward_udp.h"
 
 #include <errno.h>
@@ -180,15 +181,6 @@ int cor_forward_udp_capture(const struct cor_file_seen *seen, Cor__Names__OpenFi
 }
 
 /* ---- what has not been read -------------------------------------------------------------------- */
-
-#ifndef UDP_GRO
-#define UDP_GRO 104
-#endif
-
-#ifndef IPV6_RECVORIGDSTADDR
-#define IPV6_RECVORIGDSTADDR 74
-#define IPV6_ORIGDSTADDR     IPV6_RECVORIGDSTADDR
-#endif
 
 static void take_name(struct cor_inet_addr *a, const void *name, size_t len)
 {

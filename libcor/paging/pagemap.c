@@ -8,6 +8,7 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/compat.h"
+#include "libcor/base/pagemap_bits.h"
 
 #define PAGE (UINT64_C(1) << COR_PAGE_SHIFT)
 
@@ -21,13 +22,6 @@
 /* Pages found in one call, some 40 microseconds: a kernel without preemption does not
  * let go of the processor in it, and somebody may want it who has a page to read. */
 #define FOUND 512u
-
-/* Bits of a /proc/PID/pagemap entry. */
-#define PM_PRESENT (UINT64_C(1) << 63)
-#define PM_SWAPPED (UINT64_C(1) << 62)
-#define PM_FILE    (UINT64_C(1) << 61)
-#define PM_GUARD   (UINT64_C(1) << 58)   /* 6.15; zero before */
-#define PM_FRAME   ((UINT64_C(1) << 55) - 1)
 
 /* Of /proc/kpageflags. */
 #define KPF_THP       (UINT64_C(1) << 22)

@@ -8,17 +8,6 @@
 #include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 
-
-#ifndef UFFDIO_POISON
-#define _UFFDIO_POISON 0x08
-struct uffdio_poison {
-	struct uffdio_range range;
-	__u64 mode;
-	__s64 updated;
-};
-#define UFFDIO_POISON _IOWR(UFFDIO, _UFFDIO_POISON, struct uffdio_poison)
-#endif
-
 enum cor_uffd_result cor_uffd_classify(int err, int64_t done, uint64_t len)
 {
 	/* A short count is reported as EAGAIN too; what was done, was done. */

@@ -5,9 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* proc(5), pagemap */
-#define PM_PRESENT (1ull << 63)
-#define PM_SWAPPED (1ull << 62)
+#include "libcor/base/pagemap_bits.h"
 
 static int opened(struct cor_capture *c, const char *name, int *fd)
 {

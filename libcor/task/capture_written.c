@@ -14,14 +14,11 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/compat.h"
 #include "libcor/base/error.h"
+#include "libcor/base/pagemap_bits.h"
 #include "libcor/task/pb.h"
 
 #define PAGE 4096ull
 #define REGIONS 256
-
-#define PM_PRESENT (1ull << 63)
-#define PM_SWAPPED (1ull << 62)
-#define PM_FILE    (1ull << 61)
 
 /* Adds [start, end), joined with the run before where they touch. */
 static int add_run(Cor__Task__Vma *v, uint64_t start, uint64_t end)

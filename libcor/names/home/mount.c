@@ -1,6 +1,7 @@
 /* Mounting a home's tree, and putting a task's view of the files together; see
  * home/mount.h. The new mount calls (fsopen(2), open_tree(2), move_mount(2)) make it all
  * ahead, where a failure is but closed descriptors. */
+#include "libcor/base/compat.h"
 #include "libcor/names/home/mount.h"
 
 #include <errno.h>
@@ -30,10 +31,6 @@
 #include "libcor/names/home/fuse.h"
 #include "libcor/names/home/plan.h"
 #include "libcor/transport/lane.h"
-
-#ifndef AT_RECURSIVE
-#define AT_RECURSIVE 0x8000
-#endif
 
 #define SHOW_MS 500
 

@@ -28,6 +28,7 @@ struct cor_arrival {
 	struct cor_address addresses[COR_ADDRESSES_MAX];
 	unsigned naddresses;
 	int rtnl, announcer;
+	unsigned announced;     /* times */
 	struct built *built;
 	unsigned nbuilt;
 };
@@ -244,10 +245,25 @@ int cor_arrival_take(struct cor_arrival *a, struct cor_error *err)
 	return first ? first : r;
 }
 
-void cor_arrival_announce(struct cor_arrival *a)
+/* It may have moved on. */
+static bool is_here(const struct cor_arrival *a, unsigned i)
 {
+	struct cor_address now = a->addresses[i];
+
+	return cor_address_locate(&now, a->rtnl, NULL) != -EADDRNOTAVAIL &&
+	       now.ifindex == a->addresses[i].ifindex;
+}
+
+int cor_arrival_announce(struct cor_arrival *a)
+{
+	static const int pause_ms[] = { 100, 200, 400, 800, 1600 };
+
+	if (!a->naddresses)
+		return -1;
 	for (unsigned i = 0; i < a->naddresses; i++)
-		cor_address_announce(&a->addresses[i], a->announcer, NULL);
+		if (is_here(a, i))
+			cor_address_announce(&a->addresses[i], a->announcer, NULL);
+	return a->announced < ARRAY_SIZE(pause_ms) ? pause_ms[a->announced++] : -1;
 }
 
 const uint8_t *cor_arrival_hwaddr(const struct cor_arrival *a, unsigned i)

@@ -6,7 +6,7 @@
  *            the stub; the addresses are not here yet
  *   take     behind COMMIT, before the task runs: the addresses come, the connections
  *            wake
- *   announce the task runs: the network is told
+ *   announce the task runs: the network is told, and told again
  *
  * build() may run in a thread of its own; all else is the caller's.
  */
@@ -43,4 +43,7 @@ void cor_arrival_drop(struct cor_arrival *a);
 /* Does as much as can be done, whatever fails; the first error. */
 int cor_arrival_take(struct cor_arrival *a, struct cor_error *err);
 
-void cor_arrival_announce(struct cor_arrival *a);
+/* Tells the network, as far as the addresses are here still: what is said once can be lost, so it
+ * is said some times within a few seconds. Returns in how many milliseconds it is to be called
+ * again; -1: no more. */
+int cor_arrival_announce(struct cor_arrival *a);

@@ -1,4 +1,5 @@
 /* See net/packet_hold.h. */
+#include "libcor/base/compat.h"
 #include "libcor/names/net/packet_hold.h"
 
 #include <arpa/inet.h>
@@ -15,10 +16,6 @@
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
-
-#ifndef PACKET_IGNORE_OUTGOING
-#define PACKET_IGNORE_OUTGOING 23
-#endif
 
 #define HOLD_BYTES   (32 << 20)     /* at most; a freeze is short */
 #define FRAME_MAX    (ETH_HLEN + 65535 + 64)

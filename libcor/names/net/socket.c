@@ -1,4 +1,5 @@
 /* See net/socket.h. */
+#include "libcor/base/compat.h"
 #include "libcor/names/net/socket.h"
 
 #include <arpa/inet.h>
@@ -122,10 +123,6 @@ bool cor_socket_has_option(const Cor__Names__OpenFile *file, int level, int name
 			return true;
 	return false;
 }
-
-#ifndef IPV6_TRANSPARENT
-#define IPV6_TRANSPARENT 75
-#endif
 
 int cor_socket_transparent(int fd, int domain, int on)
 {

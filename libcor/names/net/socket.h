@@ -6,10 +6,6 @@
 
 #include "libcor/names/file_ops.h"
 
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
-
 #define COR_SOCKET_NAME 136     /* room for a printable address */
 
 struct cor_socket {

@@ -9,20 +9,10 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 #include "libcor/names/net/socket.h"
 #include "libcor/names/net/socket_options.h"
-
-#ifndef IPV6_FREEBIND
-#define IPV6_FREEBIND 78
-#endif
-#ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51
-#endif
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#define UDP_GRO     104
-#endif
 
 enum { AFTER = 0, BEFORE = 1 };  /* before bind(2) */
 

@@ -7,13 +7,10 @@
 #include <sys/socket.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 #include "libcor/names/net/socket.h"
 #include "libcor/names/net/tcp_repair.h"
-
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
 
 #define MAXSEG_MAX 32767        /* of TCP_MAXSEG */
 #define CHUNK 32768             /* what is put into a queue at a time: single buffers */

@@ -9,13 +9,10 @@
 #include <sys/socket.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_ops.h"
 #include "libcor/names/net/tcp_repair.h"
-
-#ifndef SO_BUF_LOCK
-#define SO_BUF_LOCK 72
-#endif
 
 /* The oldest segment of the send queue may begin before what is unacknowledged, by
  * less than this. */

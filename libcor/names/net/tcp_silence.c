@@ -11,11 +11,8 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
 #include "libcor/names/net/tcp_repair.h"
-
-#ifndef SO_ATTACH_BPF
-#define SO_ATTACH_BPF 50
-#endif
 
 #define TCP_FLAGS_AT 13         /* in the TCP header, where such a filter's packets begin */
 #define SYN 0x02

@@ -1,4 +1,5 @@
 /* See net/tcp_special.h. */
+#include "libcor/base/compat.h"
 #include "libcor/names/net/tcp_special.h"
 
 #include <netinet/in.h>
@@ -8,10 +9,6 @@
 #include <sys/socket.h>
 
 #include "libcor/names/net/socket.h"
-
-#ifndef TCP_AO_INFO
-#define TCP_AO_INFO 40
-#endif
 
 int cor_tcp_refuse(const struct cor_file_seen *seen, const Cor__Names__OpenFile *out,
 		   const char *why, struct cor_error *err)

@@ -9,14 +9,10 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 #include "libcor/names/pump/datagram.h"
 #include "libcor/names/pump/udp.h"
-
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#define UDP_GRO 104
-#endif
 
 #define ERRORS_AT_ONCE 16
 

@@ -1,0 +1,18 @@
+# A host that has not heard where a moved address is now, though it was told, is told again: it
+# does not send into the void until its own table grows old.
+. "$(dirname "$0")/../tasks.sh"
+. "$(dirname "$0")/../visit.sh"
+visit_start echo
+before=$(on A cat /sys/class/net/eth0/address)
+visit_rounds 2
+go B --address "$LAB_FLOAT/24"
+# as if it had been lost
+on C ip neigh replace "$LAB_FLOAT" lladdr "$before" dev eth0 nud reachable
+told()
+{
+	! on C ip neigh show "$LAB_FLOAT" | grep -q "$before"
+}
+wait_for 5 told || fail "host C still sends to host A: $(on C ip neigh show "$LAB_FLOAT")"
+visit_rounds 3
+visit_finish
+lab_end
