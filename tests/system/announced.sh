@@ -3,7 +3,7 @@
 . "$(dirname "$0")/../tasks.sh"
 . "$(dirname "$0")/../visit.sh"
 visit_start echo
-before=$(on A cat /sys/class/net/eth0/address)
+before=$(on A ip -o link show eth0 | sed "s/.*ether \([0-9a-f:]*\).*/\1/")
 visit_rounds 2
 go B --address "$LAB_FLOAT/24"
 # as if it had been lost
