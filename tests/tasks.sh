@@ -103,6 +103,7 @@ rounds()
 	if ! wait_for 30 beat_passed "$want"; then
 		cat "$TASK_OUT.out" "$TASK_OUT.err" >&2
 		on "$TASK_HOST" ps -eLo pid,tid,stat,wchan,comm >&2 || :
+		[ -z "${PEER:-}" ] || tail -n 3 "$LAB_DIR"/*/"$VISIT".err "$LAB_DIR"/*/"$VISIT".out >&2 || :
 		[ -z "${PEER:-}" ] || for host in "${LAB_HOSTS[@]}"; do
 			on "$host" sh -c "ip neigh; ss -tuanoi" >&2 || :
 		done
