@@ -127,6 +127,18 @@ go()
 	}
 }
 
+# occupy HOST N: a process there has that PID from now on. Numbers are given in turn: the next one
+# is made to be it.
+occupy()
+{
+	local taken
+
+	# shellcheck disable=SC2016 # there
+	taken=$(on "$1" sh -c 'echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid
+		sleep 1000 </dev/null >/dev/null 2>&1 & echo $!' sh "$2")
+	[ "$taken" = "$2" ] || fail "PID $2 could not be taken on host $1, only $taken"
+}
+
 # Ends the task and reads its verdict.
 finish()
 {

@@ -13,7 +13,6 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/io.h"
 #include "libcor/task/capture_base.h"
-#include "libcor/task/pb.h"
 #include "libcor/task/restart.h"
 
 /* Each has a descriptor until the freeze. */

@@ -10,9 +10,8 @@ fi
 . "$(dirname "$0")/../cut.sh"
 need python3
 need_fault_points
-HELD_DIR=$(mktemp -d "${TMPDIR:-/tmp}/cor-held.XXXXXX")
-chmod 1777 "$HELD_DIR"
-export COR_FAULT=@$HELD_DIR/fault
+lab_hold lanes
+COR_FAULT=@$HELD_DIR/fault      # two points, one behind the other
 
 # hold POINT: who comes there from now on waits, once.
 hold()
@@ -25,14 +24,6 @@ tid()
 {
 	# shellcheck disable=SC2016 # there
 	on A sh -c 'ls "/proc/$1/task" | grep -vx "$1"' sh "$TASK_PID"
-}
-
-take()
-{
-	# shellcheck disable=SC2016 # there
-	taken=$(on B sh -c 'echo $(($1 - 1)) >/proc/sys/kernel/ns_last_pid
-		sleep 1000 </dev/null >/dev/null 2>&1 & echo $!' sh "$1")
-	[ "$taken" = "$1" ] || fail "TID $1 could not be taken, only $taken"
 }
 
 lab_up
@@ -52,13 +43,13 @@ on A kill -USR1 "$TASK_PID"
 wait_for 5 tid >/dev/null || fail "it makes no thread"
 number=$(tid)
 if [ "$1" = before ]; then
-	take "$number"
+	occupy B "$number"
 	lab_release lanes
 else
 	hold built
 	lab_release lanes
 	await_held built
-	take "$number"
+	occupy B "$number"
 	lab_release built
 fi
 wait "$migration" || status=$?
@@ -80,5 +71,5 @@ in-freeze)
 esac
 rounds 5
 finish
-on B kill "$taken" || fail "the process that had the number is gone"
+on B kill "$number" || fail "the process that had the number is gone"
 lab_end

@@ -257,13 +257,16 @@ static bool is_here(const struct cor_arrival *a, unsigned i)
 int cor_arrival_announce(struct cor_arrival *a)
 {
 	static const int pause_ms[] = { 100, 200, 400, 800, 1600 };
+	bool some = false;
 
-	if (!a->naddresses)
-		return -1;
-	for (unsigned i = 0; i < a->naddresses; i++)
-		if (is_here(a, i))
-			cor_address_announce(&a->addresses[i], a->announcer, NULL);
-	return a->announced < ARRAY_SIZE(pause_ms) ? pause_ms[a->announced++] : -1;
+	for (unsigned i = 0; i < a->naddresses; i++) {
+		/* the first time they have just been added, and the task's pages wait */
+		if (a->announced && !is_here(a, i))
+			continue;
+		cor_address_announce(&a->addresses[i], a->announcer, NULL);
+		some = true;
+	}
+	return some && a->announced < ARRAY_SIZE(pause_ms) ? pause_ms[a->announced++] : -1;
 }
 
 const uint8_t *cor_arrival_hwaddr(const struct cor_arrival *a, unsigned i)
