@@ -34,23 +34,14 @@ int source_check_owner(const struct source *s, const Cor__Task__Image *image, bo
 	return 0;
 }
 
-/* A socket that the task closes while we have a duplicate of it stays in its epoll set, which may
- * then tell the task of a descriptor that it has no more. */
-static bool has_epoll(const struct source *s)
-{
-	for (size_t i = 0; i < s->files->n_files; i++)
-		if (s->files->files[i]->kind == COR__NAMES__FILE_KIND__EPOLL)
-			return true;
-	return false;
-}
-
 /* What the freeze will do, as far as that can be done to a running task. */
 static void rehearse(struct source *s)
 {
 	Cor__Names__FileTable *table = NULL;
 	struct cor_files_object *extra = NULL;
 	const struct cor_files_options options = {
-		.with_content = true, .running = true, .before = s->files, .mechanisms = &s->mechanisms,
+		.with_content = true, .running = true, .ahead = true, .before = s->files,
+		.mechanisms = &s->mechanisms,
 		.departure = s->departure, .pumps = &s->pumps.seen,
 		.plan = s->home.plan, .adopt = source_home_adopt, .arg = s,
 	};
@@ -58,8 +49,6 @@ static void rehearse(struct source *s)
 
 	session_warm();         /* the serving part has been forked */
 	cor_capture_rehearse(s->args->pid, &s->options, s->skeleton);
-	if (has_epoll(s))
-		return;
 	if (cor_files_capture_with(s->args->pid, &options, &extra, &nextra, &table, NULL) == 0)
 		cor__names__file_table__free_unpacked(table, NULL);
 	free(extra);
@@ -138,7 +127,7 @@ void source_thaw(struct source *s)
 		s->hooks.asked = asked;
 	}
 	source_pumps_thaw(&s->pumps);
-	cor_tracee_thaw(s->tracee);
+	source_let_go(s, s->tracee);
 	s->tracee = NULL;
 	cor_sleepers_done(&s->sleepers);        /* they have run */
 	session_hurry(false);

@@ -35,6 +35,24 @@ int source_network_begin(struct source *s, struct cor_error *err)
 	return r;
 }
 
+static int gate(struct source *s, struct cor_tracee *t, struct cor_error *err)
+{
+	return cor_departure_gate(s->departure, s->args->pid, s->files, err);
+}
+
+static int ungate(struct source *s, struct cor_tracee *t, struct cor_error *err)
+{
+	cor_departure_ungate(s->departure);
+	return 0;
+}
+
+/* The task, if it is there, runs. */
+static void ungate_running(struct source *s)
+{
+	if (cor_departure_has_gates(s->departure) && source_look(s, ungate, NULL) < 0)
+		cor_departure_ungate(s->departure);
+}
+
 int source_network_settle(struct source *s, struct cor_error *err)
 {
 	uint64_t from = cor_now_ns();
@@ -42,7 +60,13 @@ int source_network_settle(struct source *s, struct cor_error *err)
 
 	if (!s->departure)
 		return 0;
-	r = cor_departure_settle(s->departure, s->args->pid, s->files, SETTLE_TIMEOUT_MS, err);
+	r = cor_departure_settle(s->departure, s->files, SETTLE_TIMEOUT_MS, err);
+	if (r == 0 && cor_departure_wants_gates(s->departure, s->files))
+		r = source_look(s, gate, err);
+	if (r == 0 && cor_departure_has_gates(s->departure))
+		r = cor_departure_accepted(s->departure, SETTLE_TIMEOUT_MS, err);
+	if (r < 0)
+		ungate_running(s);
 	if (r == 0 && count_addresses(s))
 		json_object_set_new(s->session.figures, "settle_us",
 				    json_integer((json_int_t)((cor_now_ns() - from) / 1000)));
@@ -77,7 +101,11 @@ void source_network_undo(struct source *s)
 {
 	struct cor_error err = COR_ERROR_INIT;
 
-	if (s->departure && cor_departure_undo(s->departure, &err) < 0)
+	if (!s->departure)
+		return;
+	if (!s->tracee)
+		ungate_running(s);
+	if (cor_departure_undo(s->departure, &err) < 0)
 		json_object_set_new(s->session.figures, "address_error", json_string(err.text));
 }
 

@@ -12,7 +12,7 @@
 #include "libcor/base/io.h"
 
 /* Descriptors that refer to shared memory name the objects the memory capture found. */
-static int capture_files(struct source *s, const Cor__Task__Image *image, bool running,
+static int capture_files(struct source *s, const Cor__Task__Image *image, bool running, bool ahead,
 			 struct cor_error *err)
 {
 	size_t n = image->memory->n_objects;
@@ -21,7 +21,8 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool r
 	struct cor_files_object *extra = NULL;
 	unsigned nextra = 0;
 	const struct cor_files_options options = {
-		.with_content = true, .running = running, .before = s->files, .mechanisms = &s->mechanisms,
+		.with_content = true, .running = running, .ahead = ahead, .before = s->files,
+		.mechanisms = &s->mechanisms,
 		.departure = s->departure, .pumps = &s->pumps.seen,
 		.objects = known, .nobjects = (unsigned)n, .plan = s->home.plan,
 		.adopt = source_home_adopt, .arg = s,
@@ -48,22 +49,25 @@ static int capture_files(struct source *s, const Cor__Task__Image *image, bool r
 
 int source_capture_files(struct source *s, const Cor__Task__Image *image, struct cor_error *err)
 {
-	return capture_files(s, image, false, err);
+	return capture_files(s, image, false, false, err);
 }
 
 static int capture_stopped_files(struct source *s, struct cor_tracee *t, struct cor_error *err)
 {
-	return source_capture_files(s, s->skeleton, err);
+	return capture_files(s, s->skeleton, false, true, err);
 }
 
-/* While the task runs, as it should. One that opens and closes all the time may never be
- * seen whole that way: then it is stopped for as long as its descriptors are read. */
+/* While the task runs, if it has nothing of which it could notice that. One that opens and
+ * closes all the time may never be seen whole that way either: then too it is stopped for as
+ * long as its descriptors are read. */
 int source_capture_running_files(struct source *s, struct cor_error *err)
 {
 	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS;
 	unsigned pause_us = 1000;
-	int r = capture_files(s, s->skeleton, true, err);
+	int r = capture_files(s, s->skeleton, true, true, err);
 
+	if (r == -EBUSY)
+		r = source_look(s, capture_stopped_files, err);
 	while (r == -EAGAIN && cor_now_ns() < until && !source_cancelled(s, NULL)) {
 		usleep(pause_us);
 		pause_us = COR_MIN(pause_us * 2, 50000u);

@@ -407,11 +407,12 @@ static int fail(struct source *s, struct cor_error *err)
 {
 	if (s->control)
 		control_send_abort(s->control, err);
+	/* what they have of the task's, before it runs */
+	source_pumps_drop(&s->pumps);
 	if (s->tracee)
 		source_thaw(s);
 	else
 		source_network_undo(s);
-	source_pumps_drop(&s->pumps);
 	if (s->session.page)
 		atomic_store(&s->session.page->let_go, 0);
 	if (s->have_hooks)

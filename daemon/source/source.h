@@ -56,7 +56,7 @@ struct source {
 	 * transport (NULL: none) */
 	struct cor_stream *demand, *bulk, *fast_demand, *fast_bulk;
 	struct cor_capture_options options;
-	struct cor_waits waits;         /* which it has brought along, if it came from elsewhere */
+	struct cor_waits waits;         /* those that it has brought along, or was let go in */
 	struct cor_sleepers sleepers;   /* read ahead of the freeze, where options have them */
 	Cor__Task__Image *skeleton, *image;
 	Cor__Names__FileTable *files;   /* of the last capture */
@@ -70,6 +70,7 @@ struct source {
 	struct source_registrar registrar;      /* the serving part's, */
 	struct cor_reach_owner *reach;  /* NULL: no one-sided demand */
 	uint64_t freeze_from_ns, captured_ns, ready_ns;
+	uint64_t looked_ns;             /* that the task has stood still ahead of the freeze */
 	struct source_pumps pumps;
 	struct source_standin standin;
 	struct cor_hooks hooks;
@@ -158,7 +159,9 @@ int source_capture_running_files(struct source *s, struct cor_error *err);
 /* Marks, and completes, what of the image's shared memory s->files lead to. */
 int source_note_descriptor_objects(struct source *s, Cor__Task__Image *image,
 				   struct cor_error *err);
-/* look.c: has the task stand still for as long as look takes. */
+/* look.c: has the task stand still for as long as look takes; and when it went on, in what it
+ * waited for. t NULL: it has not been stopped. */
+uint64_t source_let_go(struct source *s, struct cor_tracee *t);
 int  source_look(struct source *s,
 		 int (*look)(struct source *s, struct cor_tracee *t, struct cor_error *err),
 		 struct cor_error *err);

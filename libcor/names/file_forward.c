@@ -63,15 +63,6 @@ static bool is_the_tasks(const struct search *s, const struct cor_inet_socket *s
 	return cor_forward_is_own(s->c, s->seen, socket);
 }
 
-static bool is_other_end(void *arg, const struct cor_inet_socket *socket)
-{
-	struct search *s = arg;
-
-	s->found = socket->ours.port == s->theirs.port && socket->theirs.port == s->ours.port &&
-		   cor_inet_addr_same(&socket->ours, &s->theirs) && is_the_tasks(s, socket);
-	return s->found;
-}
-
 static bool stays_with_listener(void *arg, const struct cor_inet_socket *socket)
 {
 	struct search *s = arg;
@@ -100,12 +91,16 @@ static bool listener_stays(struct search *s)
 
 static bool connection_stays(struct search *s)
 {
+	struct cor_inet_socket other_end;
+	int r;
+
 	if (!cor_forward_name(s->seen->dup, true, &s->theirs) ||
 	    cor_departure_moves(s->c->departure, &s->ours))
 		return false;
 	if (!cor_inet_addr_is_loopback(&s->ours) || !cor_inet_addr_is_loopback(&s->theirs))
 		return true;
-	return cor_inet_diag(~0u, is_other_end, s, NULL) == 0 && !s->found;
+	r = cor_inet_diag_connection(&s->theirs, &s->ours, &other_end);
+	return r == -ENOENT || (r == 0 && !is_the_tasks(s, &other_end));
 }
 
 bool cor_forward_stays(const struct cor_file_capture *c, const struct cor_file_seen *seen)

@@ -284,7 +284,7 @@ int cor_forward_udp_unread(const struct cor_file_seen *seen, Cor__Names__OpenFil
 	struct peeking p;
 	int r;
 
-	if (seen->running)
+	if (seen->ahead)
 		return 0;
 	if (!buf)
 		return -ENOMEM;

@@ -39,7 +39,7 @@ struct cor_file_seen {
 	const char *info;       /* the text of /proc/PID/fdinfo/FD */
 	struct stat st;
 	unsigned    flags;      /* as F_GETFL */
-	bool        running;    /* the task is not stopped (files.h) */
+	bool        ahead;      /* of the freeze (files.h) */
 	struct cor_holder holder;   /* another process that holds the same inode: pipes,
 				       sockets, FIFOs, deleted files */
 };

@@ -122,7 +122,7 @@ int cor_pump_unread(struct cor_file_capture *c, const struct cor_file_seen *seen
 {
 	int r;
 
-	if (!c->with_content || !ch->task_reads || (fresh ? seen->running : !ch->state) ||
+	if (!c->with_content || !ch->task_reads || (fresh ? seen->ahead : !ch->state) ||
 	    ch->kind == COR__NAMES__PUMP_KIND__PUMP_TERMINAL ||
 	    ch->kind == COR__NAMES__PUMP_KIND__PUMP_LISTENER)
 		return 0;

@@ -59,9 +59,11 @@ int cor_files_capture(pid_t pid, bool with_content,
 /* How a capture is made. */
 struct cor_files_options {
 	bool with_content;
-	/* The task is not stopped: what can be read only by changing a socket for a moment
-	 * (SO_PEEK_OFF, which its own peeks would show) is left out. */
+	/* The task is not stopped: -EBUSY, and nothing is duplicated, where it could notice
+	 * that (files_table.h). */
 	bool running;
+	/* It runs, or will run on: what waits in sockets is left out. */
+	bool ahead;
 	/* An earlier capture of the same task, while it ran; NULL: none. Who shares a pipe or
 	 * a socket with the task was found out then, by a walk over every process's
 	 * descriptors, which is too long for a freeze: now only processes born since are

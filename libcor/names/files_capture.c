@@ -1,6 +1,6 @@
 /* Capture: reads the table, finds out who shares what, and gives each open file
  * description to its kind. Everything from outside, with /proc, kcmp(2) and
- * pidfd_getfd(2); the task may run. */
+ * pidfd_getfd(2); the task may run where it has nothing of which it could notice that. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -81,7 +81,7 @@ static int see(struct cor_file_capture *c, const struct cor_files_table *t)
 			continue;       /* a duplicate of an earlier one */
 		c->seen[c->nseen] = (struct cor_file_seen){
 			.fd = row->fd, .dup = -1, .link = row->link, .info = row->info, .st = row->st,
-			.flags = row->flags, .running = c->options->running,
+			.flags = row->flags, .ahead = c->options->ahead,
 		};
 		c->by_inode[c->nseen] = c->nseen;
 		c->nseen++;
@@ -371,6 +371,15 @@ static int capture_all(struct cor_file_capture *c, const struct cor_files_table 
 	return rc < 0 ? rc : relate_all(c, err);
 }
 
+static int check_unnoticed(const struct cor_file_capture *c, const struct cor_files_table *t,
+			   struct cor_error *err)
+{
+	const struct cor_files_row *row = c->options->running ? cor_files_table_noticed(t) : NULL;
+
+	return !row ? 0 : cor_fail(err, -EBUSY, "descriptor %d is %s, which can be looked at only "
+				   "while the task stands still", row->fd, row->link);
+}
+
 /* One attempt. On success c->table and c->extra are the caller's. */
 static int attempt(struct cor_file_capture *c, const Cor__Names__FileTable *before,
 		   struct cor_error *err)
@@ -380,6 +389,8 @@ static int attempt(struct cor_file_capture *c, const Cor__Names__FileTable *befo
 
 	if (rc == 0)
 		rc = cor_files_table_read(c->pid, &t, err);
+	if (rc == 0)
+		rc = check_unnoticed(c, &t, err);
 	if (rc == 0)
 		rc = capture_all(c, &t, before, err);
 	close_duplicates(c);

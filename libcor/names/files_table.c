@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -215,4 +216,35 @@ int cor_files_table_read(pid_t pid, struct cor_files_table *t, struct cor_error 
 	else
 		*t = fresh;
 	return rc;
+}
+
+static bool is_noticed(const struct cor_files_row *row)
+{
+	static const char anonymous[] = "anon_inode:";
+
+	if (row->flags & O_PATH)
+		return false;
+	if ((row->flags & O_ASYNC) || cor_fdinfo_find(row->info, "lock:"))
+		return true;
+	/* of these an epoll set alone could tell */
+	if (strncmp(row->link, anonymous, strlen(anonymous)) == 0)
+		return strcmp(row->link, "anon_inode:[eventpoll]") == 0;
+	switch (row->st.st_mode & S_IFMT) {
+	case S_IFDIR:
+		return false;
+	case S_IFREG:
+		return (row->flags & O_ACCMODE) != O_RDONLY;
+	case S_IFCHR:           /* but for a pseudo-terminal's master, which hangs it up */
+		return row->st.st_rdev == makedev(5, 2);
+	default:
+		return true;
+	}
+}
+
+const struct cor_files_row *cor_files_table_noticed(const struct cor_files_table *t)
+{
+	for (unsigned i = 0; i < t->nrows; i++)
+		if (is_noticed(&t->rows[i]))
+			return &t->rows[i];
+	return NULL;
 }

@@ -307,6 +307,15 @@ static bool original_call(pid_t pid, struct user_regs_struct *regs)
 	return call_by_arguments(pid, regs);
 }
 
+bool cor_restart_left(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns, uint64_t *left_ns)
+{
+	if ((int64_t)regs->orig_rax < 0 || (int64_t)regs->rax != COR_RESTARTBLOCK)
+		return false;
+	if (regs->orig_rax == SYS_restart_syscall && !original_call(pid, regs))
+		return false;
+	return left_of_call(pid, regs, slept_ns, left_ns);
+}
+
 static int restart_block(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns,
 			 const uint64_t *left_ns, struct cor_restart *out, struct cor_error *err)
 {

@@ -65,6 +65,11 @@ int cor_restart_image(pid_t pid, struct user_regs_struct *regs, uint64_t slept_n
 		      const uint64_t *left_ns, enum cor_handler handler, struct cor_restart *out,
 		      struct cor_error *err);
 
+/* What is left of the call that a thread of pid, stopped with regs, is in, where the kernel goes on
+ * with it by restart_syscall(2); regs get its number. False: that is none of its time, or cannot
+ * be told. */
+bool cor_restart_left(pid_t pid, struct user_regs_struct *regs, uint64_t slept_ns, uint64_t *left_ns);
+
 /* Of a call that knows how much of its time is left: does that get less while nobody runs? Not that
  * of clock_nanosleep(2) on a processor's clock. */
 bool cor_restart_in_wall_time(const struct user_regs_struct *regs);

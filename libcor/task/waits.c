@@ -122,6 +122,28 @@ bool cor_waits_find(const struct cor_waits *waits, pid_t tid, uint64_t at_ns, ui
 	return false;
 }
 
+int cor_waits_note(struct cor_waits *waits, const struct cor_tracee *t)
+{
+	struct cor_waits now = { .list = calloc(t->nthreads ?: 1, sizeof(*now.list)) };
+
+	for (unsigned i = 0; now.list && i < t->nthreads; i++) {
+		const struct cor_tracee_thread *th = &t->threads[i];
+		struct user_regs_struct regs = th->regs;
+		uint64_t left;
+
+		if (!th->is_stopped || th->asleep ||
+		    (!cor_waits_find(waits, th->tid, t->stopping_ns, th->before.switches, &regs, &left) &&
+		     !cor_restart_left(t->pid, &regs, th->slept_ns, &left)))
+			continue;
+		now.list[now.n++] = cor_wait_of(th->tid, &regs, t->stopping_ns + left);
+	}
+	cor_waits_done(waits);
+	if (!now.list)
+		return -ENOMEM;
+	*waits = now;
+	return 0;
+}
+
 /* ---- in a file --------------------------------------------------------------------- */
 
 int cor_waits_write(const struct cor_waits *waits, int fd)

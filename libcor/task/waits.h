@@ -1,10 +1,11 @@
-/* waits: what the threads of a task that was rebuilt here wait for, for its next capture on
- * this host.
+/* waits: what the threads of a task that was rebuilt here, or has stood still, wait for, for its
+ * next capture on this host.
  *
  * A call that was begun anew with what was left of its time-out keeps its end in the kernel,
  * where nobody can read it, while the task's memory still has the whole interval. A task that
  * moves on within the same wait would wait too long. So the rebuild notes when each such call
- * ends, and the next capture looks it up.
+ * ends, and the next capture looks it up. So does a look at the task ahead of its freeze, behind
+ * which the threads wait in restart_syscall(2).
  *
  * A thread is in the same wait if it has not run since it was seen in it, just after it was let
  * go: its count of context switches tells. Where it cannot be told the wait is too long, as
@@ -17,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/user.h>
+
+#include "libcor/task/tracee.h"
 
 struct cor_wait {
 	int32_t  tid;           /* as this host sees it */
@@ -34,6 +37,10 @@ struct cor_waits {
 
 /* What a thread with these registers, which has a call of that number begun anew, waits for. */
 struct cor_wait cor_wait_of(pid_t tid, const struct user_regs_struct *regs, uint64_t until_ns);
+
+/* The task t is stopped and will be let go, as it will be known to be by cor_waits_confirm():
+ * the list is that of its threads from now on. -ENOMEM: there is none. */
+int cor_waits_note(struct cor_waits *waits, const struct cor_tracee *t);
 
 /* Behind the resume of process pid: until all threads are seen in their waits, or patience_ns
  * is over. Those that are not leave the list. */

@@ -7,7 +7,7 @@ lab_programs = \
 	tests/programs/files tests/programs/identity tests/programs/churn \
 	tests/programs/pattern tests/programs/plain tests/programs/refuse tests/programs/stream \
 	tests/programs/outside tests/programs/clients tests/programs/tcp tests/programs/udp \
-	tests/programs/hugetlb tests/programs/descriptors tests/programs/filters \
+	tests/programs/hugetlb tests/programs/descriptors tests/programs/closed tests/programs/filters \
 	tests/programs/ready tests/programs/sleepers
 check_PROGRAMS += $(lab_programs)
 
@@ -25,6 +25,8 @@ tests_programs_ready_SOURCES = tests/programs/ready.c $(lab_peer) $(lab_common)
 tests_programs_ready_CFLAGS = $(lab_cflags)
 tests_programs_udp_SOURCES = tests/programs/udp.c $(visit_common)
 tests_programs_udp_CFLAGS = $(lab_cflags)
+tests_programs_closed_SOURCES = tests/programs/closed.c $(lab_common)
+tests_programs_closed_CFLAGS = $(lab_cflags)
 tests_programs_descriptors_SOURCES = tests/programs/descriptors.c $(lab_common)
 tests_programs_descriptors_CFLAGS = $(lab_cflags)
 tests_programs_descriptors_LDFLAGS = -pthread

@@ -73,9 +73,9 @@ static void test_capture_consumes_nothing(void **state)
 	subject_finish(&s);
 }
 
-static void test_a_running_tasks_messages_are_left_alone(void **state)
+static void test_ahead_of_the_freeze_messages_are_left_alone(void **state)
 {
-	const struct cor_files_options o = { .with_content = true, .running = true };
+	const struct cor_files_options o = { .with_content = true, .ahead = true };
 	struct subject s = subject_start(stream_pair, read_stream_pair);
 	Cor__Names__FileTable *table = NULL;
 	struct cor_files_object *extra = NULL;
@@ -446,7 +446,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		FILES_TEST(test_stream_pair_keeps_what_waits),
 		FILES_TEST(test_capture_consumes_nothing),
-		FILES_TEST(test_a_running_tasks_messages_are_left_alone),
+		FILES_TEST(test_ahead_of_the_freeze_messages_are_left_alone),
 		FILES_TEST(test_full_stream_pair_is_carried_whole),
 		FILES_TEST(test_messages_keep_their_boundaries),
 		FILES_TEST(test_empty_packets_are_no_end),

@@ -19,6 +19,8 @@
 #include <cmocka.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
+#include "libcor/task/asleep.h"
 #include "libcor/task/restart.h"
 #include "libcor/task/waits.h"
 
@@ -367,6 +369,47 @@ static void only_threads_in_their_waits_stay_listed(void **state)
 	assert_int_equal(waits.n, 0);
 }
 
+/* Stopped for a moment, as by source_look(). */
+static void look(pid_t pid, struct cor_waits *waits)
+{
+	struct cor_tracee *t = NULL;
+
+	assert_int_equal(cor_tracee_seize(&t, pid, NULL), 0);
+	assert_int_equal(cor_tracee_stop(t, 1000, NULL), 0);
+	assert_int_equal(cor_waits_note(waits, t), 0);
+	cor_tracee_thaw(t);
+	cor_waits_confirm(waits, pid, 1000000000);
+	assert_int_equal(waits->n, 1);
+}
+
+static void a_wait_ends_when_it_would_after_two_looks(void **state)
+{
+	const struct timespec ten = { .tv_sec = 10 };
+	struct cor_waits waits = { 0 };
+	uint64_t from = cor_now_ns(), first;
+	pid_t pid = fork();
+
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		nanosleep(&ten, NULL);
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	while (!cor_asleep_undisturbed(pid, pid))
+		usleep(1000);
+	usleep(100000);
+	look(pid, &waits);
+	first = waits.list[0].until_ns;
+	assert_in_range(first, from + 10000000000, cor_now_ns() + 10000000000);
+	/* it is in restart_syscall(2) now, and only the list tells */
+	usleep(100000);
+	look(pid, &waits);
+	assert_int_equal(waits.list[0].until_ns, first);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	cor_waits_done(&waits);
+}
+
 static int file_of(const void *bytes, size_t len)
 {
 	int fd = memfd_create("waits", MFD_CLOEXEC);
@@ -515,6 +558,7 @@ int main(void)
 		cmocka_unit_test(a_wait_that_was_begun_here_is_known),
 		cmocka_unit_test(another_wait_than_was_begun_here_is_not_known),
 		cmocka_unit_test(only_threads_in_their_waits_stay_listed),
+		cmocka_unit_test(a_wait_ends_when_it_would_after_two_looks),
 		cmocka_unit_test(waits_are_written_and_read),
 		cmocka_unit_test(what_is_left_gets_less),
 		cmocka_unit_test(a_sleep_that_has_ended_returns),

@@ -60,8 +60,6 @@ void cor_departure_free(struct cor_departure *d)
 		close(d->held[i].fd);
 	free(d->held);
 	cor_packet_hold_free(d->hold);
-	for (unsigned i = 0; i < d->ngated; i++)
-		close(d->gates[i].fd);
 	free(d->gates);
 	cor_closep(&d->rtnl);
 	cor_closep(&d->announcer);
@@ -242,15 +240,6 @@ unsigned cor_departure_forward(struct cor_departure *d)
 unsigned cor_departure_poll(const struct cor_departure *d, struct pollfd *out)
 {
 	return d->hold ? cor_packet_hold_poll(d->hold, out) : 0;
-}
-
-void cor_departure_ungate(struct cor_departure *d)
-{
-	for (unsigned i = 0; i < d->ngated; i++) {
-		cor_tcp_ungate(d->gates[i].fd);
-		close(d->gates[i].fd);
-	}
-	d->ngated = 0;
 }
 
 static void let_go(const struct held *h)

@@ -2,9 +2,10 @@
  * TCP connections and of the addresses that move along (net/address.h, net/tcp_repair.h).
  *
  *   new      finds the addresses
- *   settle   the task runs: its listening sockets answer nobody new, until what was
- *            being made is made: a connection that is neither the client's nor the
- *            task's yet cannot be carried
+ *   settle   the task runs, until the connections that it has closed have ended
+ *   gate     it stands still for a moment: its listening sockets answer nobody new
+ *   accepted it runs, until what was being made is made: a connection that is neither the
+ *            client's nor the task's yet cannot be carried
  *   stop     from here on the task stands still: what is captured is silenced
  *   check    what was captured (table) is as it was read: a packet may have been under way
  *            on another processor
@@ -39,10 +40,21 @@ void cor_departure_free(struct cor_departure *d);
 /* What the destination must be told, into the table (cor__names__...: malloc). */
 int cor_departure_describe(const struct cor_departure *d, Cor__Names__FileTable *table);
 
-/* table: of a capture of the running task. Waits as long as need be, up to timeout_ms.
+/* table: of a capture ahead of the freeze. Waits as long as need be, up to timeout_ms.
  * -EAGAIN with what has not come to an end. */
-int cor_departure_settle(struct cor_departure *d, pid_t pid, const Cor__Names__FileTable *table,
-			 int timeout_ms, struct cor_error *err);
+int cor_departure_settle(struct cor_departure *d, const Cor__Names__FileTable *table, int timeout_ms,
+			 struct cor_error *err);
+/* Is there a listening socket that clients reach by what moves? */
+bool cor_departure_wants_gates(const struct cor_departure *d, const Cor__Names__FileTable *table);
+/* pid, whose table that is, stands still: it could notice that we have duplicates of what
+ * it closes. So it should for ungate(), and for undo() if there are gates. On failure there
+ * are none. */
+int cor_departure_gate(struct cor_departure *d, pid_t pid, const Cor__Names__FileTable *table,
+		       struct cor_error *err);
+bool cor_departure_has_gates(const struct cor_departure *d);
+void cor_departure_ungate(struct cor_departure *d);
+/* -EAGAIN with what is not accepted, or still being made, timeout_ms later. */
+int cor_departure_accepted(struct cor_departure *d, int timeout_ms, struct cor_error *err);
 
 /* The hardware address of the interface that address i will be at. */
 void cor_departure_next(struct cor_departure *d, unsigned i, const uint8_t hwaddr[6]);

@@ -17,7 +17,6 @@ struct held {
 
 /* A listening socket that answers nobody new. */
 struct gate {
-	int      fd;            /* a duplicate */
 	int      number;        /* the task's */
 	uint64_t ino;
 	uint16_t port;          /* as on the wire */
@@ -37,9 +36,7 @@ struct cor_departure {
 	struct cor_packet_hold *hold;   /* NULL: what comes meanwhile is lost */
 	uint8_t  hwaddr[COR_ADDRESSES_MAX][6]; /* the destination's */
 	unsigned nhwaddr;
+	pid_t    pid;           /* whose sockets are gated */
 	struct gate *gates;
 	unsigned ngated;
 };
-
-/* net/departure.c: new clients are answered again. */
-void cor_departure_ungate(struct cor_departure *d);

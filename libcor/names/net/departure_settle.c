@@ -36,48 +36,77 @@ static bool is_reached(const struct cor_departure *d, const Cor__Names__OpenFile
 	       (cor_inet_addr_is_any(&at) || cor_departure_moves(d, &at));
 }
 
-static int gate_one(struct cor_departure *d, pid_t pid, const Cor__Names__FileTable *table,
-		    unsigned index, struct cor_error *err)
+static int gate_one(struct cor_departure *d, const Cor__Names__FileTable *table, unsigned index,
+		    struct cor_error *err)
 {
-	struct gate *g = &d->gates[d->ngated];
+	const Cor__Names__OpenFile *file = table->files[index];
+	int number = cor_file_number(table, index), r;
+	_cleanup_close_ int dup = cor_files_duplicate(d->pid, number, err);
 	struct cor_inet_addr at;
-	int r;
+	struct stat st;
 
-	cor_inet_addr_of(&table->files[index]->address, &at);
-	g->number = cor_file_number(table, index);
-	g->ino = table->files[index]->ino;
-	g->port = at.port;
-	g->fd = cor_files_duplicate(pid, g->number, err);
-	if (g->fd < 0)
-		return g->fd;
-	r = cor_tcp_gate(g->fd);
-	if (r < 0) {
-		close(g->fd);
-		return cor_fail_code(err, r, "descriptor %d: keeping new clients off", g->number);
-	}
-	d->ngated++;
+	if (dup < 0 && dup != -EBADF)
+		return dup;
+	/* another one at its number, or none: the freeze, which finds it not gated, comes again */
+	if (dup < 0 || fstat(dup, &st) < 0 || st.st_ino != file->ino)
+		return 0;
+	r = cor_tcp_gate(dup);
+	if (r < 0)
+		return cor_fail_code(err, r, "descriptor %d: keeping new clients off", number);
+	cor_inet_addr_of(&file->address, &at);
+	d->gates[d->ngated++] = (struct gate){ .number = number, .ino = file->ino, .port = at.port };
 	return 0;
 }
 
-static int gate_all(struct cor_departure *d, pid_t pid, const Cor__Names__FileTable *table,
-		    struct cor_error *err)
+bool cor_departure_wants_gates(const struct cor_departure *d, const Cor__Names__FileTable *table)
+{
+	for (unsigned i = 0; d->naddresses && i < table->n_files; i++)
+		if (is_reached(d, table->files[i]))
+			return true;
+	return false;
+}
+
+int cor_departure_gate(struct cor_departure *d, pid_t pid, const Cor__Names__FileTable *table,
+		       struct cor_error *err)
 {
 	int r = 0;
 
 	free(d->gates);
+	d->ngated = 0;
+	d->pid = pid;
 	d->gates = calloc(table->n_files + 1, sizeof(*d->gates));
 	if (!d->gates)
 		return cor_fail(err, -ENOMEM, "out of memory");
 	for (unsigned i = 0; r == 0 && i < table->n_files; i++)
 		if (is_reached(d, table->files[i]))
-			r = gate_one(d, pid, table, i, err);
+			r = gate_one(d, table, i, err);
+	if (r < 0)
+		cor_departure_ungate(d);
 	return r;
+}
+
+bool cor_departure_has_gates(const struct cor_departure *d)
+{
+	return d->ngated;
+}
+
+void cor_departure_ungate(struct cor_departure *d)
+{
+	for (unsigned i = 0; i < d->ngated; i++) {
+		_cleanup_close_ int dup = cor_files_duplicate(d->pid, d->gates[i].number, NULL);
+		struct stat st;
+
+		if (dup >= 0 && fstat(dup, &st) == 0 && st.st_ino == d->gates[i].ino)
+			cor_tcp_ungate(dup);
+	}
+	d->ngated = 0;
 }
 
 /* One that is in the way. */
 struct search {
 	const struct cor_departure *d;
 	bool found;
+	const struct gate *gate;
 	struct cor_inet_socket socket;
 };
 
@@ -135,40 +164,36 @@ static int await_ended(struct cor_departure *d, uint64_t until, struct cor_error
 	}
 }
 
-/* The gate whose task has not accepted all connections, or NULL. */
-static const struct gate *unaccepted(const struct cor_departure *d, unsigned *n)
+/* A gate whose task has not accepted all connections. */
+static bool is_unaccepted(void *arg, const struct cor_inet_socket *s)
 {
-	for (unsigned i = 0; i < d->ngated; i++) {
-		struct tcp_info info = { 0 };
-		socklen_t len = sizeof(info);
+	struct search *search = arg;
 
-		if (getsockopt(d->gates[i].fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
-		    info.tcpi_state != TCP_LISTEN || info.tcpi_unacked == 0)
-			continue;
-		*n = info.tcpi_unacked;
-		return &d->gates[i];
-	}
-	return NULL;
+	for (unsigned i = 0; s->waiting && !search->gate && i < search->d->ngated; i++)
+		if (search->d->gates[i].ino == s->ino)
+			search->gate = &search->d->gates[i];
+	search->socket = *s;
+	return search->gate;
 }
 
-static int await_accepted(struct cor_departure *d, uint64_t until, struct cor_error *err)
+int cor_departure_accepted(struct cor_departure *d, int timeout_ms, struct cor_error *err)
 {
+	uint64_t until = cor_now_ns() + (uint64_t)timeout_ms * 1000000u;
+
 	for (;;) {
 		struct search search = { .d = d };
-		const struct gate *g;
-		unsigned n = 0;
 		int r = cor_inet_diag(BEING_MADE, is_being_made, &search, err);
 
-		if (r < 0)
-			return r;
 		/* in this order: what is made goes to the queue */
-		g = search.found ? NULL : unaccepted(d, &n);
-		if (!search.found && !g)
-			return 0;
-		if (cor_now_ns() > until && g)
+		if (r == 0 && !search.found)
+			r = cor_inet_diag(1u << TCP_LISTEN, is_unaccepted, &search, err);
+		if (r < 0 || (!search.found && !search.gate))
+			return r;
+		if (cor_now_ns() > until && search.gate)
 			return cor_fail(err, -EAGAIN, "descriptor %d is a TCP socket listening on port "
 					"%u with %u connections that the task does not accept; try "
-					"again", g->number, ntohs(g->port), n);
+					"again", search.gate->number, ntohs(search.gate->port),
+					search.socket.waiting);
 		if (cor_now_ns() > until)
 			return fail_waiting(&search, "is still being made", err);
 		usleep(PAUSE_US);
@@ -237,8 +262,8 @@ static void hold(struct cor_departure *d)
 		cor_packet_hold_next(d->hold, i, d->hwaddr[i]);
 }
 
-int cor_departure_settle(struct cor_departure *d, pid_t pid, const Cor__Names__FileTable *table,
-			 int timeout_ms, struct cor_error *err)
+int cor_departure_settle(struct cor_departure *d, const Cor__Names__FileTable *table, int timeout_ms,
+			 struct cor_error *err)
 {
 	uint64_t wait_ns = (uint64_t)timeout_ms * 1000000u;
 	unsigned n = count_sockets(table);
@@ -257,11 +282,5 @@ int cor_departure_settle(struct cor_departure *d, pid_t pid, const Cor__Names__F
 	r = await_ended(d, cor_now_ns() + wait_ns, err);
 	if (r == 0)
 		hold(d);
-	if (r == 0)
-		r = gate_all(d, pid, table, err);
-	if (r == 0)
-		r = await_accepted(d, cor_now_ns() + wait_ns, err);
-	if (r < 0)
-		cor_departure_ungate(d);
 	return r;
 }

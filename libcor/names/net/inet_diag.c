@@ -33,6 +33,7 @@ static void parse(const struct nlmsghdr *h, struct cor_inet_socket *s)
 
 	*s = (struct cor_inet_socket){
 		.state = m->idiag_state, .ino = m->idiag_inode, .to_send = m->idiag_wqueue,
+		.waiting = m->idiag_rqueue,
 	};
 	copy_addr(&s->ours, m->idiag_family, m->id.idiag_src, m->id.idiag_sport);
 	copy_addr(&s->theirs, m->idiag_family, m->id.idiag_dst, m->id.idiag_dport);
@@ -70,22 +71,17 @@ static int handle(const uint8_t *buf, ssize_t len, cor_inet_visit visit, void *a
 	return 0;
 }
 
-static int dump(uint8_t family, uint8_t protocol, uint32_t states, cor_inet_visit visit,
-		void *arg)
+struct request {
+	struct nlmsghdr h;
+	struct inet_diag_req_v2 r;
+};
+
+static int ask(const struct request *request, cor_inet_visit visit, void *arg)
 {
 	_cleanup_close_ int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	struct {
-		struct nlmsghdr h;
-		struct inet_diag_req_v2 r;
-	} request = {
-		.h = { .nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.r = { .sdiag_family = family, .sdiag_protocol = protocol,
-		       .idiag_states = states, .idiag_ext = 1 << (INET_DIAG_INFO - 1) },
-	};
 	_Alignas(struct nlmsghdr) uint8_t buf[32768];
 
-	if (sock < 0 || send(sock, &request, sizeof(request), 0) < 0)
+	if (sock < 0 || send(sock, request, sizeof(*request), 0) < 0)
 		return -errno;
 	for (;;) {
 		ssize_t n = recv(sock, buf, sizeof(buf), 0);
@@ -99,6 +95,56 @@ static int dump(uint8_t family, uint8_t protocol, uint32_t states, cor_inet_visi
 		if (r)
 			return r < 0 ? r : 0;
 	}
+}
+
+static struct request request_of(uint8_t family, uint8_t protocol, uint32_t states)
+{
+	return (struct request){
+		.h = { .nlmsg_len = sizeof(struct request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST },
+		.r = { .sdiag_family = family, .sdiag_protocol = protocol,
+		       .idiag_states = states, .idiag_ext = 1 << (INET_DIAG_INFO - 1) },
+	};
+}
+
+static int dump(uint8_t family, uint8_t protocol, uint32_t states, cor_inet_visit visit,
+		void *arg)
+{
+	struct request request = request_of(family, protocol, states);
+
+	request.h.nlmsg_flags |= NLM_F_DUMP;
+	return ask(&request, visit, arg);
+}
+
+static bool take(void *arg, const struct cor_inet_socket *s)
+{
+	*(struct cor_inet_socket *)arg = *s;
+	return true;
+}
+
+int cor_inet_diag_connection(const struct cor_inet_addr *ours, const struct cor_inet_addr *theirs,
+			     struct cor_inet_socket *out)
+{
+	struct request request = request_of((uint8_t)ours->family, IPPROTO_TCP, ~0u);
+	struct inet_diag_sockid *id = &request.r.id;
+	struct cor_inet_socket found = { 0 };
+	int r;
+
+	if (ours->family != theirs->family)
+		return -ENOENT;
+	id->idiag_cookie[0] = id->idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	id->idiag_sport = ours->port;
+	id->idiag_dport = theirs->port;
+	memcpy(id->idiag_src, ours->bytes, ours->len);
+	memcpy(id->idiag_dst, theirs->bytes, theirs->len);
+	r = ask(&request, take, &found);
+	if (r < 0)
+		return r;
+	/* a listening socket is what else would answer there */
+	if (found.ours.port != ours->port || found.theirs.port != theirs->port)
+		return -ENOENT;
+	*out = found;
+	return 0;
 }
 
 int cor_inet_diag(uint32_t states, cor_inet_visit visit, void *arg, struct cor_error *err)

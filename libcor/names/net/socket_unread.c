@@ -138,7 +138,7 @@ int cor_socket_unread_capture(const struct cor_file_seen *seen, Cor__Names__Open
 		return -ENOMEM;
 	if (poll(&p, 1, 0) == 1 && (p.revents & POLLERR) && out->type != SOCK_STREAM)
 		return cor_file_refuse(err, seen, "a UNIX socket with an error that was not read yet");
-	if (seen->running)
+	if (seen->ahead)
 		return 0;
 	if (ioctl(seen->dup, SIOCINQ, &waiting) < 0)
 		return cor_fail_errno(err, "descriptor %d: SIOCINQ", seen->fd);
