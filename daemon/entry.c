@@ -308,6 +308,36 @@ static void tell_dead(const struct entry *e)
 		cord_log(CORD_LOG_ERROR, e->record.id, "%s cannot be told: %s", dest, strerror(-pid));
 }
 
+struct mend_start {
+	int (*run)(const struct worker_mend_args *args);
+	struct worker_mend_args args;
+};
+
+static int run_mend(const void *arg)
+{
+	const struct mend_start *s = arg;
+
+	return s->run(&s->args);
+}
+
+/* The task goes on here, with the tracer gone that has taken something from it. */
+static void mend(const struct entry *e)
+{
+	const struct registry *reg = e->registry;
+	_cleanup_close_ int undo = state_undo(reg->env.state, e->record.session, false);
+	struct mend_start start = { .run = reg->env.workers->mend,
+				    .args = { .undo = undo, .config = reg->env.config } };
+	pid_t pid;
+
+	if (undo < 0 || !start.run)
+		return;
+	strcpy(start.args.id, e->record.id);
+	pid = spawn_worker("cord-mend", &undo, 1, run_mend, &start);
+	if (pid < 0)
+		cord_log(CORD_LOG_ERROR, e->record.id, "the task cannot be given back what was taken "
+			 "from it: %s", strerror(-pid));
+}
+
 /* What the worker has not told us it may have told its page; and if not even that, then
  * how far it got. */
 static void find_result(struct entry *e, int status)
@@ -331,6 +361,8 @@ static void find_result(struct entry *e, int status)
 			abandon(e);
 		else if (e->record.exit == 3 && page)
 			tell_dead(e);
+		else if (e->record.source && e->record.exit == 1)
+			mend(e);
 	}
 	log_result(e);
 }

@@ -26,7 +26,8 @@ source_sources = \
 	daemon/source/home.c daemon/source/keeper.c daemon/source/link.c \
 	daemon/source/look.c daemon/source/mapped.c daemon/source/network.c daemon/source/obituary.c daemon/source/objects.c \
 	daemon/source/paging.c daemon/source/reach.c daemon/source/run.c \
-	daemon/source/server.c daemon/source/serving.c daemon/source/transport.c
+	daemon/source/server.c daemon/source/serving.c daemon/source/transport.c \
+	daemon/source/undo.c
 
 destination_sources = \
 	daemon/destination/destination.h \

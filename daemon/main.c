@@ -9,7 +9,7 @@
 int main(int argc, char **argv)
 {
 	static const struct worker_ops workers = { session_source_run, session_destination_run,
-						   session_source_obituary };
+						   session_source_obituary, session_source_mend };
 	struct cor_error err = COR_ERROR_INIT;
 	struct cord_options options;
 	int r;

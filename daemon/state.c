@@ -58,6 +58,7 @@ void state_name(char name[STATE_NAME_MAX], enum state_kind kind, const uint8_t s
 
 #define SOCKET ".sock"
 #define WAITS  ".waits"
+#define UNDO   ".undo"
 
 /* Of what lies beside a page. */
 static void name_beside(char name[STATE_NAME_MAX], enum state_kind kind, const uint8_t session[16],
@@ -306,16 +307,41 @@ int state_connect(int dir, enum state_kind kind, const uint8_t session[16])
 	return take_fd(&fd);
 }
 
-/* ---- a task's waits ------------------------------------------------------------------ */
+/* ---- a task's waits, and what is to be undone ---------------------------------------- */
 
-int state_waits(int dir, const uint8_t session[16], bool create)
+static int open_beside(int dir, enum state_kind kind, const uint8_t session[16], const char *suffix,
+		       bool create)
 {
 	char name[STATE_NAME_MAX];
 	int fd;
 
-	name_beside(name, STATE_TASK, session, WAITS);
+	name_beside(name, kind, session, suffix);
 	fd = openat(dir, name, (create ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY) | O_CLOEXEC, 0600);
 	return fd < 0 ? -errno : fd;
+}
+
+static void remove_beside(int dir, enum state_kind kind, const uint8_t session[16],
+			  const char *suffix)
+{
+	char name[STATE_NAME_MAX];
+
+	name_beside(name, kind, session, suffix);
+	unlinkat(dir, name, 0);
+}
+
+int state_waits(int dir, const uint8_t session[16], bool create)
+{
+	return open_beside(dir, STATE_TASK, session, WAITS, create);
+}
+
+int state_undo(int dir, const uint8_t session[16], bool create)
+{
+	return open_beside(dir, STATE_SOURCE, session, UNDO, create);
+}
+
+void state_undo_remove(int dir, const uint8_t session[16])
+{
+	remove_beside(dir, STATE_SOURCE, session, UNDO);
 }
 
 /* ---- the directory ------------------------------------------------------------------ */
@@ -326,10 +352,9 @@ void state_remove(int dir, enum state_kind kind, const uint8_t session[16])
 
 	state_name(name, kind, session);
 	unlinkat(dir, name, 0);
-	name_beside(name, kind, session, SOCKET);
-	unlinkat(dir, name, 0);
-	name_beside(name, kind, session, WAITS);
-	unlinkat(dir, name, 0);
+	remove_beside(dir, kind, session, SOCKET);
+	remove_beside(dir, kind, session, WAITS);
+	remove_beside(dir, kind, session, UNDO);
 }
 
 int state_each(int dir, enum state_kind kind, void (*fn)(void *arg, const char *name), void *arg)

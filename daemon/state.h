@@ -12,6 +12,7 @@
  *	ID.source       ID.source.sock         the session ID, of which the task leaves
  *	ID.destination  ID.destination.sock    the session ID, by which it arrives
  *	ID.task         ID.task.sock           the task that arrived by session ID
+ *	ID.source.undo                         what was taken from the task before COMMIT
  *	ID.task.waits                          what its threads were waiting for, if anything
  *	                                       (libcor/task/waits.h)
  */
@@ -104,6 +105,11 @@ int state_connect(int dir, enum state_kind kind, const uint8_t session[16]);
 
 /* A descriptor of a task's waits: to write them (create), or to read. -ENOENT, -errno. */
 int state_waits(int dir, const uint8_t session[16], bool create);
+
+/* A descriptor of what is to be undone of a session's at the source (daemon/source/undo.c): to
+ * write it (create), or to read. -ENOENT, -errno. And its end. */
+int  state_undo(int dir, const uint8_t session[16], bool create);
+void state_undo_remove(int dir, const uint8_t session[16]);
 
 /* All of it; what is not there is no error. */
 void state_remove(int dir, enum state_kind kind, const uint8_t session[16]);

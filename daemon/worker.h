@@ -87,6 +87,13 @@ struct worker_source_args {
 	const struct cord_config *config;
 };
 
+/* undo: what a worker that has died had noted in the state directory (state_undo()). */
+struct worker_mend_args {
+	char     id[33];
+	int      undo;
+	const struct cord_config *config;
+};
+
 struct worker_destination_args {
 	int      control;         /* the accepted control connection, its preamble answered */
 	bool     tls;             /* its handshake is to come: whose it is, is not known yet */
@@ -98,6 +105,7 @@ struct worker_destination_args {
 /* Each runs in a forked worker process and returns its exit status. */
 int session_source_run(const struct worker_source_args *args);
 int session_source_obituary(const struct worker_source_args *args);
+int session_source_mend(const struct worker_mend_args *args);
 int session_destination_run(const struct worker_destination_args *args);
 
 /* What cord runs in its workers; tests put their own here. */
@@ -107,4 +115,7 @@ struct worker_ops {
 	/* The workers of a committed session have died, all of them, and the ghost with
 	 * them: the destination is told. NULL: it is not. args->cord is -1. */
 	int (*obituary)(const struct worker_source_args *args);
+	/* The source's worker has died before COMMIT, and the task goes on: it gets back what
+	 * was taken from it. NULL: it does not. */
+	int (*mend)(const struct worker_mend_args *args);
 };

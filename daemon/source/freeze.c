@@ -60,7 +60,9 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	int r;
 
 	rehearse(s);
-	r = source_network_settle(s, err);
+	r = source_undo_note(s, err);
+	if (r == 0)
+		r = source_network_settle(s, err);
 	if (r < 0)
 		return r;
 	cor_sleepers_settle(&s->sleepers, s->args->pid);
@@ -74,8 +76,10 @@ static int freeze_once(struct source *s, struct cor_error *err)
 	FAULT_POINT("frozen", s->control);
 	if (r == 0 && s->departure)
 		cor_departure_stop(s->departure);
-	if (r == 0 && s->have_hooks)
+	if (r == 0 && s->have_hooks) {
 		cor_hooks_arriving(&s->hooks, NULL);
+		r = source_undo_note(s, err);
+	}
 	if (r == 0)
 		r = cor_capture_image(s->tracee, &s->options, s->skeleton, &s->image, err);
 	if (r == 0)
@@ -188,8 +192,10 @@ int source_freeze(struct source *s, struct cor_error *err)
  * the same files. */
 int source_park(struct source *s, struct cor_error *err)
 {
-	int r = cor_files_park(s->args->pid, s->files, s->same_netns, err);
+	int r = source_undo_renew(s, err);
 
+	if (r == 0)
+		r = cor_files_park(s->args->pid, s->files, s->same_netns, err);
 	if (r < 0)
 		return r;
 	r = cor_files_park_locks(s->tracee, s->files, err);

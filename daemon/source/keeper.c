@@ -87,6 +87,7 @@ static bool obey(struct source *s, const char *verdict)
 		atomic_store(&s->session.page->let_go, 0);
 		if (s->have_hooks)
 			cor_hooks_cancel(&s->hooks, false, NULL);
+		source_undo_forget(s);
 		s->end = SESSION_ABORTED;
 	} else if (strcmp(verdict, "moved") == 0) {
 		bury(s);

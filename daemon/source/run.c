@@ -35,6 +35,7 @@ static void run_hooks(struct source *s)
 	if ((told && cor_hooks_open(&s->hooks, pid, told, NULL) == 0) ||
 	    cor_hooks_find(&s->hooks, pid, NULL) == 0) {
 		s->have_hooks = true;
+		source_undo_note(s, NULL);
 		cor_hooks_before(&s->hooks, HOOKS_TIMEOUT_MS, NULL);
 	}
 }
@@ -417,6 +418,7 @@ static int fail(struct source *s, struct cor_error *err)
 		atomic_store(&s->session.page->let_go, 0);
 	if (s->have_hooks)
 		cor_hooks_cancel(&s->hooks, false, NULL);
+	source_undo_forget(s);
 	session_move(&s->session, SESSION_ABORTED, NULL);
 	session_result(&s->session, 1, err);
 	return 1;

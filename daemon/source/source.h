@@ -70,6 +70,8 @@ struct source {
 	struct source_registrar registrar;      /* the serving part's, */
 	struct cor_reach_owner *reach;  /* NULL: no one-sided demand */
 	uint64_t freeze_from_ns, captured_ns, ready_ns;
+	bool undo_noted;                /* see undo.c */
+	uint64_t undo_digest;
 	uint64_t looked_ns;             /* that the task has stood still ahead of the freeze */
 	struct source_pumps pumps;
 	struct source_standin standin;
@@ -150,6 +152,13 @@ void source_network_undo(struct source *s);
 void source_network_done(struct source *s);
 /* Sends on what has come for the addresses since. */
 void source_network_forward(struct source *s);
+
+/* undo.c: notes what may be taken from the task from here on, or has been, for the case that we
+ * die; once it has all back, or is elsewhere, that is forgotten. */
+int  source_undo_note(struct source *s, struct cor_error *err);
+/* The same in the freeze, if there are other names or locks now. */
+int  source_undo_renew(struct source *s, struct cor_error *err);
+void source_undo_forget(struct source *s);
 
 /* objects.c: the task's descriptors, into s->files and s->extra; -EAGAIN: they
  * changed while they were read. image: what the memory capture found. */

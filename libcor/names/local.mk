@@ -34,7 +34,7 @@ libcor_sources += \
 	libcor/names/net/socket_unread.c libcor/names/net/socket_unread.h \
 	libcor/names/net/sock_diag.c libcor/names/net/sock_diag.h \
 	libcor/names/net/inet_diag.c libcor/names/net/inet_diag.h \
-	libcor/names/net/departure.c libcor/names/net/departure_settle.c \
+	libcor/names/net/departure.c libcor/names/net/departure_mend.c libcor/names/net/departure_settle.c \
 	libcor/names/net/departure.h libcor/names/net/departure_private.h \
 	libcor/names/net/arrival.c libcor/names/net/arrival.h \
 	libcor/names/net/inet_addr.c libcor/names/net/inet_addr.h \

@@ -129,13 +129,17 @@ int cor_waits_note(struct cor_waits *waits, const struct cor_tracee *t)
 	for (unsigned i = 0; now.list && i < t->nthreads; i++) {
 		const struct cor_tracee_thread *th = &t->threads[i];
 		struct user_regs_struct regs = th->regs;
-		uint64_t left;
+		uint64_t left, at = t->stopping_ns;
 
-		if (!th->is_stopped || th->asleep ||
-		    (!cor_waits_find(waits, th->tid, t->stopping_ns, th->before.switches, &regs, &left) &&
-		     !cor_restart_left(t->pid, &regs, th->slept_ns, &left)))
+		if (!th->is_stopped || th->asleep)
 			continue;
-		now.list[now.n++] = cor_wait_of(th->tid, &regs, t->stopping_ns + left);
+		if (!cor_waits_find(waits, th->tid, at, th->before.switches, &regs, &left)) {
+			/* it slept until it was stopped, at some time before that */
+			at = t->stopped_ns;
+			if (!cor_restart_left(t->pid, &regs, th->slept_ns, &left))
+				continue;
+		}
+		now.list[now.n++] = cor_wait_of(th->tid, &regs, at + left);
 	}
 	cor_waits_done(waits);
 	if (!now.list)

@@ -77,6 +77,13 @@ unsigned cor_departure_poll(const struct cor_departure *d, struct pollfd *out);
 /* The first address that could not be put back, else 0. */
 int cor_departure_undo(struct cor_departure *d, struct cor_error *err);
 
+/* The addresses that move along, d's; and with them, in another process once this one has died
+ * before COMMIT: undo(), of the stopped process pid. table: as it was captured last. It may be
+ * called again. */
+const struct cor_address *cor_departure_addresses(const struct cor_departure *d, unsigned *n);
+int cor_departure_mend(pid_t pid, const Cor__Names__FileTable *table,
+		       const struct cor_address *addresses, unsigned n, struct cor_error *err);
+
 /* A capture has failed: what it has silenced is as before; another one may follow. */
 void cor_departure_release(struct cor_departure *d);
 
