@@ -332,6 +332,7 @@ static void mend(const struct entry *e)
 	if (undo < 0 || !start.run)
 		return;
 	strcpy(start.args.id, e->record.id);
+	memcpy(start.args.session, e->record.session, sizeof(start.args.session));
 	pid = spawn_worker("cord-mend", &undo, 1, run_mend, &start);
 	if (pid < 0)
 		cord_log(CORD_LOG_ERROR, e->record.id, "the task cannot be given back what was taken "

@@ -90,6 +90,7 @@ struct worker_source_args {
 /* undo: what a worker that has died had noted in the state directory (state_undo()). */
 struct worker_mend_args {
 	char     id[33];
+	uint8_t  session[16];
 	int      undo;
 	const struct cord_config *config;
 };

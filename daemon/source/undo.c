@@ -40,6 +40,11 @@ static bool is_taken(const Cor__Names__OpenFile *f)
 
 static bool takes_something(const struct source *s)
 {
+	unsigned n;
+
+	cor_departure_addresses(s->departure, &n);
+	if (s->have_hooks || n)
+		return true;
 	for (size_t i = 0; s->files && i < s->files->n_files; i++)
 		if (is_taken(s->files->files[i]))
 			return true;
@@ -89,7 +94,7 @@ int source_undo_note(struct source *s, struct cor_error *err)
 	_cleanup_close_ int dir = -1, fd = -1;
 	int r;
 
-	if (!s->have_hooks && !takes_something(s))
+	if (!takes_something(s))
 		return 0;
 	dir = state_open(s->args->config->state_dir, err);
 	if (dir < 0)
@@ -106,12 +111,18 @@ int source_undo_renew(struct source *s, struct cor_error *err)
 	return digest(s->files) == s->undo_digest ? 0 : source_undo_note(s, err);
 }
 
-void source_undo_forget(struct source *s)
+static void forget(const struct cord_config *config, const uint8_t session[16])
 {
-	_cleanup_close_ int dir = s->undo_noted ? state_open(s->args->config->state_dir, NULL) : -1;
+	_cleanup_close_ int dir = state_open(config->state_dir, NULL);
 
 	if (dir >= 0)
-		state_undo_remove(dir, s->args->session);
+		state_undo_remove(dir, session);
+}
+
+void source_undo_forget(struct source *s)
+{
+	if (s->undo_noted)
+		forget(s->args->config, s->args->session);
 	s->undo_noted = false;
 }
 
@@ -205,6 +216,8 @@ int session_source_mend(const struct worker_mend_args *a)
 		r = 0;
 		usleep(AGAIN_US);
 	}
+	/* a cord that begins anew must not have it undone once more, amid another migration */
+	forget(a->config, a->session);
 	if (r < 0)
 		cord_log(CORD_LOG_ERROR, a->id, "the task goes on without what was taken from it: %s",
 			 err.text);

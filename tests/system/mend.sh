@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../strike.sh"
 . "$(dirname "$0")/../visit.sh"
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' gates connections address names
+	printf '%s\n' gates connections address names cord-too
 	exit 0
 fi
 need_fault_points
@@ -23,6 +23,7 @@ killed_at()
 	mover=$!
 	wait_for 20 held_at "$point" || fail "the migration does not come to $point: $(cat "$LAB_DIR/migrate.err")"
 	killed A cord-source
+	[ -z "${CORD_TOO:-}" ] || kill_cord A
 	let_go "$point"
 	! wait "$mover" || fail "the migration says that it went well"
 	hold_nothing
@@ -124,6 +125,9 @@ gates)
 connections)
 	connected_at captured ;;
 address)
+	connected_at ready ;;
+cord-too)
+	CORD_TOO=1
 	connected_at ready ;;
 names)
 	need python3
