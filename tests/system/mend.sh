@@ -22,8 +22,9 @@ killed_at()
 	on A cor migrate "$TASK_PID" "${LAB_ADDR[B]}:$LAB_PORT" "$@" --json >"$LAB_DIR/migrate.json" 2>"$LAB_DIR/migrate.err" &
 	mover=$!
 	wait_for 20 held_at "$point" || fail "the migration does not come to $point: $(cat "$LAB_DIR/migrate.err")"
+	[ -z "${CORD_TOO:-}" ] || on A kill -KILL "${LAB_CORD[A]}"
 	killed A cord-source
-	[ -z "${CORD_TOO:-}" ] || kill_cord A
+	[ -z "${CORD_TOO:-}" ] || lab_cord A
 	let_go "$point"
 	! wait "$mover" || fail "the migration says that it went well"
 	hold_nothing
@@ -61,6 +62,11 @@ client_has()
 	[ "$(grep -c '^+PONG' "$LAB_DIR/C/client.out")" -eq "$1" ]
 }
 
+redis_listens()
+{
+	on A ss -Hltn "sport = :7379" | grep -q .
+}
+
 # connected_at POINT: a redis-server with a client that is silent meanwhile.
 connected_at()
 {
@@ -70,7 +76,8 @@ connected_at()
 	spawn A redis redis-server --port 7379 --bind "$LAB_FLOAT" --protected-mode no --save "" \
 		--appendonly no --daemonize no --dir "$LAB_DIR/A"
 	TASK_PID=$SPAWNED
-	wait_for 10 client_start
+	wait_for 10 redis_listens || fail "redis does not begin"
+	client_start || fail "no answer: $(cat "$LAB_DIR/C/client.err")"
 	killed_at "$1" --address "$LAB_FLOAT/24"
 	has_address || fail "the address is not there any more"
 	move A "$TASK_PID" B --address "$LAB_FLOAT/24"
