@@ -3,7 +3,7 @@
 
 #include "libcor/base/io.h"
 
-#define WAITS_BEGIN_NS 20000000ull    /* after which a thread is not in the same wait any more */
+#define WAITS_BEGIN_NS 100000000ull   /* after which a thread is not in the same wait any more */
 
 /* Where its threads were interrupted they wait on, and only we know until when. */
 uint64_t source_let_go(struct source *s, struct cor_tracee *t)

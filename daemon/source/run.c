@@ -203,6 +203,8 @@ static int ask_prepare(struct source *s, struct cor_error *err)
 			return take_prepared(s, &m, err);
 		case CONTROL_ABORT:
 			r = source_refused(s, &m, err);
+			if (r == -EAGAIN)
+				json_object_set_new(s->session.figures, "again", json_true());
 			break;
 		default:
 			r = cor_fail(err, -EPROTO, "the peer sent %s while preparing",

@@ -176,6 +176,9 @@ int cor_file_home_open(struct cor_file_restore *r, unsigned index, struct cor_er
 	if (fd >= 0 && !(file->flags & O_NONBLOCK) &&
 	    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) < 0)
 		rc = -errno;
+	if (fd == -EBADF)
+		return cor_fail(err, -EAGAIN, "descriptor %d: the task has closed %s since it was looked "
+				"at; try again", cor_file_number(r->place.table, index), file->path);
 	if (fd < 0 || rc < 0)
 		return cor_fail_code(err, fd < 0 ? fd : rc, "descriptor %d: %s cannot be opened at "
 				     "its home", cor_file_number(r->place.table, index), file->path);

@@ -138,10 +138,15 @@ static int bind_port(unsigned slot, int fd)
 
 static void open_port(unsigned slot)
 {
-	g_fds[slot][0] = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), r, tries = 0;
+
+	need(fd >= 0);
+	/* what has found it free is closed, which may be late as well */
+	while ((r = bind_port(slot, fd)) < 0 && errno == EADDRINUSE && tries++ < GIVEN_UP)
+		;
+	need(r == 0 && listen(fd, 5) == 0);
+	g_fds[slot][0] = fd;
 	g_fds[slot][1] = -1;
-	need(g_fds[slot][0] >= 0 && bind_port(slot, g_fds[slot][0]) == 0 &&
-	     listen(g_fds[slot][0], 5) == 0);
 }
 
 static bool is_port_free(unsigned slot)
