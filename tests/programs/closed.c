@@ -1,5 +1,5 @@
 /* What it has closed is closed: closes descriptors one after the other without a pause, and
- * sees each time whether that has an effect at once. It has none while somebody else has a
+ * sees each time whether that has its effect at once. It has none while somebody else has a
  * duplicate, however short.
  *
  * Whoever reads /proc/PID/fd holds on to a descriptor for a microsecond: that much is the
@@ -18,8 +18,9 @@
 #include <sys/socket.h>
 
 #define SLOTS 200
-#define STEPS 200       /* of a round */
+#define STEPS 100       /* of a round */
 #define TRIES 10        /* that are the kernel's; one takes about a microsecond */
+#define PAUSE_US 200    /* lest a connection be half made whenever somebody looks */
 #define GIVEN_UP 100000
 
 static int g_fds[SLOTS][2];
@@ -49,6 +50,7 @@ static void verify(const char *what, void (*open_slot)(unsigned slot), bool (*is
 		if (g_fds[slot][1] >= 0)
 			close(g_fds[slot][1]);
 		open_slot(slot);
+		usleep(PAUSE_US);
 	}
 }
 
