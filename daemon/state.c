@@ -59,6 +59,7 @@ void state_name(char name[STATE_NAME_MAX], enum state_kind kind, const uint8_t s
 #define SOCKET ".sock"
 #define WAITS  ".waits"
 #define UNDO   ".undo"
+#define UNDO_NEW ".undo.new"
 
 /* Of what lies beside a page. */
 static void name_beside(char name[STATE_NAME_MAX], enum state_kind kind, const uint8_t session[16],
@@ -336,12 +337,22 @@ int state_waits(int dir, const uint8_t session[16], bool create)
 
 int state_undo(int dir, const uint8_t session[16], bool create)
 {
-	return open_beside(dir, STATE_SOURCE, session, UNDO, create);
+	return open_beside(dir, STATE_SOURCE, session, create ? UNDO_NEW : UNDO, create);
+}
+
+int state_undo_written(int dir, const uint8_t session[16])
+{
+	char from[STATE_NAME_MAX], to[STATE_NAME_MAX];
+
+	name_beside(from, STATE_SOURCE, session, UNDO_NEW);
+	name_beside(to, STATE_SOURCE, session, UNDO);
+	return renameat(dir, from, dir, to) < 0 ? -errno : 0;
 }
 
 void state_undo_remove(int dir, const uint8_t session[16])
 {
 	remove_beside(dir, STATE_SOURCE, session, UNDO);
+	remove_beside(dir, STATE_SOURCE, session, UNDO_NEW);
 }
 
 /* ---- the directory ------------------------------------------------------------------ */
@@ -355,6 +366,7 @@ void state_remove(int dir, enum state_kind kind, const uint8_t session[16])
 	remove_beside(dir, kind, session, SOCKET);
 	remove_beside(dir, kind, session, WAITS);
 	remove_beside(dir, kind, session, UNDO);
+	remove_beside(dir, kind, session, UNDO_NEW);
 }
 
 int state_each(int dir, enum state_kind kind, void (*fn)(void *arg, const char *name), void *arg)

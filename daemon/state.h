@@ -107,8 +107,10 @@ int state_connect(int dir, enum state_kind kind, const uint8_t session[16]);
 int state_waits(int dir, const uint8_t session[16], bool create);
 
 /* A descriptor of what is to be undone of a session's at the source (daemon/source/undo.c): to
- * write it (create), or to read. -ENOENT, -errno. And its end. */
+ * write it (create), or to read. -ENOENT, -errno. What was written takes the place of the
+ * last one, whole, by state_undo_written(). And its end. */
 int  state_undo(int dir, const uint8_t session[16], bool create);
+int  state_undo_written(int dir, const uint8_t session[16]);
 void state_undo_remove(int dir, const uint8_t session[16]);
 
 /* All of it; what is not there is no error. */

@@ -101,6 +101,8 @@ int source_undo_note(struct source *s, struct cor_error *err)
 		return dir;
 	fd = state_undo(dir, s->args->session, true);
 	r = fd < 0 ? fd : write_all(s, fd);
+	if (r == 0)
+		r = state_undo_written(dir, s->args->session);
 	s->undo_noted = true;
 	s->undo_digest = digest(s->files);
 	return r < 0 ? cor_fail_code(err, r, "noting in the state directory what is to be undone") : 0;
@@ -204,20 +206,22 @@ int session_source_mend(const struct worker_mend_args *a)
 
 	if (r == 0)
 		pidfd = state_process_open(&u.h.task);
-	/* its tracer had died before it took anything, or the task has ended as well */
-	if (r == -ENODATA || r == -EPIPE || pidfd == -ESRCH)
+	/* the task has ended as well */
+	if (pidfd == -ESRCH)
 		return 0;
 	if (r < 0)
 		cor_fail_code(&err, r, "what is to be undone");
 	while (r == 0) {
 		r = undo_once(&u, a, &err);
-		if (r == 0 || cor_now_ns() > until)
+		if (r == 0 || r == -ESRCH || cor_now_ns() > until)
 			break;
 		r = 0;
 		usleep(AGAIN_US);
 	}
 	/* a cord that begins anew must not have it undone once more, amid another migration */
 	forget(a->config, a->session);
+	if (r == -ESRCH)
+		return 0;
 	if (r < 0)
 		cord_log(CORD_LOG_ERROR, a->id, "the task goes on without what was taken from it: %s",
 			 err.text);

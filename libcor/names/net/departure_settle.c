@@ -36,20 +36,28 @@ static bool is_reached(const struct cor_departure *d, const Cor__Names__OpenFile
 	       (cor_inet_addr_is_any(&at) || cor_departure_moves(d, &at));
 }
 
+/* A duplicate of the task's descriptor, if it is that socket still; -EBADF: it is not. */
+static int duplicate_of(pid_t pid, int number, uint64_t ino, struct cor_error *err)
+{
+	_cleanup_close_ int dup = cor_files_duplicate(pid, number, err);
+	struct stat st;
+
+	if (dup < 0)
+		return dup;
+	return fstat(dup, &st) < 0 || st.st_ino != ino ? -EBADF : take_fd(&dup);
+}
+
 static int gate_one(struct cor_departure *d, const Cor__Names__FileTable *table, unsigned index,
 		    struct cor_error *err)
 {
 	const Cor__Names__OpenFile *file = table->files[index];
 	int number = cor_file_number(table, index), r;
-	_cleanup_close_ int dup = cor_files_duplicate(d->pid, number, err);
+	_cleanup_close_ int dup = duplicate_of(d->pid, number, file->ino, err);
 	struct cor_inet_addr at;
-	struct stat st;
 
-	if (dup < 0 && dup != -EBADF)
-		return dup;
-	/* another one at its number, or none: the freeze, which finds it not gated, comes again */
-	if (dup < 0 || fstat(dup, &st) < 0 || st.st_ino != file->ino)
-		return 0;
+	/* the freeze, which finds another one not gated, comes again */
+	if (dup < 0)
+		return dup == -EBADF ? 0 : dup;
 	r = cor_tcp_gate(dup);
 	if (r < 0)
 		return cor_fail_code(err, r, "descriptor %d: keeping new clients off", number);
@@ -93,10 +101,9 @@ bool cor_departure_has_gates(const struct cor_departure *d)
 void cor_departure_ungate(struct cor_departure *d)
 {
 	for (unsigned i = 0; i < d->ngated; i++) {
-		_cleanup_close_ int dup = cor_files_duplicate(d->pid, d->gates[i].number, NULL);
-		struct stat st;
+		_cleanup_close_ int dup = duplicate_of(d->pid, d->gates[i].number, d->gates[i].ino, NULL);
 
-		if (dup >= 0 && fstat(dup, &st) == 0 && st.st_ino == d->gates[i].ino)
+		if (dup >= 0)
 			cor_tcp_ungate(dup);
 	}
 	d->ngated = 0;
