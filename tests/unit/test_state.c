@@ -268,6 +268,27 @@ static void waits_go_with_their_task(void **state)
 	assert_int_equal(state_waits(f->dir, session, false), -ENOENT);
 }
 
+/* Whoever writes it may die amid that: until it is whole, the last one counts. */
+static void what_is_to_be_undone_is_there_once_it_is_whole(void **state)
+{
+	struct fixture *f = *state;
+	char text[8] = "";
+	int fd = state_undo(f->dir, session, true);
+
+	assert_int_equal(write(fd, "one", 4), 4);
+	close(fd);
+	assert_int_equal(state_undo(f->dir, session, false), -ENOENT);
+	assert_int_equal(state_undo_written(f->dir, session), 0);
+	close(state_undo(f->dir, session, true));
+	fd = state_undo(f->dir, session, false);
+	assert_int_equal(read(fd, text, sizeof(text)), 4);
+	assert_string_equal(text, "one");
+	close(fd);
+	state_remove(f->dir, STATE_SOURCE, session);
+	assert_int_equal(state_undo(f->dir, session, false), -ENOENT);
+	assert_int_equal(state_undo_written(f->dir, session), -ENOENT);
+}
+
 static void one_cord_has_the_directory(void **state)
 {
 	struct fixture *f = *state;
@@ -331,6 +352,7 @@ int main(void)
 		TEST(a_worker_is_reached_by_its_socket),
 		TEST(pages_are_listed_by_their_kind),
 		TEST(waits_go_with_their_task),
+		TEST(what_is_to_be_undone_is_there_once_it_is_whole),
 		TEST(one_cord_has_the_directory),
 		cmocka_unit_test(every_state_has_a_name_of_its_own),
 		cmocka_unit_test(no_way_leads_back_from_what_was_resumed),
