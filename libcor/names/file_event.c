@@ -20,6 +20,7 @@
 
 /* How late an interrupt may be; in a virtual machine, most of all. */
 #define DUE_NS 5000000ull
+#define LOOKS  4u
 #define NS 1000000000ull
 
 static int recognise(const struct cor_file_capture *c, const struct cor_file_seen *seen)
@@ -50,35 +51,32 @@ static uint64_t ns_of(const struct timespec *ts)
 
 /* One that is due, but whose interrupt has not come yet, has nothing left, as one that is not set:
  * for that there is an interval here, it is looked at again for a while. */
-static int read_timer(int fd, struct itimerspec *its)
+static int read_timer(const struct cor_file_seen *seen, struct itimerspec *its,
+		      struct cor_error *err)
 {
 	const struct timespec nap = { .tv_nsec = DUE_NS / 20 };
 	uint64_t until = cor_now_ns() + DUE_NS;
 
 	for (;;) {
-		if (timerfd_gettime(fd, its) < 0)
-			return -errno;
+		if (timerfd_gettime(seen->dup, its) < 0)
+			return cor_fail_errno(err, "descriptor %d: its timer", seen->fd);
 		if (ns_of(&its->it_value) || !ns_of(&its->it_interval) || cor_now_ns() > until)
 			return 0;
 		nanosleep(&nap, NULL);
 	}
 }
 
-static int capture_timerfd(struct cor_file_capture *c, const struct cor_file_seen *seen,
-			   Cor__Names__OpenFile *out, struct cor_error *err)
+static int read_ticks(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		      Cor__Names__OpenFile *out, struct cor_error *err)
 {
 	_cleanup_free_ char *info = NULL;
 	struct cor_file_seen now = *seen;
-	struct itimerspec its;
 	uint64_t clock, flags;
 	char path[48];
 	int rc;
 
-	/* an interval timer counts its ticks when it is asked: ask before reading them */
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", (int)c->pid, seen->fd);
-	rc = read_timer(seen->dup, &its);
-	if (rc == 0)
-		rc = cor_slurp(AT_FDCWD, path, &info, NULL);
+	rc = cor_slurp(AT_FDCWD, path, &info, NULL);
 	if (rc < 0)
 		return cor_fail_code(err, rc, "descriptor %d: its timer", seen->fd);
 	now.info = info;
@@ -90,10 +88,40 @@ static int capture_timerfd(struct cor_file_capture *c, const struct cor_file_see
 	if (rc < 0)
 		return rc;
 	out->clock = (int32_t)clock;
+	out->settime_flags = (uint32_t)flags;
+	return 0;
+}
+
+/* Has it ended between the two? */
+static bool ended(const struct itimerspec *before, const struct itimerspec *after)
+{
+	return ns_of(&after->it_value) > ns_of(&before->it_value) ||
+	       (ns_of(&before->it_value) && !ns_of(&after->it_value));
+}
+
+/* What is left and what has been counted must be of one moment: a timer with both would count
+ * its end twice. It is asked first, since one with an interval counts when it is asked; those
+ * of a few microseconds never hold still. */
+static int capture_timerfd(struct cor_file_capture *c, const struct cor_file_seen *seen,
+			   Cor__Names__OpenFile *out, struct cor_error *err)
+{
+	struct itimerspec before = { 0 }, its = { 0 };
+
+	for (unsigned i = 0; i < LOOKS; i++) {
+		int rc = read_timer(seen, &before, err);
+
+		if (rc == 0)
+			rc = read_ticks(c, seen, out, err);
+		if (rc == 0)
+			rc = read_timer(seen, &its, err);
+		if (rc < 0)
+			return rc;
+		if (!ended(&before, &its))
+			break;
+	}
 	out->value_ns = ns_of(&its.it_value);
 	out->interval_ns = ns_of(&its.it_interval);
-	out->settime_flags = (uint32_t)flags;
-	if (flags & TFD_TIMER_CANCEL_ON_SET)
+	if (out->settime_flags & TFD_TIMER_CANCEL_ON_SET)
 		return cor_file_refuse(err, seen, "a timerfd that a change of the clock cancels "
 				       "(TFD_TIMER_CANCEL_ON_SET): that is not carried");
 	return 0;
@@ -122,6 +150,18 @@ static int capture(struct cor_file_capture *c, const struct cor_file_seen *seen,
 	default:
 		return capture_pidfd(c, seen, err);
 	}
+}
+
+/* The last look at one without an interval that had neither time left nor ticks: its interrupt
+ * may have come since. */
+static int relate(struct cor_file_capture *c, unsigned index, struct cor_error *err)
+{
+	Cor__Names__OpenFile *file = c->table->files[index];
+
+	if (file->kind != COR__NAMES__FILE_KIND__TIMERFD || c->options->ahead ||
+	    file->value_ns || file->interval_ns || file->ticks)
+		return 0;
+	return read_ticks(c, &c->seen[index], file, err);
 }
 
 /* --- the destination --------------------------------------------------------- */
@@ -190,6 +230,7 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 const struct cor_file_ops cor_file_event = {
 	.recognise = recognise,
 	.capture   = capture,
+	.relate    = relate,
 	.restore   = restore,
 	.mechanism = COR_MECHANISM_EVENTS,
 	.kinds     = 1u << COR__NAMES__FILE_KIND__TIMERFD | 1u << COR__NAMES__FILE_KIND__SIGNALFD |

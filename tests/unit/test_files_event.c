@@ -119,6 +119,47 @@ static void test_timers_go_on_with_what_was_left(void **state)
 	round_trip(make_timers, verify_timers);
 }
 
+static void make_unset_timer(void)
+{
+	HOLDS(timerfd_create(CLOCK_MONOTONIC, 0) == 0);
+}
+
+static void set_timer_of(pid_t pid, long ns)
+{
+	const struct itimerspec soon = { .it_value = { 0, ns } };
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int fd = (int)syscall(SYS_pidfd_getfd, pidfd, 0, 0);
+
+	assert_int_equal(timerfd_settime(fd, 0, &soon, NULL), 0);
+	close(fd);
+	close(pidfd);
+}
+
+/* The delays go over all the time that a capture takes. Its interrupt comes some 50 us after
+ * its time: until then it has neither time left nor ticks, as one that is not set. */
+static void test_a_timer_that_ends_just_now_ends_once(void **state)
+{
+	struct subject s = subject_start(make_unset_timer, NULL);
+	unsigned lost = 0, twice = 0;
+
+	for (long ns = 2000; ns < 800000; ns += 200) {
+		struct cor_files_object *extra = NULL;
+		Cor__Names__FileTable *table;
+		unsigned nextra;
+
+		set_timer_of(s.pid, ns);
+		assert_int_equal(cor_files_capture(s.pid, true, NULL, 0, &extra, &nextra, &table,
+						   NULL), 0);
+		free(extra);
+		lost += !table->files[0]->value_ns && !table->files[0]->ticks;
+		twice += table->files[0]->value_ns && table->files[0]->ticks;
+		cor__names__file_table__free_unpacked(table, NULL);
+	}
+	assert_int_equal(lost, 0);
+	assert_int_equal(twice, 0);
+	subject_kill(&s);
+}
+
 static void make_cancelled_timer(void)
 {
 	struct itimerspec at = { .it_value = { INT32_MAX, 0 } };
@@ -429,6 +470,7 @@ int main(void)
 		FILES_TEST(test_eventfd_is_tried),
 		FILES_TEST(test_eventfd_keeps_counter_and_mode),
 		FILES_TEST(test_timers_go_on_with_what_was_left),
+		FILES_TEST(test_a_timer_that_ends_just_now_ends_once),
 		FILES_TEST(test_timer_cancelled_by_the_clock_is_refused),
 		FILES_TEST(test_signalfd_keeps_its_mask),
 		FILES_TEST(test_epoll_fires_with_its_data),
