@@ -25,6 +25,7 @@ struct cor_capture {
 	struct cor_capture_seen seen;           /* what was last read of that */
 	uint64_t action_flags[64];              /* of each signal, once known */
 	struct cor_capture_batch *calls;        /* that run; NULL: none */
+	uint64_t calls_ns;                      /* since when they do, or did */
 };
 
 /* capture_image.c: what every capture begins with (c: zeros, but for t and skeleton), and its
@@ -69,6 +70,9 @@ Cor__Task__Vma *cor_capture_find_vma(const Cor__Task__Image *image, uint64_t add
 int cor_capture_threads(struct cor_capture *c, struct cor_error *err);
 /* Pending signals, and what becomes of interrupted calls. After the calls. */
 int cor_capture_signals(struct cor_capture *c, struct cor_error *err);
+/* capture_timers.c: those that have ended between their call and the look at pending signals end
+ * once, not twice. After both. */
+void cor_capture_timers_settle(struct cor_capture *c);
 /* capture_scheduling.c: what others can change of a thread. */
 int cor_capture_scheduling(Cor__Task__Thread *th, pid_t tid, struct cor_error *err);
 /* capture_sleepers.c: what was read ahead of a thread that has not run since; NULL: nothing. */

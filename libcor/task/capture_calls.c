@@ -15,6 +15,7 @@
 #include "libcor/base/cleanup.h"
 #include "libcor/base/compat.h"
 #include "libcor/base/error.h"
+#include "libcor/base/io.h"
 #include "libcor/task/pb.h"
 
 struct kernel_sigaction {       /* rt_sigaction(2)'s own layout */
@@ -288,6 +289,7 @@ static int start(struct cor_capture_batch *b, struct cor_error *err)
 	b->r = t->runner;
 	cor_runner_know_caught(b->r, b->c->status.sig_caught);
 	ask_all(b);
+	b->c->calls_ns = cor_now_ns();
 	return cor_runner_start_many(b->r, b->jobs, b->njobs, 0, &b->running, err);
 }
 

@@ -147,6 +147,8 @@ int cor_capture_image(struct cor_tracee *t, const struct cor_capture_options *o,
 	if (!r)
 		r = cor_capture_signals(&c, err);
 	if (!r)
+		cor_capture_timers_settle(&c);
+	if (!r)
 		r = cor_capture_eager(&c, err);
 	if (!r)
 		r = cor_capture_clock(&c, err);

@@ -1,6 +1,6 @@
 # unit tests of libcor/task: inject, tracee, capture
 if HAVE_CMOCKA
-capture_tests = test_inject test_procfs test_restart test_tracee test_ghost test_capture test_refuse test_uts test_sparse test_seccomp test_sleepers
+capture_tests = test_inject test_procfs test_restart test_tracee test_ghost test_capture test_capture_timers test_refuse test_uts test_sparse test_seccomp test_sleepers
 check_PROGRAMS += $(capture_tests)
 TESTS += $(capture_tests)
 task_test_libs = libcor/libcor-internal.la $(CMOCKA_LIBS)
@@ -16,6 +16,8 @@ test_tracee_SOURCES = tests/unit/test_tracee.c $(victim_sources)
 test_tracee_LDADD = $(task_test_libs)
 test_ghost_SOURCES = tests/unit/test_ghost.c $(victim_sources)
 test_ghost_LDADD = $(task_test_libs)
+test_capture_timers_SOURCES = tests/unit/test_capture_timers.c $(victim_sources)
+test_capture_timers_LDADD = $(task_test_libs)
 test_capture_SOURCES = tests/unit/test_capture.c $(victim_sources)
 test_capture_LDADD = $(task_test_libs)
 test_refuse_SOURCES = tests/unit/test_refuse.c $(victim_sources)
