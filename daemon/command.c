@@ -115,6 +115,7 @@ static void run_migrate(struct client *k, struct request *q)
 		.arrived = tasks_session(env->tasks, q->pid),
 		.owner = owner(k),
 		.prefetch = q->prefetch < 0 ? c->paging.prefetch : q->prefetch,
+		.outside = q->outside,
 	};
 	struct cor_error err = COR_ERROR_INIT;
 	char why[320];

@@ -237,6 +237,7 @@ static void fill_source_args(struct worker_source_args *a, const struct entry *e
 	snprintf(a->dest, sizeof(a->dest), "%s", what->dest);
 	snprintf(a->peer, sizeof(a->peer), "%s", what->shown);
 	a->prefetch = what->prefetch;
+	a->outside = what->outside;
 	a->without = what->without;
 	a->settle = what->settle;
 	a->addresses = what->addresses;

@@ -43,6 +43,7 @@ struct registry_source {
 	const char *shown;        /* as the client named it */
 	const char *transport;    /* "": the best */
 	bool        prefetch;
+	bool        outside;
 	cor_mechanism_set without;
 	bool        settle;
 	char      **addresses;    /* that move along, NULL at the end; or NULL: none */

@@ -56,6 +56,7 @@ static int parse_addresses(struct request *q, const json_t *o, struct cor_error 
 static int parse_migrate(struct request *q, const json_t *o, struct cor_error *err)
 {
 	const json_t *pid = json_object_get(o, "pid"), *prefetch = json_object_get(o, "prefetch");
+	const json_t *outside = json_object_get(o, "outside");
 	char without[256] = "";
 	int r;
 
@@ -70,6 +71,9 @@ static int parse_migrate(struct request *q, const json_t *o, struct cor_error *e
 		return cor_fail(err, -EINVAL, "\"dest\" is missing: ADDR:PORT or a peer's name");
 	if (prefetch && !json_is_boolean(prefetch))
 		return cor_fail(err, -EINVAL, "\"prefetch\" is true or false");
+	if (outside && !json_is_boolean(outside))
+		return cor_fail(err, -EINVAL, "\"outside\" is true or false");
+	q->outside = json_is_true(outside);
 	q->prefetch = prefetch ? json_is_true(prefetch) : -1;
 	r = take_text(o, "transport", q->transport, sizeof(q->transport), err);
 	if (r == 0)

@@ -2,7 +2,7 @@
  *
  *	{"command":"migrate","pid":N,"dest":"ADDR:PORT","wait":"resumed"|"drained",
  *	 "prefetch":BOOL,"transport":"tcp","without":"MECHANISM,...",
- *	 "addresses":["ADDR/PREFIX[@INTERFACE]",...]}
+ *	 "addresses":["ADDR/PREFIX[@INTERFACE]",...],"outside":BOOL}
  *	{"command":"status"} {"command":"status","id":"HEX"} {"command":"ps"}
  *	{"command":"cancel","id":"HEX"}
  *	{"command":"settle","id":"HEX or the PID of a task here"}
@@ -43,6 +43,7 @@ struct request {
 	char  dest[256];
 	bool  wait_drained;       /* false: until it runs on the destination */
 	int   prefetch;           /* 1, 0, or -1: as configured */
+	bool  outside;            /* the result of an attempt before has said so */
 	char  transport[32];      /* "": the best */
 	cor_mechanism_set without;/* mechanisms that it goes without */
 	char  addresses[COR_ADDRESSES_MAX][COR_ADDRESS_TEXT]; /* that move along */

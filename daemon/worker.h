@@ -76,6 +76,7 @@ struct worker_source_args {
 	bool     wait_for_go;     /* the task's pages are still arriving: begin at "go" */
 	bool     settle;          /* to this host itself: its home's files are copied first */
 	bool     prefetch;        /* false: only what is referenced moves */
+	bool     outside;         /* it may come to lead to others while this is prepared */
 	char     transport[32];   /* "": the best both sides have */
 	cor_mechanism_set without;/* mechanisms that this migration does not use */
 	uint64_t epoch;           /* of this hand-over of the task: one more than of the last */

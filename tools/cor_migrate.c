@@ -160,13 +160,16 @@ static int check(struct wish *w, struct cor_error *err)
 	return check_pid(w, err);
 }
 
-static json_t *request(const struct wish *w)
+/* before: the result of the last attempt, or NULL. */
+static json_t *request(const struct wish *w, const json_t *before)
 {
 	json_t *q = json_pack("{s:s, s:i, s:s, s:s}", "command", "migrate", "pid", (int)w->pid,
 			      "dest", w->dest, "wait", w->wait);
 
 	if (w->no_prefetch)
 		json_object_set_new(q, "prefetch", json_false());
+	if (json_is_true(json_object_get(before, "outside")))
+		json_object_set_new(q, "outside", json_true());
 	if (w->transport)
 		json_object_set_new(q, "transport", json_string(w->transport));
 	if (w->without)
@@ -319,7 +322,8 @@ static void on_interrupt(int sig)
 {
 }
 
-/* *asked: cord has been, so that what becomes of it may not be known. */
+/* *asked: cord has been, so that what becomes of it may not be known. *result: of the attempt
+ * before; replaced, NULL on failure. */
 static int attempt(const struct wish *w, json_t **result, bool *asked, char id[33],
 		   struct cor_error *err)
 {
@@ -328,8 +332,10 @@ static int attempt(const struct wish *w, json_t **result, bool *asked, char id[3
 
 	id[0] = 0;
 	if (r == 0)
-		r = client_ask(c, request(w), err);
+		r = client_ask(c, request(w, *result), err);
 	*asked = r == 0;
+	json_decref(*result);
+	*result = NULL;
 	if (r == 0)
 		r = await_result(w, &c, result, id, err);
 	client_close(c);
@@ -362,8 +368,6 @@ static int migrate(struct wish *w)
 
 	sigaction(SIGINT, &interrupt, NULL);
 	for (; r == 0 && (!attempts || again(w, attempts, result)); attempts++) {
-		json_decref(result);
-		result = NULL;
 		r = attempt(w, &result, &asked, id, &err);
 	}
 	if (r == 0) {

@@ -20,16 +20,23 @@ struct source_pumps {
 	Cor__Names__PumpLink fresh;     /* the link for what leads outside here */
 	uint8_t id[COR_SESSION_ID], secret[COR_SECRET];
 	int  home;                      /* the pump of that link, -1: not needed */
+	bool expected;                  /* it is in every table, used or not */
+	bool missed;                    /* something led outside, and there was no pump for it */
 	Cor__Names__PumpChannel task;   /* of the fresh link, if the task's place is to be kept */
 	bool frozen;
 	struct cor_files_pumps seen;    /* for captures */
 	Cor__Names__PumpLink **links;   /* what seen points to */
 };
 
-/* Finds the task's pumps. standin: its place here is to be kept. */
+/* Finds the task's pumps. */
+enum source_pumps_flag {
+	SOURCE_PUMPS_STANDIN  = 1 << 0, /* the task's place here is to be kept */
+	SOURCE_PUMPS_EXPECTED = 1 << 1, /* it may come to lead outside, and is to be moved then, too */
+};
 int  source_pumps_begin(struct source_pumps *p, const struct cord_config *config, pid_t pid,
-			bool standin, struct cor_error *err);
-/* table: of the running task. Starts the home pump if it will be needed. */
+			unsigned flags, struct cor_error *err);
+/* table: of the running task. Starts the home pump if it will be needed; then it is there for
+ * whatever leads outside in the freeze, or nothing. */
 int  source_pumps_prepare(struct source_pumps *p, const Cor__Names__FileTable *table,
 			  struct cor_error *err);
 /* The task stands still, and is to be captured: so do its pumps. */
@@ -37,7 +44,7 @@ int  source_pumps_freeze(struct source_pumps *p, struct cor_error *err);
 /* And goes on here after all. Nothing where they were not frozen. */
 void source_pumps_thaw(struct source_pumps *p);
 /* table: of the stopped task, whose descriptors the home pump is given. -EAGAIN: one leads
- * outside that did not before. */
+ * outside where none did before: p->missed. */
 int  source_pumps_hand(struct source_pumps *p, pid_t pid, const Cor__Names__FileTable *table,
 		       struct cor_error *err);
 /* COMMIT is about to be sent. */

@@ -22,7 +22,8 @@ static void point_to_links(struct source_pumps *p)
 	for (unsigned i = 0; i < p->naway; i++)
 		p->links[i] = p->away[i].link;
 	p->seen = (struct cor_files_pumps){ .links = p->links, .nlinks = p->naway,
-					    .fresh = &p->fresh, .refresh = refresh, .arg = p };
+					    .fresh = &p->fresh, .expected = p->expected,
+					    .refresh = refresh, .arg = p };
 }
 
 static int ask_link(struct source_pumps *p, unsigned i, enum cor_pump_request what,
@@ -48,12 +49,13 @@ static void refresh(void *arg)
 }
 
 int source_pumps_begin(struct source_pumps *p, const struct cord_config *config, pid_t pid,
-		       bool standin, struct cor_error *err)
+		       unsigned flags, struct cor_error *err)
 {
 	int r;
 
 	p->config = config;
 	p->home = -1;
+	p->expected = flags & SOURCE_PUMPS_EXPECTED;
 	cord_config_pumps(config, p->dir, sizeof(p->dir));
 	r = cor_pumps_of_task(p->dir, pid, &p->away, &p->naway, err);
 	if (r == 0)
@@ -73,7 +75,7 @@ int source_pumps_begin(struct source_pumps *p, const struct cord_config *config,
 	p->task.kind = COR__NAMES__PUMP_KIND__PUMP_TASK;
 	p->task.what = (char *)"the task";
 	p->task.identity = (uint64_t)pid;
-	p->fresh.task = standin ? &p->task : NULL;
+	p->fresh.task = flags & SOURCE_PUMPS_STANDIN ? &p->task : NULL;
 	point_to_links(p);
 	return 0;
 }
@@ -90,6 +92,8 @@ int source_pumps_prepare(struct source_pumps *p, const Cor__Names__FileTable *ta
 {
 	if (!fresh_of(p, table))
 		return 0;
+	p->expected = true;
+	point_to_links(p);
 	p->home = session_pump_start(p->config, COR_PUMP_HOME, &p->fresh, err);
 	/* it answers once it can be found */
 	return p->home < 0 ? p->home :
@@ -154,7 +158,8 @@ int source_pumps_hand(struct source_pumps *p, pid_t pid, const Cor__Names__FileT
 
 	if (!link)
 		return 0;
-	if (p->home < 0)
+	p->missed = p->home < 0;
+	if (p->missed)
 		return cor_fail(err, -EAGAIN, "descriptor %d came to lead to another process while "
 				"the migration was prepared; try again",
 				number_of(table, p->naway, link->channels[0]));

@@ -296,8 +296,9 @@ static int prepare(struct source *s, struct cor_error *err)
 	if (r == 0)
 		r = source_standin_begin(&s->standin, s->args->pid, &s->mechanisms, err);
 	if (r == 0)
-		r = source_pumps_begin(&s->pumps, s->args->config, s->args->pid, s->standin.wanted,
-				       err);
+		r = source_pumps_begin(&s->pumps, s->args->config, s->args->pid,
+				       (s->standin.wanted ? SOURCE_PUMPS_STANDIN : 0) |
+				       (s->args->outside ? SOURCE_PUMPS_EXPECTED : 0), err);
 	if (r == 0)
 		r = source_capture_running_files(s, err);
 	if (r == 0)
@@ -402,6 +403,8 @@ static int migrate(struct source *s, struct cor_error *err)
 	/* what ends before it has been tried again and again */
 	if (r == -EAGAIN)
 		json_object_set_new(s->session.figures, "again", json_true());
+	if (s->pumps.missed)
+		json_object_set_new(s->session.figures, "outside", json_true());
 	return r;
 }
 

@@ -99,7 +99,7 @@ int cor_file_pump_links(struct cor_file_capture *c)
 	for (unsigned i = 0; r == 0 && c->pumps && i < c->pumps->nlinks; i++)
 		r = add_link(c, c->pumps->links[i]);
 	/* needed without any descriptor */
-	if (r == 0 && c->pumps && c->pumps->fresh->task)
+	if (r == 0 && c->pumps && (c->pumps->fresh->task || c->pumps->expected))
 		r = add_link(c, c->pumps->fresh);
 	return r;
 }

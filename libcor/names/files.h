@@ -37,7 +37,8 @@ struct cor_files_pumps {
 	void *arg;
 	const Cor__Names__PumpLink *fresh;      /* what leads outside and is pumped by none yet
 					   becomes a channel of this link, which has none here. It is
-					   in the table if it is used, or has the task's channel */
+					   in the table if it is used, or has the task's channel, */
+	bool expected;                          /* or if this is set: something may */
 };
 
 /* Reads the descriptor table of pid, running or stopped; reads nothing

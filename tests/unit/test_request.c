@@ -67,6 +67,19 @@ static void migrate_goes_without_mechanisms(void **state)
 		       "\"without\":7}", "without");
 }
 
+static void migrate_expects_what_leads_outside(void **state)
+{
+	struct request q;
+
+	assert_int_equal(parse(&q, "{\"command\":\"migrate\",\"pid\":12,\"dest\":\"h:1\"}", NULL), 0);
+	assert_false(q.outside);
+	assert_int_equal(parse(&q, "{\"command\":\"migrate\",\"pid\":12,\"dest\":\"h:1\","
+			       "\"outside\":true}", NULL), 0);
+	assert_true(q.outside);
+	assert_refused("{\"command\":\"migrate\",\"pid\":12,\"dest\":\"h:1\","
+		       "\"outside\":1}", "outside");
+}
+
 static void ps_and_status_are_the_same(void **state)
 {
 	struct request q;
@@ -132,6 +145,7 @@ int main(void)
 		cmocka_unit_test(reads_a_whole_migrate),
 		cmocka_unit_test(migrate_waits_for_the_drain_unless_told),
 		cmocka_unit_test(migrate_goes_without_mechanisms),
+		cmocka_unit_test(migrate_expects_what_leads_outside),
 		cmocka_unit_test(ps_and_status_are_the_same),
 		cmocka_unit_test(cancel_needs_an_id),
 		cmocka_unit_test(refuses_what_is_no_object),
