@@ -20,6 +20,7 @@
 #include "libcor/names/net/sock_diag.h"
 #include "libcor/names/net/socket.h"
 #include "libcor/names/net/socket_options.h"
+#include "libcor/names/net/socket_unread.h"
 #include "libcor/names/pump/end.h"
 #include "libcor/names/pump/tty.h"
 #include "libcor/transport/preamble.h"
@@ -370,6 +371,14 @@ static Cor__Names__PumpChannel *add_inet(Cor__Names__PumpLink *link,
 	return ch->what ? ch : NULL;
 }
 
+static bool something_waits(int fd, uint32_t type)
+{
+	int bytes = 0;
+
+	return (ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0) ||
+	       (type == SOCK_SEQPACKET && cor_socket_message_waits(fd));
+}
+
 /* What of the socket itself the task sees. */
 static int capture_socket(struct cor_file_capture *c, const struct cor_file_seen *seen,
 			  Cor__Names__OpenFile *out, struct cor_error *err)
@@ -386,7 +395,8 @@ static int capture_socket(struct cor_file_capture *c, const struct cor_file_seen
 		return cor_file_refuse(err, seen, "a UNIX socket with %llu descriptors on their way to "
 				       "it (SCM_RIGHTS): these are not carried",
 				       (unsigned long long)in_flight);
-	out->shut_read = (s.shutdown & 1) != 0;
+	/* what it has not read goes through the pump, and the end behind it */
+	out->shut_read = (s.shutdown & 1) != 0 && !something_waits(seen->dup, out->type);
 	out->shut_write = (s.shutdown & 2) != 0;
 	return cor_socket_options_capture(c, seen, out, err);
 }

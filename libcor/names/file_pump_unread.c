@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,6 +56,8 @@ static ssize_t peek_pipe(int fd, void *buf, size_t size)
 		return -errno;
 	from = ends[0];
 	to = ends[1];
+	if (size > COR_PUMP_AHEAD_MAX)
+		fcntl(to, F_SETPIPE_SZ, (int)size);
 	return tee(fd, to, size, SPLICE_F_NONBLOCK) < 0 ? -errno : read(from, buf, size);
 }
 
@@ -80,22 +83,37 @@ static ssize_t peek_socket(int fd, void *buf, size_t size)
 	return n > 0 && (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : n;
 }
 
+/* So much of it. Who has been told that a stream has ended (POLLRDHUP, POLLHUP) may take it
+ * that all of it is there, and a short read for its end: so it is. */
+static size_t how_much(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDHUP };
+	int waiting = 0;
+
+	if (poll(&p, 1, 0) != 1 || !(p.revents & (POLLRDHUP | POLLHUP)) ||
+	    ioctl(fd, FIONREAD, &waiting) < 0)
+		return COR_PUMP_AHEAD_MAX;
+	return waiting <= (int)COR_PUMP_AHEAD_MAX ? COR_PUMP_AHEAD_MAX :
+	       COR_MIN((size_t)waiting, (size_t)COR_PUMP_AHEAD_ENDED);
+}
+
 static int first(const struct cor_file_seen *seen, const Cor__Names__PumpChannel *ch,
 		 Cor__Names__OpenFile *out)
 {
 	_cleanup_free_ uint8_t *buf = NULL;
 	Cor__Names__Message *m;
+	size_t size;
 	ssize_t n;
 
 	if (!is_pipe(ch) && !may_peek(seen->dup))
 		return 0;
 	if (is_udp(ch))
 		return cor_forward_udp_first(seen, out);
-	buf = malloc(COR_PUMP_AHEAD_MAX);
+	size = how_much(seen->dup);
+	buf = malloc(size);
 	if (!buf)
 		return -ENOMEM;
-	n = is_pipe(ch) ? peek_pipe(seen->dup, buf, COR_PUMP_AHEAD_MAX) :
-			  peek_socket(seen->dup, buf, COR_PUMP_AHEAD_MAX);
+	n = is_pipe(ch) ? peek_pipe(seen->dup, buf, size) : peek_socket(seen->dup, buf, size);
 	/* nothing, or nothing that can be had; an empty message may as well be the end */
 	if (n <= 0)
 		return 0;

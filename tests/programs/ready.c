@@ -191,6 +191,152 @@ static void udp_finish(void)
 	check(write(g_udp.to, "", 0) == 0, "UDP: %s", strerror(errno));
 }
 
+/* ---- streams that have ended ---------------------------------------------------------------- */
+
+/* Who has been told of the end (POLLRDHUP) may take it that all is there: what a read gives less
+ * than was asked for is the end of it. A connection each round, all of them made in the
+ * beginning: to each the peer says, when asked, so many bytes, and is done. */
+#define ENDINGS    100u
+#define ENDED_NS   UINT64_C(100000000)
+#define GAP_NS     UINT64_C(5000000)
+#define SPOKEN_MAX 400000u
+
+struct endings {
+	int fd[ENDINGS];
+	unsigned at;
+};
+
+static struct endings g_tcp_ended, g_stream_ended;
+
+static size_t spoken(const struct endings *e, unsigned at)
+{
+	/* of a UNIX socket: what its buffer holds */
+	return 1000 + (size_t)at * 96731 % (e == &g_tcp_ended ? SPOKEN_MAX : 100000);
+}
+
+static void speak(const struct endings *e, const int *theirs)
+{
+	static unsigned char out[SPOKEN_MAX + 1000];
+	struct pollfd p[ENDINGS];
+	char asked;
+
+	for (unsigned i = 0; i < ENDINGS; i++)
+		p[i] = (struct pollfd){ .fd = theirs[i], .events = POLLIN };
+	for (unsigned left = ENDINGS; left && poll(p, ENDINGS, -1) > 0;)
+		for (unsigned i = 0; i < ENDINGS; i++) {
+			if (!p[i].revents)
+				continue;
+			if (read(p[i].fd, &asked, 1) != 1)
+				_exit(0);
+			check_fill(out, spoken(e, i), i);
+			need(write(p[i].fd, out, spoken(e, i)) == (ssize_t)spoken(e, i));
+			need(!shutdown(p[i].fd, SHUT_WR));
+			p[i].fd = -1;
+			left--;
+		}
+}
+
+static void ended_with(struct endings *e, const int *theirs)
+{
+	if (start_peer()) {
+		for (unsigned i = 0; i < ENDINGS; i++)
+			close(theirs[i]);
+		return;
+	}
+	for (unsigned i = 0; i < ENDINGS; i++)
+		close(e->fd[i]);
+	speak(e, theirs);
+	_exit(0);
+}
+
+static void tcp_ended_setup(void)
+{
+	int theirs[ENDINGS], room = 4 * SPOKEN_MAX;
+	struct sockaddr_in at;
+	int listener = bound(SOCK_STREAM, &at);
+
+	need(!listen(listener, 1));
+	for (unsigned i = 0; i < ENDINGS; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+		need(!setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)));
+		need(!connect(fd, (struct sockaddr *)&at, sizeof(at)));
+		g_tcp_ended.fd[i] = fd;
+		need((theirs[i] = accept(listener, NULL, NULL)) >= 0);
+	}
+	close(listener);
+	ended_with(&g_tcp_ended, theirs);
+}
+
+static void stream_ended_setup(void)
+{
+	int theirs[ENDINGS], ends[2];
+
+	for (unsigned i = 0; i < ENDINGS; i++) {
+		need(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+		g_stream_ended.fd[i] = ends[0];
+		theirs[i] = ends[1];
+	}
+	ended_with(&g_stream_ended, theirs);
+}
+
+static bool has_ended(int fd, int timeout_ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	int r;
+
+	do
+		r = poll(&p, 1, timeout_ms);
+	while (r < 0 && errno == EINTR);
+	return r == 1 && (p.revents & POLLRDHUP);
+}
+
+/* Reads it as who knows that the end is there. */
+static void take_all(int fd, size_t len, unsigned seed)
+{
+	static unsigned char in[SPOKEN_MAX + 1000];
+	const size_t most = 16384;
+	size_t got = 0;
+	ssize_t n;
+
+	do {
+		n = recv(fd, in + got, sizeof(in) - got < most ? sizeof(in) - got : most, MSG_DONTWAIT);
+		got += n > 0 ? (size_t)n : 0;
+	} while (n == (ssize_t)most);
+	check(got == len && check_differs(in, len, seed) < 0,
+	      "a stream that had ended gave %zu of its %zu bytes, then %zd (%s)", got, len, n,
+	      n < 0 ? strerror(errno) : "no error");
+}
+
+/* Until it has stood still for a moment, as it does when it moves; not for long. */
+static void await_gap(void)
+{
+	uint64_t now = check_now_ns(CLOCK_MONOTONIC), until = now + ENDED_NS, last;
+
+	do {
+		last = now;
+		now = check_now_ns(CLOCK_MONOTONIC);
+	} while (now < until && now - last < GAP_NS);
+}
+
+static void ended_verify(struct endings *e)
+{
+	int fd;
+
+	if (e->at == ENDINGS)
+		return;
+	fd = e->fd[e->at];
+	check(write(fd, "?", 1) == 1, "write: %s", strerror(errno));
+	check(has_ended(fd, 20000), "it does not end");
+	await_gap();
+	if (!check_failed())
+		take_all(fd, spoken(e, e->at), e->at);
+	e->at++;
+}
+
+static void tcp_ended_verify(void) { ended_verify(&g_tcp_ended); }
+static void stream_ended_verify(void) { ended_verify(&g_stream_ended); }
+
 static const struct check_kind KINDS[] = {
 	{ "pipe", pipe_setup, pipe_verify, NULL },
 	{ "packets", packets_setup, packets_verify, NULL },
@@ -199,6 +345,8 @@ static const struct check_kind KINDS[] = {
 	{ "unix-datagram", datagram_setup, datagram_verify, datagram_finish },
 	{ "tcp", tcp_setup, tcp_verify, NULL },
 	{ "udp", udp_setup, udp_verify, udp_finish },
+	{ "tcp-ended", tcp_ended_setup, tcp_ended_verify, NULL },
+	{ "stream-ended", stream_ended_setup, stream_ended_verify, NULL },
 };
 
 int main(int argc, char **argv)

@@ -92,7 +92,8 @@ int cor_pump_channel_load(struct cor_pump_channel *c, const Cor__Names__PumpStat
 /* The first of what waits at home, in the state of a channel that is to be made away: from
  * some position up to COR_PUMP_AHEAD_END, from where home will count. */
 #define COR_PUMP_AHEAD_MAX (64u << 10)  /* bytes of it; of messages one */
-#define COR_PUMP_AHEAD_END (1u << 20)
+#define COR_PUMP_AHEAD_ENDED (6u << 20) /* the same of a stream that has ended */
+#define COR_PUMP_AHEAD_END (8u << 20)
 /* Home: its end throws that away before it reads. -EPROTO. */
 int cor_pump_channel_ahead(struct cor_pump_channel *c, const Cor__Names__PumpState *state);
 /* What the task has not read of its own end comes before what waits for it. event: what

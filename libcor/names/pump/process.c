@@ -358,11 +358,12 @@ static int loop(struct pump *p)
 			return 1;
 		/* those that only say that something is to be looked at, and free nothing that
 		 * another one may be for, are taken together */
-		for (unsigned i = 0; n > 0 && i < EVENTS_AT_ONCE; i++) {
+		for (unsigned i = 1; n > 0; i++) {
 			bool note = is_a_note(&e);
 
 			dispatch(p, &e);
-			if (!note)
+			/* what has been taken is told once (EPOLLET): no more than is looked at */
+			if (!note || i == EVENTS_AT_ONCE)
 				break;
 			n = epoll_wait(p->epoll, &e, 1, 0);
 		}

@@ -111,7 +111,7 @@ int cor_pump_channel_ahead(struct cor_pump_channel *c, const Cor__Names__PumpSta
 		messages += s->in[i]->event != COR_PUMP_BYTES;
 		bytes += s->in[i]->data.len * (s->in[i]->event == COR_PUMP_BYTES);
 	}
-	if (bytes > COR_PUMP_AHEAD_MAX || s->in_at + bytes + messages != COR_PUMP_AHEAD_END)
+	if (bytes > COR_PUMP_AHEAD_ENDED || s->in_at + bytes + messages != COR_PUMP_AHEAD_END)
 		return -EPROTO;
 	cor_pump_queue_init(&c->out, COR_PUMP_AHEAD_END);
 	c->end.ahead = messages ?: bytes;
