@@ -198,6 +198,18 @@ static void leave_out(int fd, Cor__Names__OpenFile *out)
 	out->n_options = n;
 }
 
+/* How much the task's side holds, by now: a peer that has said all that it had to say, and a task
+ * that waits for the end of it, would wait for each other where there is room for less. */
+static void note_room(int fd, Cor__Names__OpenFile *out)
+{
+	int locked = 0, room = 0;
+	socklen_t len = sizeof(int);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locked, &len) == 0 && !(locked & 2) &&
+	    getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, &len) == 0)
+		out->adapted_room = (uint32_t)room;
+}
+
 int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *seen, bool known,
 			Cor__Names__OpenFile *out, struct cor_error *err)
 {
@@ -222,6 +234,8 @@ int cor_forward_capture(struct cor_file_capture *c, const struct cor_file_seen *
 				       out->type == SOCK_DGRAM ? "UDP" : "TCP");
 	if (out->type == SOCK_DGRAM)
 		return cor_forward_udp_capture(seen, out, err);
+	if (!out->listening)
+		note_room(seen->dup, out);
 	state = state_of(seen->dup);
 	out->shut_write = state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2 || state == TCP_CLOSING ||
 			  state == TCP_LAST_ACK;

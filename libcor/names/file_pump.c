@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/compat.h"
 #include "libcor/base/error.h"
 #include "libcor/names/file_forward.h"
 #include "libcor/names/file_ops.h"
@@ -575,6 +576,19 @@ static int connect_udp(const Cor__Names__OpenFile *file, int fd, int number, str
 	return r < 0 ? cor_fail_code(err, r, "descriptor %d: connecting to %s (UDP)", number, name) : 0;
 }
 
+/* Of a connection the kernel goes on to adapt it. */
+static void make_room(const Cor__Names__OpenFile *file, int fd)
+{
+	int locked = 0, half = (int)COR_MIN(file->adapted_room / 2, 0x3fffffffu);
+	socklen_t len = sizeof(locked);
+
+	if (!half || getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locked, &len) < 0)
+		return;
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &half, sizeof(half)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &half, sizeof(half));
+	setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locked, sizeof(locked));
+}
+
 static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
 {
 	bool inet = file->domain == AF_INET || file->domain == AF_INET6;
@@ -584,7 +598,8 @@ static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, s
 	if (inet && !cor_socket_has_option(file, SOL_SOCKET, SO_REUSEADDR))
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &zero, sizeof(zero));
 	rc = cor_socket_options_set(file, fd, true, number, err);
-
+	if (rc == 0 && inet && file->type == SOCK_STREAM)
+		make_room(file, fd);
 	if (rc == 0)
 		rc = cor_socket_options_set(file, fd, false, number, err);
 	if (rc == 0 && inet)

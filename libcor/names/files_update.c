@@ -75,6 +75,7 @@ static bool same_file(const Cor__Names__OpenFile *a, const Cor__Names__OpenFile 
 	if (a->kind == COR__NAMES__FILE_KIND__PUMPED) {
 		like.unread = a->unread;        /* the pump's own affair */
 		like.n_unread = a->n_unread;
+		like.adapted_room = a->adapted_room;    /* near enough */
 	}
 	return same_message(&a->base, &like.base);
 }
