@@ -10,7 +10,7 @@ SETUP_BUILD_PACKAGES=(gcc libc6-dev make autoconf automake libtool pkg-config
 	libfabric-dev libibverbs-dev librdmacm-dev)
 SETUP_LAB_PACKAGES=(iproute2 util-linux procps jq gnutls-bin)
 SETUP_TASK_PACKAGES=(redis-server redis-tools memcached python3 sqlite3 nodejs tcc tmux bc bzip2 openssl
-	tcl)
+	tcl haproxy nginx-light)
 # Without these the tests in virtual machines are skipped.
 SETUP_VM_PACKAGES=(qemu-system-x86 busybox-static cpio kmod zstd xz-utils binutils e2fsprogs socat)
 

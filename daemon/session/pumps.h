@@ -21,6 +21,7 @@ struct source_pumps {
 	uint8_t id[COR_SESSION_ID], secret[COR_SECRET];
 	int  home;                      /* the pump of that link, -1: not needed */
 	bool expected;                  /* it is in every table, used or not */
+	bool ended;                     /* an away pump has, having been asked before */
 	bool missed;                    /* something led outside, and there was no pump for it */
 	Cor__Names__PumpChannel task;   /* of the fresh link, if the task's place is to be kept */
 	bool frozen;
@@ -39,7 +40,8 @@ int  source_pumps_begin(struct source_pumps *p, const struct cord_config *config
  * whatever leads outside in the freeze, or nothing. */
 int  source_pumps_prepare(struct source_pumps *p, const Cor__Names__FileTable *table,
 			  struct cor_error *err);
-/* The task stands still, and is to be captured: so do its pumps. */
+/* The task stands still, and is to be captured: so do its pumps. A failure with p->ended set is
+ * worth another attempt. */
 int  source_pumps_freeze(struct source_pumps *p, struct cor_error *err);
 /* And goes on here after all. Nothing where they were not frozen. */
 void source_pumps_thaw(struct source_pumps *p);

@@ -32,6 +32,8 @@ static int ask_link(struct source_pumps *p, unsigned i, enum cor_pump_request wh
 	Cor__Names__PumpLink *link;
 	int r = cor_pump_ask(p->away[i].sock, what, NULL, NULL, 0, &link, NULL, NULL, err);
 
+	if (r == -EPIPE)
+		p->ended = true;
 	if (r < 0)
 		return r;
 	cor__names__pump_link__free_unpacked(p->away[i].link, NULL);

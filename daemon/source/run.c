@@ -388,6 +388,7 @@ static int hand_over(struct source *s, struct cor_error *err)
 static int migrate(struct source *s, struct cor_error *err)
 {
 	int r = session_transports(&s->transports, s->args->config, s->args->transport, err);
+	bool again;
 
 	if (r == 0)
 		r = source_await_go(s, err);
@@ -397,11 +398,13 @@ static int migrate(struct source *s, struct cor_error *err)
 	r = prepare(s, err);
 	if (r == 0)
 		r = source_freeze(s, err);
-	if (r < 0)
-		return r;
-	r = hand_over(s, err);
-	/* what ends before it has been tried again and again */
-	if (r == -EAGAIN)
+	/* what else was in the way has been tried again and again by then */
+	again = r < 0 && s->pumps.ended;
+	if (r == 0) {
+		r = hand_over(s, err);
+		again = r == -EAGAIN;
+	}
+	if (again)
 		json_object_set_new(s->session.figures, "again", json_true());
 	if (s->pumps.missed)
 		json_object_set_new(s->session.figures, "outside", json_true());

@@ -193,7 +193,7 @@ static void udp_finish(void)
 
 /* ---- streams that have ended ---------------------------------------------------------------- */
 
-/* Who has been told of the end (POLLRDHUP) may take it that all is there: what a read gives less
+/* Who has been told of the end (POLLRDHUP, POLLHUP) may take it that all is there: what a read gives less
  * than was asked for is the end of it. A connection each round, all of them made in the
  * beginning: to each the peer says, when asked, so many bytes, and is done. */
 #define ENDINGS    100u
@@ -203,10 +203,11 @@ static void udp_finish(void)
 
 struct endings {
 	int fd[ENDINGS];
+	int ask;                /* the number of a pipe that is to end; of a stream: 0, itself */
 	unsigned at;
 };
 
-static struct endings g_tcp_ended, g_stream_ended;
+static struct endings g_tcp_ended, g_stream_ended, g_pipe_ended;
 
 static size_t spoken(const struct endings *e, unsigned at)
 {
@@ -296,6 +297,37 @@ static void stream_ended_setup(void)
 	ended_with(&g_stream_ended, theirs);
 }
 
+/* All are full, and end when they are asked to. */
+static void pipe_ended_setup(void)
+{
+	static unsigned char out[SPOKEN_MAX + 1000];
+	int theirs[ENDINGS], ends[2], ask[2];
+	unsigned char which;
+
+	need(!pipe2(ask, O_CLOEXEC));
+	for (unsigned i = 0; i < ENDINGS; i++) {
+		size_t len = spoken(&g_pipe_ended, i);
+
+		need(!pipe2(ends, O_CLOEXEC) && fcntl(ends[1], F_SETPIPE_SZ, 1 << 18) > 0);
+		check_fill(out, len, i);
+		need(write(ends[1], out, len) == (ssize_t)len);
+		g_pipe_ended.fd[i] = ends[0];
+		theirs[i] = ends[1];
+	}
+	g_pipe_ended.ask = ask[1];
+	if (!start_peer()) {
+		close(ask[1]);
+		for (unsigned i = 0; i < ENDINGS; i++)
+			close(g_pipe_ended.fd[i]);
+		while (read(ask[0], &which, 1) == 1)
+			close(theirs[which]);
+		_exit(0);
+	}
+	close(ask[0]);
+	for (unsigned i = 0; i < ENDINGS; i++)
+		close(theirs[i]);
+}
+
 static bool has_ended(int fd, int timeout_ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
@@ -304,7 +336,7 @@ static bool has_ended(int fd, int timeout_ms)
 	do
 		r = poll(&p, 1, timeout_ms);
 	while (r < 0 && errno == EINTR);
-	return r == 1 && (p.revents & POLLRDHUP);
+	return r == 1 && (p.revents & (POLLRDHUP | POLLHUP));
 }
 
 /* Reads it as who knows that the end is there. */
@@ -316,7 +348,7 @@ static void take_all(int fd, size_t len, unsigned seed)
 	ssize_t n;
 
 	do {
-		n = recv(fd, in + got, sizeof(in) - got < most ? sizeof(in) - got : most, MSG_DONTWAIT);
+		n = read(fd, in + got, sizeof(in) - got < most ? sizeof(in) - got : most);
 		got += n > 0 ? (size_t)n : 0;
 	} while (n == (ssize_t)most);
 	check(got == len && check_differs(in, len, seed) < 0,
@@ -337,12 +369,14 @@ static void await_gap(void)
 
 static void ended_verify(struct endings *e)
 {
+	unsigned char which = (unsigned char)e->at;
 	int fd;
 
 	if (e->at == ENDINGS)
 		return;
 	fd = e->fd[e->at];
-	check(write(fd, "?", 1) == 1, "write: %s", strerror(errno));
+	need(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+	check(write(e->ask ?: fd, &which, 1) == 1, "write: %s", strerror(errno));
 	check(has_ended(fd, 20000), "it does not end");
 	await_gap();
 	if (!check_failed())
@@ -352,6 +386,7 @@ static void ended_verify(struct endings *e)
 
 static void tcp_ended_verify(void) { ended_verify(&g_tcp_ended); }
 static void stream_ended_verify(void) { ended_verify(&g_stream_ended); }
+static void pipe_ended_verify(void) { ended_verify(&g_pipe_ended); }
 
 static const struct check_kind KINDS[] = {
 	{ "pipe", pipe_setup, pipe_verify, NULL },
@@ -363,6 +398,7 @@ static const struct check_kind KINDS[] = {
 	{ "udp", udp_setup, udp_verify, udp_finish },
 	{ "tcp-ended", tcp_ended_setup, tcp_ended_verify, NULL },
 	{ "stream-ended", stream_ended_setup, stream_ended_verify, NULL },
+	{ "pipe-ended", pipe_ended_setup, pipe_ended_verify, NULL },
 };
 
 int main(int argc, char **argv)

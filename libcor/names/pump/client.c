@@ -42,7 +42,7 @@ int cor_pump_send(int sock, enum cor_pump_request what, const Cor__Names__PumpLi
 	if (link)
 		cor__names__pump_link__pack(link, bytes);
 	r = cor_message_send(sock, &m);
-	return r < 0 ? cor_fail(err, r, "the pump of this task has ended") : 0;
+	return r < 0 ? cor_fail(err, -EPIPE, "the pump of this task has ended") : 0;
 }
 
 int cor_pump_await(int sock, enum cor_pump_request what, Cor__Names__PumpLink **answer,
@@ -52,7 +52,7 @@ int cor_pump_await(int sock, enum cor_pump_request what, Cor__Names__PumpLink **
 	int r = cor_message_recv(sock, &m);
 
 	if (r < 0)
-		return cor_fail(err, r, "the pump of this task has ended");
+		return cor_fail(err, -EPIPE, "the pump of this task has ended");
 	if (m.kind != what)
 		return cor_fail(err, -EPROTO, "the pump gave no proper answer");
 	if (m.op < 0)

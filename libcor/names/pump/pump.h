@@ -84,7 +84,8 @@ void cor_pump_home_path(const char *dir, const uint8_t id[COR_SESSION_ID], char 
 
 /* Sends a request and awaits its answer; link and answer NULL: none is sent, none is
  * wanted. fds: sent along. *answer_fds (malloc, NULL: none are wanted): what came, the
- * caller's. The pump's errors are the return value. */
+ * caller's. The pump's errors are the return value; -EPIPE: it has ended, as it does when nothing
+ * leads anywhere any more. */
 int cor_pump_ask(int sock, enum cor_pump_request what, const Cor__Names__PumpLink *link,
 		 const int *fds, unsigned nfds, Cor__Names__PumpLink **answer, int **answer_fds,
 		 unsigned *nanswer, struct cor_error *err);
