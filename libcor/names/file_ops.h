@@ -56,6 +56,7 @@ struct cor_file_capture {
 	const struct cor_mechanisms *mechanisms;    /* of the session; NULL: all are on */
 	const struct cor_files_pumps *pumps;        /* NULL: nothing is pumped */
 	const Cor__Names__FileTable *before;        /* an earlier capture; NULL: none */
+	uint64_t ahead_bytes;   /* of ended streams, that travel with the frozen task */
 	uint64_t tty;           /* device number of the task's controlling terminal; 0: none */
 	bool  foreground;       /* its process group has that */
 	const struct cor_files_object *objects;

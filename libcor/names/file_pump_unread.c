@@ -15,6 +15,8 @@
 #include "libcor/names/net/socket_unread.h"
 #include "libcor/names/pump/channel.h"
 
+#define ENDED_ALL (64u << 20)   /* bytes, of all of a task's */
+
 static bool is_udp(const Cor__Names__PumpChannel *ch)
 {
 	return ch->kind == COR__NAMES__PUMP_KIND__PUMP_UDP;
@@ -84,21 +86,23 @@ static ssize_t peek_socket(int fd, void *buf, size_t size)
 }
 
 /* So much of it. Who has been told that a stream has ended (POLLRDHUP, POLLHUP) may take it
- * that all of it is there, and a short read for its end: so it is. */
-static size_t how_much(int fd)
+ * that all of it is there, and a short read for its end: so it is, but where there are so many
+ * that the freeze would last. */
+static size_t how_much(struct cor_file_capture *c, int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN | POLLRDHUP };
 	int waiting = 0;
 
 	if (poll(&p, 1, 0) != 1 || !(p.revents & (POLLRDHUP | POLLHUP)) ||
-	    ioctl(fd, FIONREAD, &waiting) < 0)
+	    ioctl(fd, FIONREAD, &waiting) < 0 || waiting <= (int)COR_PUMP_AHEAD_MAX ||
+	    waiting > (int)COR_PUMP_AHEAD_ENDED || c->ahead_bytes + (unsigned)waiting > ENDED_ALL)
 		return COR_PUMP_AHEAD_MAX;
-	return waiting <= (int)COR_PUMP_AHEAD_MAX ? COR_PUMP_AHEAD_MAX :
-	       COR_MIN((size_t)waiting, (size_t)COR_PUMP_AHEAD_ENDED);
+	c->ahead_bytes += (unsigned)waiting;
+	return (size_t)waiting;
 }
 
-static int first(const struct cor_file_seen *seen, const Cor__Names__PumpChannel *ch,
-		 Cor__Names__OpenFile *out)
+static int first(struct cor_file_capture *c, const struct cor_file_seen *seen,
+		 const Cor__Names__PumpChannel *ch, Cor__Names__OpenFile *out)
 {
 	_cleanup_free_ uint8_t *buf = NULL;
 	Cor__Names__Message *m;
@@ -109,7 +113,7 @@ static int first(const struct cor_file_seen *seen, const Cor__Names__PumpChannel
 		return 0;
 	if (is_udp(ch))
 		return cor_forward_udp_first(seen, out);
-	size = how_much(seen->dup);
+	size = how_much(c, seen->dup);
 	buf = malloc(size);
 	if (!buf)
 		return -ENOMEM;
@@ -148,7 +152,7 @@ int cor_pump_unread(struct cor_file_capture *c, const struct cor_file_seen *seen
 		if (c->table->files[i]->kind == out->kind && c->table->files[i]->ino == out->ino)
 			return 0;       /* the first of them has it */
 	/* others could take it before home throws it away */
-	r = fresh && ch->shared ? 0 : fresh ? first(seen, ch, out) : all(seen, ch, out, err);
+	r = fresh && ch->shared ? 0 : fresh ? first(c, seen, ch, out) : all(seen, ch, out, err);
 	if (r == 0 && fresh && out->n_unread)
 		r = fresh_state(ch);
 	if (r == 0 && out->n_unread)
