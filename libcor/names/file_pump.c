@@ -4,8 +4,6 @@
  * through them. */
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -591,21 +589,6 @@ static void set_adapted_room(const Cor__Names__OpenFile *file, int fd)
 	setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locked, sizeof(locked));
 }
 
-/* A window as wide as its buffer: before 6.6 it stays what that had room for when the two were
- * connected. */
-static void open_window(int fd)
-{
-	int room = 0, clamp = 0;
-	socklen_t len = sizeof(int);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, &len) < 0 ||
-	    getsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &clamp, &len) < 0)
-		return;
-	room /= 2;
-	if (clamp < room)
-		setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &room, sizeof(room));
-}
-
 static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, struct cor_error *err)
 {
 	bool inet = file->domain == AF_INET || file->domain == AF_INET6;
@@ -617,10 +600,8 @@ static int finish_socket(const Cor__Names__OpenFile *file, int fd, int number, s
 	rc = cor_socket_options_set(file, fd, true, number, err);
 	if (rc == 0)
 		rc = cor_socket_options_set(file, fd, false, number, err);
-	if (rc == 0 && inet && file->type == SOCK_STREAM && !file->listening) {
+	if (rc == 0 && inet)
 		set_adapted_room(file, fd);
-		open_window(fd);
-	}
 	if (rc == 0 && inet)
 		rc = connect_udp(file, fd, number, err);
 	if (rc == 0 && file->shut_read && shutdown(fd, SHUT_RD) < 0)

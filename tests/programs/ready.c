@@ -255,11 +255,21 @@ static void grow(int fd, int theirs)
 {
 	static char buf[SPOKEN_MAX];
 
-	for (unsigned i = 0; i < 8; i++) {
-		ssize_t n = send(theirs, buf, sizeof(buf), MSG_DONTWAIT);
+	int room = 0;
+	socklen_t len = sizeof(room);
 
-		need(n > 0 && recv(fd, buf, (size_t)n, MSG_WAITALL) == n);
+	for (unsigned i = 0; i < 100 && room < (int)(4 * SPOKEN_MAX); i++) {
+		while (send(theirs, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			;
+		while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			;
+		need(!getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, &len));
 	}
+	need(room >= (int)(4 * SPOKEN_MAX));
+	/* what was on its way when there was nothing more to read */
+	check_sleep_ms(1);
+	while (recv(fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
 }
 
 /* Of every other one the task itself has chosen how much it holds. */
@@ -274,7 +284,7 @@ static void tcp_ended_setup(void)
 		int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 		if (i % 2)
-			need(!setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)));
+			need(!setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)));
 		need(!connect(fd, (struct sockaddr *)&at, sizeof(at)));
 		g_tcp_ended.fd[i] = fd;
 		need((theirs[i] = accept(listener, NULL, NULL)) >= 0);
