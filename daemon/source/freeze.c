@@ -12,6 +12,7 @@
 #include "libcor/task/mapped.h"
 
 #define CLOSE_TIMEOUT_MS 5000
+#define LOCKS_PATIENCE_NS UINT64_C(200000000)   /* some hold them as long as they run */
 
 /* A user may move his own tasks only, and it must be his still: it may have executed a
  * set-user-ID program since he asked. */
@@ -54,8 +55,21 @@ static void rehearse(struct source *s)
 	free(extra);
 }
 
-/* Stops the task and reads it. -EAGAIN: something short-lived was in the way. */
-static int freeze_once(struct source *s, struct cor_error *err)
+/* POSIX locks are the process's: they are given up here, and taken again there some
+ * milliseconds later, in which another process may take and release them. Who holds them for a
+ * transaction, and believes that nothing has changed since, is moved between two of these. */
+static bool holds_locks(const Cor__Names__FileTable *t)
+{
+	for (size_t i = 0; i < t->n_files; i++)
+		for (size_t k = 0; k < t->files[i]->n_locks; k++)
+			if (!t->files[i]->locks[k]->ofd && !t->files[i]->locks[k]->flock)
+				return true;
+	return false;
+}
+
+/* Stops the task and reads it. -EAGAIN: something short-lived was in the way; locks are no more
+ * behind patient_until_ns. */
+static int freeze_once(struct source *s, uint64_t patient_until_ns, struct cor_error *err)
 {
 	int r;
 
@@ -90,6 +104,8 @@ static int freeze_once(struct source *s, struct cor_error *err)
 		r = source_pumps_freeze(&s->pumps, err);
 	if (r == 0)
 		r = source_capture_files(s, s->image, err);
+	if (r == 0 && holds_locks(s->files) && cor_now_ns() < patient_until_ns)
+		r = cor_fail(err, -EAGAIN, "process %d holds file locks", s->args->pid);
 	if (r == 0)
 		r = source_check_mapped(s, s->image, err);
 	if (r == 0)
@@ -166,7 +182,7 @@ static int tell_sleepers(struct source *s, struct cor_error *err)
 
 int source_freeze(struct source *s, struct cor_error *err)
 {
-	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS;
+	uint64_t now = cor_now_ns(), until = now + SOURCE_RETRY_FOR_NS;
 	unsigned pause_us = 1000;
 	int r = tell_sleepers(s, err);
 
@@ -177,7 +193,7 @@ int source_freeze(struct source *s, struct cor_error *err)
 			return cor_fail(err, -ECANCELED, "cancelled");
 		r = session_move(&s->session, SESSION_FREEZE, err);
 		if (r == 0)
-			r = freeze_once(s, err);
+			r = freeze_once(s, now + LOCKS_PATIENCE_NS, err);
 		if (r != -EAGAIN || cor_now_ns() > until)
 			return r;
 		source_thaw(s);
