@@ -182,18 +182,20 @@ static int tell_sleepers(struct source *s, struct cor_error *err)
 
 int source_freeze(struct source *s, struct cor_error *err)
 {
-	uint64_t now = cor_now_ns(), until = now + SOURCE_RETRY_FOR_NS;
+	uint64_t until = cor_now_ns() + SOURCE_RETRY_FOR_NS, patient_until;
 	unsigned pause_us = 1000;
 	int r = tell_sleepers(s, err);
 
 	if (r < 0)
 		return r;
+	/* not counted in: the destination made the sleepers */
+	patient_until = cor_now_ns() + LOCKS_PATIENCE_NS;
 	for (;;) {
 		if (source_cancelled(s, NULL))
 			return cor_fail(err, -ECANCELED, "cancelled");
 		r = session_move(&s->session, SESSION_FREEZE, err);
 		if (r == 0)
-			r = freeze_once(s, now + LOCKS_PATIENCE_NS, err);
+			r = freeze_once(s, patient_until, err);
 		if (r != -EAGAIN || cor_now_ns() > until)
 			return r;
 		source_thaw(s);

@@ -193,9 +193,9 @@ static void udp_finish(void)
 
 /* ---- streams that have ended ---------------------------------------------------------------- */
 
-/* Who has been told of the end (POLLRDHUP, POLLHUP) may take it that all is there: what a read gives less
- * than was asked for is the end of it. A connection each round, all of them made in the
- * beginning: to each the peer says, when asked, so many bytes, and is done. */
+/* Who has been told of the end (POLLRDHUP, POLLHUP) may take it that all is there, and a read
+ * that gives less than was asked for as the last. One each round, all of them made in the
+ * beginning: through each the peer says, when asked, so many bytes, and is done. */
 #define ENDINGS    100u
 #define ENDED_NS   UINT64_C(100000000)
 #define GAP_NS     UINT64_C(5000000)
@@ -254,7 +254,6 @@ static void ended_with(struct endings *e, const int *theirs)
 static void grow(int fd, int theirs)
 {
 	static char buf[SPOKEN_MAX];
-
 	int room = 0;
 	socklen_t len = sizeof(room);
 
