@@ -86,6 +86,27 @@ static _Noreturn void child(void)
 	_exit(0);
 }
 
+/* Pages of the host that are on their way to a disk. */
+static long under_writeback(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/vmstat", "re");
+	char line[128];
+	long n;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "nr_writeback %ld", &n) == 1)
+			return n;
+	return 0;
+}
+
+/* A page is in swap for its process before it is on the disk, and the kernel does not put it
+ * back until it is there. */
+static void wait_for_writeback(void)
+{
+	for (int ms = 0; under_writeback() && ms < 20000; ms += 5)
+		usleep(5000);
+}
+
 static int setup(void **state)
 {
 	int status;
@@ -99,6 +120,7 @@ static int setup(void **state)
 		child();
 	assert_int_equal(waitpid(g_child, &status, WUNTRACED), g_child);
 	assert_true(WIFSTOPPED(status));
+	wait_for_writeback();
 	return 0;
 }
 
