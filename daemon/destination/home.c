@@ -157,7 +157,7 @@ static int fetch_one(struct destination *d, Cor__Names__OpenFile *f, struct cor_
 	fd = line < 0 ? line : cor_home_fetch(line, f->home_handle);
 	if (fd < 0)
 		return cor_fail_code(err, fd, "%s, which this host serves, cannot be had back", f->path);
-	more = reallocarray(d->objects, d->nobjects + 2, sizeof(*more));
+	more = reallocarray(d->objects, d->nobjects + 3, sizeof(*more));
 	if (!more) {
 		close(fd);
 		return cor_fail(err, -ENOMEM, "out of memory");
@@ -165,6 +165,10 @@ static int fetch_one(struct destination *d, Cor__Names__OpenFile *f, struct cor_
 	d->objects = more;
 	d->objects[d->nobjects++] = fd;
 	f->object = d->nobjects;
+	if (f->n_locks) {
+		d->objects[d->nobjects++] = take_fd(&line);
+		f->lock_line = d->nobjects;
+	}
 	return 0;
 }
 
@@ -175,6 +179,7 @@ int destination_home_fetch(struct destination *d, struct cor_error *err)
 	for (size_t i = 0; i < d->files->n_files && r == 0; i++) {
 		Cor__Names__OpenFile *f = d->files->files[i];
 
+		f->lock_line = 0;       /* ours to say */
 		if (f->home && !f->home_at[0])
 			r = fetch_one(d, f, err);
 	}

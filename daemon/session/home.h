@@ -24,6 +24,7 @@ struct source_home {
 	int control;                    /* to the file server that was started here; -1 */
 	struct home_adopted *adopted;
 	unsigned nadopted;
+	struct cor_lock_passing passing;
 };
 
 /* The destination's. */
@@ -40,6 +41,11 @@ int  source_home_agree(struct source *s, struct cor_error *err);
 int  source_home_settle(struct source *s, struct cor_error *err);
 /* cor_files_options.adopt; arg: struct source. */
 int  source_home_adopt(void *arg, int fd, int dup, uint64_t *handle, struct cor_error *err);
+/* In the freeze: locks go along; they do not, before the thaw; and behind the commit, where tracer
+ * and serving part both may say so. */
+int  source_home_pass(struct source *s, struct cor_error *err);
+void source_home_keep(struct source *s);
+void source_home_passed(struct source *s);
 /* The task is elsewhere: what it does not have there is closed. */
 void source_home_released(struct source *s);
 void source_home_end(struct source *s);

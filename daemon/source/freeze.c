@@ -135,7 +135,7 @@ void source_thaw(struct source *s)
 	if (s->parked) {
 		await_close(s);
 		cor_files_unpark(s->args->pid, s->files, NULL);
-		cor_files_unpark_locks(s->tracee, s->files, NULL);
+		source_home_keep(s);
 		s->parked = false;
 	}
 	if (s->have_hooks && s->hooks.arriving) {
@@ -216,7 +216,7 @@ int source_park(struct source *s, struct cor_error *err)
 		r = cor_files_park(s->args->pid, s->files, s->same_netns, err);
 	if (r < 0)
 		return r;
-	r = cor_files_park_locks(s->tracee, s->files, err);
+	r = source_home_pass(s, err);
 	if (r < 0)
 		cor_files_unpark(s->args->pid, s->files, NULL);
 	s->parked = r == 0;

@@ -200,6 +200,36 @@ int source_home_adopt(void *arg, int fd, int dup, uint64_t *handle, struct cor_e
 	return 0;
 }
 
+static int pass_locks(void *arg, const Cor__Names__OpenFile *f, int guard)
+{
+	const struct source *s = arg;
+
+	return cor_home_pass(s->home.control, f->home_handle, guard);
+}
+
+int source_home_pass(struct source *s, struct cor_error *err)
+{
+	struct cor_lock_passing *p = &s->home.passing;
+
+	p->pass = s->home.control >= 0 ? pass_locks : NULL;
+	p->arg = s;
+	return cor_files_park_locks(s->tracee, s->files, p, err);
+}
+
+void source_home_keep(struct source *s)
+{
+	cor_files_unpark_locks(s->tracee, s->files, &s->home.passing, NULL);
+	if (s->home.control >= 0)
+		cor_home_passed(s->home.control);
+}
+
+void source_home_passed(struct source *s)
+{
+	cor_files_bury_locks(s->args->pid, s->files, &s->home.passing);
+	if (s->home.control >= 0)
+		cor_home_passed(s->home.control);
+}
+
 void source_home_released(struct source *s)
 {
 	if (s->home.control >= 0)

@@ -40,6 +40,7 @@ static void bury(struct source *s)
 {
 	if (!s->parked)
 		return;
+	source_home_passed(s);
 	cor_files_bury(s->args->pid, s->files);
 	source_network_done(s);
 	source_pumps_left(&s->pumps, s->tracee, s->files);

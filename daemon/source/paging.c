@@ -208,6 +208,7 @@ void source_commit(struct source *s, char *doubt, size_t size)
 		return;
 	FAULT_POINT("resumed", s->control);
 	s->parked = false;
+	source_home_passed(s);
 	cor_files_bury(s->args->pid, s->files);
 	source_network_done(s);
 	source_pumps_left(&s->pumps, s->tracee, s->files);

@@ -174,7 +174,7 @@ static int undo_all(struct undo *u, struct cor_tracee *t, struct cor_error *err)
 
 	/* it was not moved aside */
 	r = r ?: names == -ENOENT ? 0 : names;
-	locks = cor_files_unpark_locks(t, u->table, r ? NULL : err);
+	locks = cor_files_unpark_locks(t, u->table, NULL, r ? NULL : err);
 	r = r ?: locks;
 	if (u->h.have_hooks && cor_hooks_cancel(&u->h.hooks, true, r ? NULL : err) == 0)
 		u->h.have_hooks = false;

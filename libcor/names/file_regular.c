@@ -328,9 +328,31 @@ static int restore(struct cor_file_restore *r, unsigned index, struct cor_error 
 	return 0;
 }
 
+/* Another descriptor of the same file of the home's: POSIX locks are a file's, and each has the
+ * same ones. */
+static bool locked_before(const Cor__Names__FileTable *table, const Cor__Names__OpenFile *file)
+{
+	for (size_t i = 0; i < table->n_descriptors; i++) {
+		const Cor__Names__OpenFile *other = table->files[table->descriptors[i]->file];
+
+		if (other == file)
+			return false;
+		if (other->lock_line && other->home == file->home && other->dev == file->dev &&
+		    other->ino == file->ino)
+			return true;
+	}
+	return false;
+}
+
 static int settle(struct cor_file_restore *r, unsigned index, int fd, struct cor_error *err)
 {
-	return cor_file_locks_take(cor_file_at(&r->place, index), fd, err);
+	const Cor__Names__OpenFile *file = cor_file_at(&r->place, index);
+	unsigned line = file->lock_line;
+
+	if (line && locked_before(r->place.table, file))
+		return 0;
+	return cor_file_locks_take(file, fd, line && line <= r->nobjects ? r->objects[line - 1] : -1,
+				   err);
 }
 
 const struct cor_file_ops cor_file_regular = {

@@ -154,12 +154,30 @@ int cor_files_unpark(pid_t pid, const Cor__Names__FileTable *table, struct cor_e
  * here are refused. */
 void cor_files_bury(pid_t pid, const Cor__Names__FileTable *table);
 
-/* The same for the locks that the stopped task holds: where both hosts see the
- * same file, the destination could not take them otherwise. */
+/* The same for the locks that the stopped task holds: where both hosts see the same file, the
+ * destination could not take them otherwise. POSIX locks on files that stay at home pass to the
+ * destination without being anybody else's in between; on the home itself to a guard, an open
+ * file description for each file. */
+struct cor_lock_guard {
+	uint64_t dev, ino;
+	int fd;
+};
+struct cor_lock_passing {
+	/* Gives the file server what holds the locks of file f from here on (guard stays the
+	 * caller's). NULL: none was started here. -errno: the locks are the task's again. */
+	int (*pass)(void *arg, const Cor__Names__OpenFile *f, int guard);
+	void *arg;
+	struct cor_lock_guard *guards;  /* as long as it is not decided */
+	unsigned n;
+};
+/* passing NULL: what passed to a guard has none any more. */
 int cor_files_park_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
-			 struct cor_error *err);
+			 struct cor_lock_passing *passing, struct cor_error *err);
 int cor_files_unpark_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
-			   struct cor_error *err);
+			   struct cor_lock_passing *passing, struct cor_error *err);
+/* After the commit, pid being the ghost. */
+void cor_files_bury_locks(pid_t pid, const Cor__Names__FileTable *table,
+			  struct cor_lock_passing *passing);
 
 /* On the destination: is our network namespace the one that table was captured in? */
 bool cor_files_same_netns(const Cor__Names__FileTable *table);

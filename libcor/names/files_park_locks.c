@@ -2,17 +2,27 @@
  * take them where both see the same file, and takes them again when it stays.
  * Locks of an open file description (flock(2), F_OFD_SETLK) can be changed through
  * any duplicate of it; POSIX locks belong to the process, which makes the call
- * itself, by injection. */
+ * itself, by injection.
+ *
+ * What is served by the task's home passes from one to the other without a moment in
+ * which it is nobody's (libcor/names/home/owners.c): on the home itself to a guard, an open
+ * file description, by cor_lock_pass(). */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "libcor/base/cleanup.h"
 #include "libcor/base/error.h"
+#include "libcor/names/file_locks.h"
 #include "libcor/names/file_ops.h"
+#include "libcor/names/home/home.h"
 #include "libcor/task/inject.h"
 
 /* Room for a struct flock for the time of a call, well below the red zone. */
@@ -54,12 +64,7 @@ static int change(struct cor_tracee *t, int fd, const Cor__Names__LockRecord *lo
 		  struct cor_error *err)
 {
 	int whole = lock->type == F_WRLCK ? LOCK_EX : LOCK_SH;
-	struct flock range = {
-		.l_type = take ? (short)lock->type : F_UNLCK,
-		.l_whence = SEEK_SET,
-		.l_start = (off_t)lock->start,
-		.l_len = (off_t)lock->len,
-	};
+	struct flock range = cor_lock_range(lock, take ? (int)lock->type : F_UNLCK);
 	_cleanup_close_ int dup = -1;
 	int r;
 
@@ -75,39 +80,208 @@ static int change(struct cor_tracee *t, int fd, const Cor__Names__LockRecord *lo
 	return r < 0 ? -errno : 0;
 }
 
+static bool is_posix(const Cor__Names__LockRecord *lock)
+{
+	return !lock->flock && !lock->ofd;
+}
+
+/* ---- the home's, where the task is elsewhere ------------------------------------------------- */
+
+/* 1: its home does that; 0: it is none of a home's, or the home does not know how to. */
+static int tell_home(const Cor__Names__OpenFile *f, int dup, enum home_pass how)
+{
+	uint32_t arg = how;
+
+	if (!f->home || ioctl(dup, COR_HOME_PASS, &arg) < 0)
+		return !f->home || errno == ENOTTY ? 0 : -errno;
+	return 1;
+}
+
+/* ---- the home's, where this is the home ------------------------------------------------------ */
+
+struct task_lock { struct cor_tracee *t; int fd; };
+
+static int task_set(void *arg, const struct flock *range)
+{
+	struct task_lock *l = arg;
+
+	return posix_lock(l->t, l->fd, range, NULL);
+}
+
+static int guard_set(void *arg, const struct flock *range)
+{
+	return fcntl(*(int *)arg, F_OFD_SETLK, range) < 0 ? -errno : 0;
+}
+
+static struct cor_lock_guard *find_guard(const struct cor_lock_passing *p, const struct stat *st)
+{
+	for (unsigned i = 0; p && i < p->n; i++)
+		if (p->guards[i].dev == st->st_dev && p->guards[i].ino == st->st_ino)
+			return &p->guards[i];
+	return NULL;
+}
+
+/* From the task to its guard or back. Either has each of them at any moment. */
+static int pass_all(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f, int guard, bool back)
+{
+	struct task_lock l = { t, fd };
+	struct cor_lock_holder task = { task_set, &l }, other = { guard_set, &guard };
+	size_t k;
+	int r = 0;
+
+	for (k = 0; k < f->n_locks && r == 0; k++)
+		if (is_posix(f->locks[k]))
+			r = cor_lock_pass(f->locks[k], back ? &other : &task, back ? &task : &other);
+	while (r < 0 && !back && k-- > 0)
+		if (is_posix(f->locks[k]))
+			cor_lock_pass(f->locks[k], &other, &task);
+	return r;
+}
+
+static int add_guard(struct cor_lock_passing *p, const struct stat *st, int fd)
+{
+	struct cor_lock_guard *more = reallocarray(p->guards, p->n + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	p->guards = more;
+	p->guards[p->n++] = (struct cor_lock_guard){ st->st_dev, st->st_ino, fd };
+	return 0;
+}
+
+static int guard_open(pid_t pid, int fd)
+{
+	char path[48];
+	int guard;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, fd);
+	guard = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return guard >= 0 ? guard : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+/* 1: they are the guard's; 0: the file cannot be opened for one. */
+static int to_guard(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f,
+		    struct cor_lock_passing *p, const struct stat *st)
+{
+	_cleanup_close_ int guard = guard_open(t->pid, fd);
+	int r;
+
+	if (guard < 0)
+		return 0;
+	r = pass_all(t, fd, f, guard, false);
+	if (r == -EBADF)        /* not open for what it would have to hold */
+		return 0;
+	if (r == 0)
+		r = add_guard(p, st, guard);
+	if (r == 0) {
+		r = p->pass(p->arg, f, guard);
+		p->n -= r < 0;
+	}
+	if (r < 0) {
+		pass_all(t, fd, f, guard, true);
+		return r;
+	}
+	take_fd(&guard);
+	return 1;
+}
+
+/* ---- a file's -------------------------------------------------------------------------------- */
+
+/* What is not only given up, or taken. 1: it was that; 0: there is nothing of that kind. */
+static int pass_home(struct cor_tracee *t, int number, const Cor__Names__OpenFile *f, bool take,
+		     struct cor_lock_passing *p, struct cor_error *err)
+{
+	_cleanup_close_ int dup = -1;
+	struct cor_lock_guard *g;
+	struct stat st;
+	int r;
+
+	if (!f->home || !f->n_locks)
+		return 0;
+	dup = cor_files_duplicate(t->pid, number, err);
+	if (dup < 0)
+		return dup;
+	r = tell_home(f, dup, take ? HOME_PASS_STAYS : HOME_PASS_GOING);
+	if (r != 0 || !p || !p->pass || fstat(dup, &st) < 0)
+		return r;
+	g = find_guard(p, &st);
+	if (take)
+		return !g ? 0 : pass_all(t, number, f, g->fd, true) ?: 1;
+	/* POSIX locks are a file's: another descriptor of it has the same ones */
+	return g ? 1 : to_guard(t, number, f, p, &st);
+}
+
+static int change_file(struct cor_tracee *t, int number, const Cor__Names__OpenFile *f, bool take,
+		       struct cor_lock_passing *p, struct cor_error *err)
+{
+	int r = pass_home(t, number, f, take, p, err), first = COR_MIN(r, 0);
+
+	for (size_t k = 0; k < f->n_locks && r >= 0; k++) {
+		int e = r == 1 && is_posix(f->locks[k]) ? 0 : change(t, number, f->locks[k], take, NULL);
+
+		first = first ?: e;
+	}
+	return first;
+}
+
 static int change_all(struct cor_tracee *t, const Cor__Names__FileTable *table, bool take,
-		      struct cor_error *err)
+		      struct cor_lock_passing *p, struct cor_error *err)
 {
 	int first = 0;
 
 	for (unsigned i = 0; i < table->n_files; i++) {
 		const Cor__Names__OpenFile *f = table->files[i];
 		int number = cor_file_number(table, i);
+		int r = f->n_locks ? change_file(t, number, f, take, p, NULL) : 0;
 
-		for (size_t k = 0; k < f->n_locks; k++) {
-			int r = change(t, number, f->locks[k], take, NULL);
-
-			if (r < 0 && first == 0)
-				first = cor_fail_code(err, r, "descriptor %d: the lock on %s "
-						      "cannot be %s", number, f->path,
-						      take ? "had back" : "given up");
-		}
+		if (r < 0 && first == 0)
+			first = cor_fail_code(err, r, "descriptor %d: the lock on %s cannot be %s",
+					      number, f->path, take ? "had back" : "given up");
 	}
 	return first;
 }
 
-int cor_files_park_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
-			 struct cor_error *err)
+static void drop_guards(struct cor_lock_passing *p)
 {
-	int r = change_all(t, table, false, err);
+	for (unsigned i = 0; p && i < p->n; i++)
+		close(p->guards[i].fd);
+	if (!p)
+		return;
+	free(p->guards);
+	p->guards = NULL;
+	p->n = 0;
+}
+
+int cor_files_park_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
+			 struct cor_lock_passing *p, struct cor_error *err)
+{
+	int r = change_all(t, table, false, p, err);
 
 	if (r < 0)
-		change_all(t, table, true, NULL);
+		cor_files_unpark_locks(t, table, p, NULL);
 	return r;
 }
 
 int cor_files_unpark_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
-			   struct cor_error *err)
+			   struct cor_lock_passing *p, struct cor_error *err)
 {
-	return change_all(t, table, true, err);
+	int r = change_all(t, table, true, p, err);
+
+	drop_guards(p);
+	return r;
+}
+
+void cor_files_bury_locks(pid_t pid, const Cor__Names__FileTable *table, struct cor_lock_passing *p)
+{
+	for (unsigned i = 0; i < table->n_files; i++) {
+		const Cor__Names__OpenFile *f = table->files[i];
+		_cleanup_close_ int dup = -1;
+
+		if (!f->home || !f->n_locks)
+			continue;
+		dup = cor_files_duplicate(pid, cor_file_number(table, i), NULL);
+		if (dup >= 0)
+			tell_home(f, dup, HOME_PASS_GONE);
+	}
+	drop_guards(p);
 }

@@ -141,6 +141,20 @@ static int settle_all(struct cor_file_restore *r, struct cor_error *err)
 	return 0;
 }
 
+/* All of them, but for lines to file servers, which are needed until locks are taken; or those. */
+static void close_objects(struct cor_file_restore *r, bool lines)
+{
+	const Cor__Names__FileTable *table = r->place.table;
+	_cleanup_free_ bool *is_line = calloc(r->nobjects + 1, sizeof(*is_line));
+
+	for (size_t i = 0; is_line && i < table->n_files; i++)
+		if (table->files[i]->lock_line <= r->nobjects)
+			is_line[table->files[i]->lock_line] = true;
+	for (unsigned i = 0; i < r->nobjects; i++)
+		if (lines || !is_line || !is_line[i + 1])
+			cor_closep(&r->objects[i]);
+}
+
 static int build(struct cor_file_restore *r, struct cor_error *err)
 {
 	int rc = make_all(r, err);
@@ -148,9 +162,13 @@ static int build(struct cor_file_restore *r, struct cor_error *err)
 	if (rc == 0)
 		rc = put_in_place(r, err);
 	close_all(r->fds, (unsigned)r->place.table->n_files);
-	close_all(r->objects, r->nobjects);
+	/* of a file: POSIX locks would end with them */
+	close_objects(r, false);
 	close_all(r->pumped, r->npumped);
-	return rc < 0 ? rc : settle_all(r, err);
+	if (rc == 0)
+		rc = settle_all(r, err);
+	close_objects(r, true);
+	return rc;
 }
 
 int cor_files_restore(const Cor__Names__FileTable *table, const int *given, unsigned ngiven,

@@ -6,7 +6,7 @@ libcor_sources += \
 	libcor/names/home/server.c libcor/names/home/server.h libcor/names/home/private.h \
 	libcor/names/home/rights.c libcor/names/home/answer.c \
 	libcor/names/home/nodes.c libcor/names/home/watch.c libcor/names/home/ops.c \
-	libcor/names/home/ops_data.c libcor/names/home/locks.c \
+	libcor/names/home/ops_data.c libcor/names/home/locks.c libcor/names/home/owners.c \
 	libcor/names/home/remote.c libcor/names/home/remote.h libcor/names/home/home.h \
 	libcor/names/home/fuse.c libcor/names/home/fuse.h libcor/names/home/fuse_parts.h \
 	libcor/names/home/fuse_ask.c libcor/names/home/fuse_known.c \

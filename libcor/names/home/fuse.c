@@ -104,6 +104,27 @@ static void do_file(fuse_req_t req, uint64_t node, const struct fuse_file_info *
 	home_ask(a, &q, NULL, 0, on_file);
 }
 
+static void do_pass(fuse_req_t req, uint64_t node, const void *in, size_t in_size)
+{
+	struct home_request q = { .op = HOME_PASS, .node = node };
+	struct home_asked *a;
+	uint32_t how;
+
+	if (in_size != sizeof(how)) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	if (!home_remote_can(home_fuse_of(req)->remote, HOME_CAN_PASS)) {
+		fuse_reply_err(req, ENOTTY);
+		return;
+	}
+	memcpy(&how, in, sizeof(how));
+	q.arg[0] = how;
+	a = home_ask_new(req, node, NULL);
+	if (a)
+		home_ask(a, &q, NULL, 0, on_synced);
+}
+
 static void do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg,
 		     struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
 		     size_t out_size)
@@ -127,6 +148,9 @@ static void do_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int cmd, void *arg
 		break;
 	case COR_HOME_SYNC:
 		do_sync(req);
+		break;
+	case COR_HOME_PASS:
+		do_pass(req, ino, in, in_size);
 		break;
 	default:
 		fuse_reply_err(req, ENOTTY);

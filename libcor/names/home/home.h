@@ -48,3 +48,6 @@ struct cor_home_expect {
 #define COR_HOME_FILE   _IOR('c', 0x42, struct cor_home_file)
 #define COR_HOME_EXPECT _IOW('c', 0x43, struct cor_home_expect)
 #define COR_HOME_SYNC   _IO('c', 0x44)
+/* On a file: enum home_pass for the locks that the task has on it. ENOTTY: its home does not know
+ * how to. */
+#define COR_HOME_PASS   _IOW('c', 0x45, uint32_t)

@@ -1,8 +1,5 @@
-/* Locks on the home's files, for tasks that are elsewhere. The locks of one owner on
- * one node are those of an open file description of their own (F_OFD_SETLK), since
- * POSIX locks proper would be the server's, all owners' alike, and end with the first
- * close of any descriptor of the file. Both kinds exclude each other, so processes on
- * the home see them. flock(2) goes to the handle's own open file. */
+/* Locks on the home's files, for tasks that are elsewhere: taking them, and waiting. Whose they
+ * are is home/owners.c's; flock(2) goes to the handle's own open file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -19,101 +16,6 @@
 #include "libcor/names/home/private.h"
 
 #define NUDGE_NS 20000000l      /* a signal that comes before the call is lost: again */
-
-/* ---- owners -------------------------------------------------------------------------- */
-
-static struct home_owner *find_owner(struct home_client *c, uint64_t node, uint64_t owner)
-{
-	struct home_owner *o, key = { .key = { node, owner } };
-
-	HASH_FIND(hh, c->owners, &key.key, sizeof(key.key), o);
-	return o;
-}
-
-/* lock held */
-static void drop_owner(struct home_owner *o)
-{
-	if (--o->refs)
-		return;
-	close(o->fd);
-	free(o);
-}
-
-static void put_owner(struct home_client *c, struct home_owner *o)
-{
-	COR_LOCK(&c->server->lock);
-	drop_owner(o);
-}
-
-/* An open file of its own, for whatever the task may do with the file; where it could
- * not be opened again, the handle's. */
-static int open_for_locks(const struct home_server *s, const struct home_node *n,
-			  const struct home_handle *h)
-{
-	static const int modes[] = { O_RDWR, O_RDONLY, O_WRONLY };
-	int fd = -EACCES;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(modes) && fd < 0; i++)
-		fd = home_reopen(s, n->fd, modes[i] | O_NONBLOCK);
-	if (fd < 0 && h) {
-		fd = fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
-		return fd < 0 ? -errno : fd;
-	}
-	return fd;
-}
-
-/* With a reference; NULL with *code. */
-static struct home_owner *get_owner(struct home_client *c, const struct home_node *n,
-				    const struct home_handle *h, uint64_t owner, int *code)
-{
-	struct home_owner *o, *other;
-	int fd;
-
-	pthread_mutex_lock(&c->server->lock);
-	o = find_owner(c, n->id, owner);
-	if (o)
-		o->refs++;
-	pthread_mutex_unlock(&c->server->lock);
-	if (o)
-		return o;
-	fd = open_for_locks(c->server, n, h);
-	o = fd < 0 ? NULL : calloc(1, sizeof(*o));
-	if (!o) {
-		*code = fd < 0 ? fd : -ENOMEM;
-		if (fd >= 0)
-			close(fd);
-		return NULL;
-	}
-	o->key.node = n->id;
-	o->key.owner = owner;
-	o->fd = fd;
-	o->refs = 2;
-	COR_LOCK(&c->server->lock);
-	other = find_owner(c, n->id, owner);
-	if (other) {
-		close(fd);
-		free(o);
-		other->refs++;
-		return other;
-	}
-	HASH_ADD(hh, c->owners, key, sizeof(o->key), o);
-	return o;
-}
-
-void home_owner_release(struct home_client *c, uint64_t node, uint64_t owner)
-{
-	struct flock all = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
-	struct home_owner *o;
-
-	COR_LOCK(&c->server->lock);
-	o = find_owner(c, node, owner);
-	if (!o)
-		return;
-	HASH_DELETE(hh, c->owners, o);
-	/* one that waits keeps it open still */
-	fcntl(o->fd, F_OFD_SETLK, &all);
-	drop_owner(o);
-}
 
 /* ---- waiting ---------------------------------------------------------------------------- */
 
@@ -134,7 +36,7 @@ static int try_lock(struct waiting *w, bool wait)
 	int r;
 
 	if (w->owner)
-		r = fcntl(w->owner->fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &w->range);
+		r = fcntl(w->owner->locker->fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &w->range);
 	else
 		r = flock(w->handle->fd, w->how | (wait ? 0 : LOCK_NB));
 	return r < 0 ? -errno : 0;
@@ -154,7 +56,7 @@ static void end_waiting(struct waiting *w)
 	struct home_client *c = w->call.client;
 
 	if (w->owner)
-		put_owner(c, w->owner);
+		home_owner_put(c, w->owner);
 	home_handle_put(s, w->handle);
 	home_node_put(s, w->node);
 	pthread_mutex_lock(&s->lock);
@@ -301,12 +203,24 @@ static int take(struct home_call *c, struct home_node *n, struct waiting *w, boo
 		r = locked(c, n);
 	}
 	if (w->owner)
-		put_owner(c->client, w->owner);
+		home_owner_put(c->client, w->owner);
 	free(w);
 	return r;
 }
 
 /* ---- requests --------------------------------------------------------------------------- */
+
+int home_lock_range(const struct home_lock *l, struct flock *out)
+{
+	if ((l->type != F_RDLCK && l->type != F_WRLCK && l->type != F_UNLCK) ||
+	    l->start > INT64_MAX || l->length > INT64_MAX)
+		return -EINVAL;
+	*out = (struct flock){
+		.l_type = (short)l->type, .l_whence = SEEK_SET, .l_start = (off_t)l->start,
+		.l_len = (off_t)l->length,
+	};
+	return 0;
+}
 
 static int read_lock(const struct home_call *c, struct flock *out)
 {
@@ -315,14 +229,7 @@ static int read_lock(const struct home_call *c, struct flock *out)
 	if (c->len != sizeof(l))
 		return -EPROTO;
 	memcpy(&l, c->body, sizeof(l));
-	if ((l.type != F_RDLCK && l.type != F_WRLCK && l.type != F_UNLCK) || l.start > INT64_MAX ||
-	    l.length > INT64_MAX)
-		return -EINVAL;
-	*out = (struct flock){
-		.l_type = (short)l.type, .l_whence = SEEK_SET, .l_start = (off_t)l.start,
-		.l_len = (off_t)l.length,
-	};
-	return 0;
+	return home_lock_range(&l, out);
 }
 
 int home_op_setlk(struct home_call *c, struct home_node *n, struct home_handle *h)
@@ -331,7 +238,7 @@ int home_op_setlk(struct home_call *c, struct home_node *n, struct home_handle *
 	int r = w ? read_lock(c, &w->range) : -ENOMEM;
 
 	if (r == 0)
-		w->owner = get_owner(c->client, n, h, c->q->arg[0], &r);
+		w->owner = home_owner_get(c->client, n, h, c->q->arg[0], &r);
 	if (r < 0) {
 		free(w);
 		return r;
@@ -359,11 +266,11 @@ int home_op_getlk(struct home_call *c, struct home_node *n, struct home_handle *
 
 	if (r < 0)
 		return r;
-	o = get_owner(c->client, n, h, c->q->arg[0], &r);
+	o = home_owner_get(c->client, n, h, c->q->arg[0], &r);
 	if (!o)
 		return r;
-	r = fcntl(o->fd, F_OFD_GETLK, &range) < 0 ? -errno : 0;
-	put_owner(c->client, o);
+	r = fcntl(o->locker->fd, F_OFD_GETLK, &range) < 0 ? -errno : 0;
+	home_owner_put(c->client, o);
 	out = r == 0 ? home_give(c, sizeof(*out)) : NULL;
 	if (!out)
 		return r < 0 ? r : -ENOMEM;
@@ -439,6 +346,6 @@ int home_op_locks(struct home_call *c, struct home_node *n, struct home_handle *
 	COR_LOCK(&c->server->lock);
 	HASH_ITER(hh, c->client->owners, o, next)
 		if (o->key.node == n->id && r == 0)
-			r = add_locks(c, o->fd, HOME_LOCK_POSIX);
+			r = add_locks(c, o->locker->fd, HOME_LOCK_POSIX);
 	return r;
 }

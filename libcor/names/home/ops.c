@@ -423,6 +423,7 @@ static const struct {
 	[HOME_LSEEK]       = { home_op_lseek, NODE | HANDLE | TWICE },
 	[HOME_ADOPT]       = { home_op_adopt, HANDLE },
 	[HOME_LOCKS]       = { home_op_locks, NODE | MAY_HANDLE | TWICE },
+	[HOME_PASS]        = { home_op_pass, NODE | TWICE },
 };
 
 int home_run(struct home_call *c)

@@ -1,5 +1,5 @@
 /* The file server's inner parts. From the bottom: home/rights.c and home/answer.c,
- * home/nodes.c, home/watch.c, home/locks.c, then the requests (home/ops_data.c, home/ops.c),
+ * home/nodes.c, home/watch.c, home/owners.c, home/locks.c, then the requests (home/ops_data.c, home/ops.c),
  * then home/server.c (connections).
  *
  * Lock order: server.lock, then client.send. Neither is held while a request touches
@@ -52,12 +52,21 @@ struct home_ref {
 	UT_hash_handle hh;
 };
 
-/* The open file description that holds the locks of one owner on one node. */
+/* An open file description that holds locks, on one node. */
+struct home_locker {
+	int fd;
+	unsigned refs;          /* of owners */
+	unsigned holders;       /* owners in a table: the last one's end is that of the locks */
+};
+
+/* Who has locks on one node. Two have the same ones while a task is on its way: where it was
+ * (passing), and where it arrives. */
 struct home_owner {
 	struct { uint64_t node, owner; } key;
-	int fd;
-	unsigned refs;
-	bool gone;
+	struct home_locker *locker;
+	unsigned refs;          /* the table, and calls */
+	bool passing;           /* the task is on its way to another client */
+	bool passed;            /* and that one has the locks too */
 	UT_hash_handle hh;
 };
 
@@ -125,6 +134,8 @@ struct home_server {
 	struct home_handle *handles;
 	struct home_client *clients;
 	struct home_expected *expected;
+	struct home_owner *task;        /* what the task itself held, before its first move */
+	unsigned passing;               /* owners, of clients or in task */
 	unsigned links, waiters;
 	uid_t uid;
 	gid_t gid;
@@ -217,15 +228,29 @@ void home_watch_drain(struct home_server *s);
 void home_expect(struct home_server *s, const struct home_client *c, uint64_t dir,
 		 const char *name);
 
-/* ---- home/locks.c ---- */
+/* ---- home/owners.c ---- */
 
+/* Whose locks on n these are, with a reference; made where there is none yet, h is the open file
+ * that is used where the node cannot be opened again. NULL with *code. */
+struct home_owner *home_owner_get(struct home_client *c, const struct home_node *n,
+				  const struct home_handle *h, uint64_t owner, int *code);
+void home_owner_put(struct home_client *c, struct home_owner *o);
 /* The owner's locks on a node end. */
 void home_owner_release(struct home_client *c, uint64_t node, uint64_t owner);
+/* All of a table; lock held */
+void home_owners_clear(struct home_server *s, struct home_owner **table);
+
+/* ---- home/locks.c ---- */
+
+struct flock;
+/* As fcntl(2) takes it; -EINVAL: it is none. */
+int  home_lock_range(const struct home_lock *l, struct flock *out);
 /* wait 0: all. */
 void home_cancel(struct home_client *c, uint64_t wait);
 
 typedef int home_op_fn(struct home_call *c, struct home_node *n, struct home_handle *h);
-home_op_fn home_op_flush, home_op_getlk, home_op_setlk, home_op_flock, home_op_locks;
+home_op_fn home_op_flush, home_op_getlk, home_op_setlk, home_op_flock, home_op_locks,
+	   home_op_pass;
 
 /* ---- home/ops_data.c ---- */
 

@@ -34,14 +34,20 @@
 #define GREETINGS_MAX 8u        /* handshakes at once */
 #define GREET_S    10           /* for one */
 
-enum line_op { LINE_HELLO = 1, LINE_ADOPT, LINE_UNPIN, LINE_FETCH, LINE_CONNECT, LINE_CONNECT_TLS };
+enum line_op {
+	LINE_HELLO = 1, LINE_ADOPT, LINE_UNPIN, LINE_FETCH, LINE_CONNECT, LINE_CONNECT_TLS,
+	LINE_PASS, LINE_PASSED, LINE_LOCK,
+};
 
 /* Each way, in one packet, with a descriptor where there is one. */
 struct line_packet {
 	uint32_t op;
 	int32_t  status;
 	uint64_t value;
-	uint8_t  secret[32];            /* LINE_HELLO */
+	union {
+		uint8_t secret[32];     /* LINE_HELLO */
+		struct home_lock lock;  /* LINE_LOCK */
+	};
 };
 
 struct process {
@@ -100,6 +106,27 @@ int cor_home_fetch(int control, uint64_t handle)
 	int fd = -1, r = ask(control, &p, -1, &fd);
 
 	return r < 0 ? r : fd;
+}
+
+int cor_home_pass(int control, uint64_t handle, int fd)
+{
+	struct line_packet p = { .op = LINE_PASS, .value = handle };
+
+	return ask(control, &p, fd, NULL);
+}
+
+int cor_home_passed(int control)
+{
+	struct line_packet p = { .op = LINE_PASSED };
+
+	return ask(control, &p, -1, NULL);
+}
+
+int cor_home_lock(int control, uint64_t handle, const struct home_lock *lock)
+{
+	struct line_packet p = { .op = LINE_LOCK, .value = handle, .lock = *lock };
+
+	return ask(control, &p, -1, NULL);
 }
 
 int cor_home_hand_over(int control, int fd, bool tls)
@@ -249,6 +276,13 @@ static int obey(struct process *p, unsigned line, struct line_packet *q, int fd,
 	case LINE_FETCH:
 		*out = home_server_handle_fd(p->server, q->value);
 		return COR_MIN(*out, 0);
+	case LINE_PASS:
+		return given < 0 ? -EBADF : home_server_pass(p->server, q->value, take_fd(&given));
+	case LINE_PASSED:
+		home_server_passed(p->server);
+		return 0;
+	case LINE_LOCK:
+		return home_server_pass_lock(p->server, q->value, &q->lock);
 	case LINE_CONNECT:
 		return given < 0 ? -EBADF : take_connection(p, take_fd(&given));
 	default:
@@ -258,6 +292,9 @@ static int obey(struct process *p, unsigned line, struct line_packet *q, int fd,
 
 static void hang_up(struct process *p, unsigned line)
 {
+	/* the worker's: whoever has the locks now has them alone */
+	if (line == 0)
+		home_server_passed(p->server);
 	close(p->lines[line]);
 	p->lines[line] = -1;
 	p->known[line] = false;

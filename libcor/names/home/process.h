@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "libcor/names/home/wire.h"
 #include "libcor/transport/preamble.h"
 
 struct cor_home_serve {
@@ -33,6 +34,14 @@ int cor_home_adopt(int control, int fd, uint64_t *handle);
 int cor_home_unpin(int control);
 /* A duplicate of a handle's descriptor, or -errno. */
 int cor_home_fetch(int control, uint64_t handle);
+/* POSIX locks of the task's on a handle's file, which an open file description holds for it now
+ * (fd stays the caller's): who locks the file first where the task arrives has them. -EEXIST:
+ * the file's were passed already. PASSED: the task is there, or stays here. */
+int cor_home_pass(int control, uint64_t handle, int fd);
+int cor_home_passed(int control);
+/* Sets, changes or ends what is held there for a task on its way to this host, its home; -ENOENT:
+ * nothing is. */
+int cor_home_lock(int control, uint64_t handle, const struct home_lock *lock);
 /* A connection (fd stays the caller's) whose preamble was read and not answered yet. tls: its
  * handshake is to come, which proves the secret; such a line may be found without it. */
 int cor_home_hand_over(int control, int fd, bool tls);

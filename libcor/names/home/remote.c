@@ -43,6 +43,7 @@ struct home_remote {
 	struct pending *list, *by_id;
 	bool ending, lost;
 	unsigned repeating;             /* threads that say again what was asked */
+	_Atomic uint64_t can;           /* enum home_can */
 	struct home_remote_stats stats;
 };
 
@@ -206,6 +207,8 @@ static int attach(struct home_remote *r, struct cor_stream *s, char *body, struc
 		e = reply.status;
 	if (e == 0 && root)
 		memcpy(root, body, sizeof(*root));
+	if (e == 0)
+		r->can = reply.arg[0];
 	return e;
 }
 
@@ -462,6 +465,11 @@ void home_remote_free(struct home_remote *r)
 	pthread_mutex_destroy(&r->send);
 	pthread_mutex_destroy(&r->lock);
 	free(r);
+}
+
+bool home_remote_can(const struct home_remote *r, enum home_can what)
+{
+	return r->can & what;
 }
 
 void home_remote_stats(struct home_remote *r, struct home_remote_stats *out)

@@ -53,4 +53,7 @@ int  home_remote_call(struct home_remote *r, const struct home_request *q, const
 		      size_t body_len, struct home_reply *reply, void *buf, size_t room,
 		      size_t *len);
 
+/* As the server has said of itself. */
+bool home_remote_can(const struct home_remote *r, enum home_can what);
+
 void home_remote_stats(struct home_remote *r, struct home_remote_stats *out);

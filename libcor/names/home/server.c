@@ -30,18 +30,11 @@ static struct home_client *find_client(struct home_server *s, uint64_t id)
 void home_client_clear(struct home_client *c)
 {
 	struct home_server *s = c->server;
-	struct home_owner *o, *next_owner;
 	struct home_handle *h, *next_handle;
 	struct home_ref *r, *next_ref;
 	struct home_node *n;
 
-	HASH_ITER(hh, c->owners, o, next_owner) {
-		HASH_DELETE(hh, c->owners, o);
-		if (--o->refs == 0) {
-			close(o->fd);
-			free(o);
-		}
-	}
+	home_owners_clear(s, &c->owners);
 	HASH_ITER(hh, s->handles, h, next_handle)
 		if (h->client == c)
 			home_handle_shut(s, h);
@@ -105,6 +98,7 @@ static void attach(struct home_link *l, const struct home_request *q)
 	/* not kept: asking again is joining again */
 	root = home_node_get(s, HOME_ROOT);
 	call.reply.status = root ? home_give_attr(&call, root, -1) : -ESTALE;
+	call.reply.arg[0] = HOME_CAN_PASS;
 	home_node_put(s, root);
 	home_answer(&call);
 	free(call.out);
@@ -377,6 +371,7 @@ void home_server_free(struct home_server *s)
 		pthread_mutex_destroy(&c->send);
 		free(c);
 	}
+	home_owners_clear(s, &s->task);
 	HASH_ITER(hh, s->handles, h, next_handle)
 		home_handle_shut(s, h);
 	HASH_ITER(by_id, s->by_id, n, next_node) {

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libcor/names/home/wire.h"
 #include "libcor/transport/stream.h"
 
 struct home_server;
@@ -40,6 +41,14 @@ int  home_server_adopt(struct home_server *s, int fd, uint64_t *handle);
 void home_server_unpin(struct home_server *s);
 /* A duplicate of an open handle's descriptor, or -EBADF. */
 int  home_server_handle_fd(struct home_server *s, uint64_t handle);
+
+/* POSIX locks that the task has on a handle's node and that pass to where it arrives (home/owners.c):
+ * fd (the server's, on failure too) is an open file description that holds them. -EEXIST: there
+ * is one. And when the task is elsewhere, or stays. */
+int  home_server_pass(struct home_server *s, uint64_t handle, int fd);
+void home_server_passed(struct home_server *s);
+/* Sets what of it is held for a task on its way to this host itself; -ENOENT: nothing passes. */
+int  home_server_pass_lock(struct home_server *s, uint64_t handle, const struct home_lock *lock);
 
 void home_server_stats(struct home_server *s, struct home_server_stats *out);
 

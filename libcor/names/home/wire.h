@@ -30,7 +30,7 @@
 
 enum home_op {
 	/* op            node    handle  arg[0..3]                      body            answer */
-	HOME_ATTACH = 1,   /*                client                                      attr of the root */
+	HOME_ATTACH = 1,   /*                client              attr of the root; arg[0]: enum home_can */
 	HOME_BYE,          /* the client has ended: all that is its own goes with it     nothing */
 	HOME_SYNC,         /* notices of all that has changed until now come before the answer */
 	HOME_CANCEL,       /*                wait: that lock is not waited for any more; no answer */
@@ -66,7 +66,20 @@ enum home_op {
 	HOME_LSEEK,        /* node   handle  offset, whence                               arg[0]: offset */
 	HOME_ADOPT,        /*        handle: one that is open at the home already         attr; arg[0]: handle */
 	HOME_LOCKS,        /* node   handle                                               attr, struct home_lock's */
+	HOME_PASS,         /* node           enum home_pass: what the client's locks do    nothing */
 	HOME_OPS
+};
+
+/* What a server can do beyond the first version's operations. */
+enum home_can {
+	HOME_CAN_PASS = 1,      /* HOME_PASS */
+};
+
+/* The locks on a node, of a client whose task moves to another one. */
+enum home_pass {
+	HOME_PASS_STAYS,        /* it stays after all */
+	HOME_PASS_GOING,        /* the next client that locks the node has them then */
+	HOME_PASS_GONE,         /* it has left: they are this client's no more */
 };
 
 /* Requests. */
