@@ -2,7 +2,12 @@
  * could know, each piece of bulk work is followed by a pause of several times its
  * length, and pieces are small: most faults then find nothing in their way, and the
  * drain goes on all the same. A task that goes through memory in order is served
- * best by bulk work, which is not slowed down then. */
+ * best by bulk work, which is not slowed down then.
+ *
+ * Faults that go on and on end only when everything is here, and a page costs several
+ * times less in bulk than by itself. So a task that has been in need for long is helped
+ * most by the drain, though each of its faults takes longer meanwhile: when it has lost
+ * about as much time as all of the drain may cost it, the drain gets half of it. */
 #include "libcor/paging/pager_private.h"
 
 #include <time.h>
@@ -14,8 +19,11 @@
 #define DENSE_NS (250 * 1000ull)
 /* Without a surprise for so long, the task is not in need. */
 #define CALM_NS  (2 * 1000000ull)
-/* Of the time while it is, bulk work takes one part in so many. */
-#define SHARE    6u
+/* Of the time while it is, bulk work takes one part in so many; once it has been for so long,
+ * of larger pieces, one in so many. */
+#define SHARE         6u
+#define LASTING_NS    (100 * 1000000ull)
+#define SHARE_LASTING 2u
 /* Faults that follow each other without a gap do not keep it out for longer. */
 #define STARVED_NS (2 * 1000000ull)
 
@@ -23,6 +31,11 @@ void pager_surprised(struct cor_pager *p)
 {
 	uint64_t now = cor_now_ns(), gap = COR_MIN(now - p->surprised_at, CALM_NS);
 
+	/* as long a calm makes up for it */
+	if (gap < CALM_NS)
+		p->need_ns = COR_MIN(p->need_ns + gap, 2 * LASTING_NS);
+	else
+		p->need_ns -= COR_MIN(p->need_ns, now - p->surprised_at);
 	p->gap_ns = p->gap_ns - p->gap_ns / 8 + gap / 8;
 	p->surprised_at = now;
 }
@@ -32,13 +45,28 @@ bool pager_calm(const struct cor_pager *p)
 	return cor_now_ns() - p->surprised_at > CALM_NS;
 }
 
+static bool lasting(const struct cor_pager *p)
+{
+	return p->need_ns > LASTING_NS;
+}
+
+unsigned pager_bulk_piece(const struct cor_pager *p)
+{
+	return pager_calm(p) || lasting(p) ? PAGER_RUN : PAGER_PIECE;
+}
+
+unsigned pager_bulk_window(const struct cor_pager *p)
+{
+	return pager_calm(p) ? PAGER_WINDOW : lasting(p) ? 2 : 1;
+}
+
 uint64_t pager_bulk_wait(const struct cor_pager *p)
 {
 	uint64_t now = cor_now_ns(), until;
 
 	if (now - p->surprised_at > CALM_NS)
 		return 0;
-	until = p->asked ? p->bulk_worked_at + STARVED_NS : p->bulk_free_at;
+	until = p->asked && !lasting(p) ? p->bulk_worked_at + STARVED_NS : p->bulk_free_at;
 	return now < until ? until - now : 0;
 }
 
@@ -54,7 +82,7 @@ uint64_t pager_bulk_alarm(const struct cor_pager *p)
 void pager_bulk_worked(struct cor_pager *p, uint64_t since)
 {
 	p->bulk_worked_at = cor_now_ns();
-	p->bulk_free_at = p->bulk_worked_at + (p->bulk_worked_at - since) * (SHARE - 1);
+	p->bulk_free_at = p->bulk_worked_at + (p->bulk_worked_at - since) * ((lasting(p) ? SHARE_LASTING : SHARE) - 1);
 }
 
 /* ---- hunger ------------------------------------------------------------------------------ */

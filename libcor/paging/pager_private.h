@@ -229,6 +229,7 @@ struct cor_pager {
 	uint32_t random;                 /* pace.c: when to try again in a storm */
 	unsigned unspun;                 /* faults without spinning */
 	uint64_t surprised_at;           /* pace.c: the last fault that nobody could expect */
+	uint64_t need_ns;                /* for how long they have followed each other closely */
 	uint64_t gap_ns;                 /* between two of them, of late */
 	uint64_t bulk_worked_at;         /* the end of the last bulk work */
 	uint64_t bulk_free_at;           /* when the next may begin */
@@ -383,6 +384,9 @@ void pager_drop_early(struct cor_pager *p);
 void pager_surprised(struct cor_pager *p);
 /* No fault has come as a surprise of late. */
 bool pager_calm(const struct cor_pager *p);
+/* Pages in a bulk request just now, and installed at once; and requests in flight on a lane. */
+unsigned pager_bulk_piece(const struct cor_pager *p);
+unsigned pager_bulk_window(const struct cor_pager *p);
 /* How long bulk work has to wait, ns; 0: it may be done. And when to look, if nothing else
  * wakes the loop before. */
 uint64_t pager_bulk_wait(const struct cor_pager *p);

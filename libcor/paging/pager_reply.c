@@ -119,7 +119,7 @@ static bool place_data(struct cor_pager *p, struct pager_lane *l, const struct p
 	enum install_result r;
 
 	r = pager_install_run(p, rq->mm, rq->addr + (first << COR_PAGE_SHIFT), rq->track->presence,
-			      rq->index + first, n, data, pager_calm(p) ? n : PAGER_PIECE, &done, &fresh);
+			      rq->index + first, n, data, COR_MIN(n, pager_bulk_piece(p)), &done, &fresh);
 	PAGER_COUNT(p, pages_prefetched, fresh);
 	if (rq->mm->gone || TAILQ_FIRST(&p->mms) != TAILQ_LAST(&p->mms, pager_mms))
 		install_in_others(p, rq, first, r == INSTALL_FAILED ? n : done, data);

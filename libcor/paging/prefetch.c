@@ -133,7 +133,7 @@ static bool ask_next(struct cor_pager *p, struct pager_lane *l)
 
 	TAILQ_FOREACH(mm, &p->mms, link) {
 		struct cor_place at;
-		uint64_t most = pager_calm(p) ? l->buf_pages : PAGER_PIECE;
+		uint64_t most = COR_MIN(l->buf_pages, pager_bulk_piece(p));
 		uint64_t addr, n = cor_space_next(&mm->space, mm->cursor, most, &addr, &at);
 
 		if (!n)
@@ -165,21 +165,19 @@ static void fill_lane(struct cor_pager *p, struct pager_lane *l, unsigned window
 void pager_prefetch_step(struct cor_pager *p)
 {
 	enum pager_prefetching how = atomic_load_explicit(&p->prefetch, memory_order_relaxed);
-	unsigned window = PAGER_WINDOW, rank;
+	unsigned rank;
 
 	if (how == PAGER_NO_BULK ||
 	    atomic_load_explicit(&p->state, memory_order_relaxed) != COR_PAGER_PAGING)
 		return;
 	if (pager_bulk_wait(p))
 		return;
-	if (!pager_calm(p))
-		window = 1;
 	rank = pager_bulk_rank(p);
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];
 
 		if (l && l->open && l->kind == COR_CONN_BULK && l->stream->rank == rank &&
 		    !l->blocked)
-			fill_lane(p, l, window, how);
+			fill_lane(p, l, pager_bulk_window(p), how);
 	}
 }
