@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -152,6 +153,7 @@ static void *serve_lane(void *arg)
 	/* bulk data can wait, faults cannot: where both want one processor */
 	if (l->kind == COR_CONN_BULK)
 		setpriority(PRIO_PROCESS, (id_t)gettid(), BULK_NICE);
+	prctl(PR_SET_NAME, l->kind == COR_CONN_DEMAND ? "cor-demand" : "cor-bulk");
 	while (receive(l, s, spin) && answer_all(l) == 0)
 		spin = l->kind == COR_CONN_DEMAND;
 	pthread_mutex_lock(&ps->lock);
@@ -207,8 +209,6 @@ static int start_thread(struct lane *l)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = -pthread_create(&l->thread, NULL, serve_lane, l);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r == 0)
-		pthread_setname_np(l->thread, l->kind == COR_CONN_DEMAND ? "cor-demand" : "cor-bulk");
 	return r;
 }
 
@@ -221,7 +221,6 @@ int cor_page_server_add_lane(struct cor_page_server *ps, struct cor_stream *lane
 
 	if (kind != COR_CONN_DEMAND && kind != COR_CONN_BULK)
 		return cor_fail(err, -EINVAL, "a page lane is for demand or for bulk");
-	reap(ps);
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return cor_fail(err, -ENOMEM, "a page lane: out of memory");
@@ -245,6 +244,8 @@ int cor_page_server_add_lane(struct cor_page_server *ps, struct cor_stream *lane
 		free_lane(l);
 		return cor_fail_code(err, r, "starting a page lane's thread");
 	}
+	/* behind it: the first fault may be on its way */
+	reap(ps);
 	return 0;
 }
 
