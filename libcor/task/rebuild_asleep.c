@@ -93,24 +93,25 @@ static int add_all(struct cor_rebuild *rb, const Cor__Task__Image *skeleton,
 	return r < 0 ? r : cor_batch_flush(rb->batch, err);
 }
 
-/* They all lie in few mappings. */
+/* Page by page: a kernel that takes page tables away with what was in them (from 6.14 on) does so
+ * for 2 MiB and more, and to have one made anew in the freeze may cost more than its pages. */
 static int drop_zeros(struct cor_rebuild *rb, const Cor__Task__Image *skeleton,
 		      struct cor_error *err)
 {
-	const Cor__Task__Vma *last = NULL;
 	int r = 0;
 
 	cor_batch_thread(rb->batch, rb->pid);
 	for (unsigned i = 1; i < rb->nthreads && r >= 0; i++) {
 		const Cor__Task__Thread *t = rb->threads[i].ahead;
-		const Cor__Task__Vma *v = t && t->rseq ? rseq_vma(skeleton->memory, t) : NULL;
+		uint64_t first, end;
 
-		if (!v || v == last)
+		if (!t || !t->rseq || !rseq_vma(skeleton->memory, t))
 			continue;
-		last = v;
+		first = t->rseq & ~(uint64_t)(COR_PAGE_SIZE - 1);
+		end = t->rseq + t->rseq_len;
 		r = cor_batch_add(rb->batch, COR_BATCH_OK, SYS_madvise,
-				  COR_ARGS(v->start, v->end - v->start, MADV_DONTNEED), err,
-				  "empty the mapping at %#lx", (unsigned long)v->start);
+				  COR_ARGS(first, end - first, MADV_DONTNEED), err,
+				  "empty the page at %#lx", (unsigned long)first);
 	}
 	return r < 0 ? r : cor_batch_flush(rb->batch, err);
 }
