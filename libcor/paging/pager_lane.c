@@ -16,6 +16,11 @@
 #include "libcor/paging/reach.h"
 
 #define SEND_BATCH 32u
+/* One-sided reads that take so many times as long as asking are tried with one page in so many. */
+#define REACH_SLOW 4u
+#define REACH_TRY  256u
+/* Nor is it known how long asking takes where that is not done now and then. */
+#define REACH_LEARN 8u
 
 /* Memory that the demand path must not fault on; locking is as far as allowed. */
 static void *locked_pages(size_t npages)
@@ -159,13 +164,27 @@ struct pager_lane *pager_demand_lane(struct cor_pager *p)
 	return best_lane(p, COR_CONN_DEMAND) ?: best_lane(p, COR_CONN_BULK);
 }
 
+/* A provider whose reads wait until the owner's thread looks has it look once in a while
+ * (reach_owner.c): then asking is faster by far. It is tried again now and then. */
+static bool is_slow(struct cor_pager *p, struct pager_lane *l)
+{
+	const struct pager_lane *asking = l->mean_ns > PAGER_NEAR_NS ? pager_demand_lane(p) : NULL;
+
+	if (!asking)
+		return false;
+	l->spared++;
+	if (l->mean_ns > REACH_SLOW * asking->best_ns)
+		return l->spared % REACH_TRY;
+	return l->spared % REACH_LEARN == 0;
+}
+
 struct pager_lane *pager_reach_lane(struct cor_pager *p, uint16_t object, uint64_t offset)
 {
 	for (unsigned i = 0; i < PAGER_LANES; i++) {
 		struct pager_lane *l = p->lanes[i];
 
 		if (l && l->open && l->one_sided && cor_reach_has(l->stream, object, offset))
-			return l;
+			return is_slow(p, l) ? NULL : l;
 	}
 	return NULL;
 }
@@ -381,15 +400,24 @@ static int fetch_reply(struct cor_pager *p, struct pager_lane *l)
 
 /* The round trip of a page at its best: sinks at once, rises slowly, so that
  * delays by the scheduler do not count. */
-static void measure(struct cor_pager *p, const struct pager_request *rq)
+static uint64_t best_of(uint64_t known, uint64_t rtt)
+{
+	return !known || rtt < known ? rtt : known + (rtt - known) / 64;
+}
+
+static uint64_t mean_of(uint64_t known, uint64_t rtt)
+{
+	return known ? known - known / 16 + rtt / 16 : rtt;
+}
+
+static void measure(struct cor_pager *p, struct pager_lane *l, const struct pager_request *rq)
 {
 	uint64_t rtt = cor_now_ns() - rq->sent_at;
 
 	p->asked--;
-	if (!p->rtt_ns || rtt < p->rtt_ns)
-		p->rtt_ns = rtt;
-	else
-		p->rtt_ns += (rtt - p->rtt_ns) / 64;
+	p->rtt_ns = best_of(p->rtt_ns, rtt);
+	l->best_ns = best_of(l->best_ns, rtt);
+	l->mean_ns = mean_of(l->mean_ns, rtt);
 }
 
 static void reply_done(struct cor_pager *p, struct pager_lane *l)
@@ -468,7 +496,7 @@ bool pager_lane_work(struct cor_pager *p, struct pager_lane *l)
 		l->phase = LANE_REPLY;
 		l->placed = 0;
 		if (pager_lane_oldest(l)->slot)
-			measure(p, pager_lane_oldest(l));
+			measure(p, l, pager_lane_oldest(l));
 	}
 	if (!pager_reply(p, l))
 		return !p->stalled;

@@ -144,6 +144,8 @@ struct pager_lane {
 	bool readable;          /* no receive has found it empty since it was ready */
 	bool spinning;          /* it is looked at all the time */
 	bool naps;              /* in_fd tells of PAGER_NAP_BYTES, or of the end, only */
+	uint64_t best_ns, mean_ns;       /* that a demand request takes of late; 0: none yet */
+	unsigned spared;        /* one_sided: requests that it was too slow for */
 	size_t heard;           /* bytes since the last time that nothing was left */
 	bool unwatched;         /* and so the ring may not tell of what has come since */
 	bool blocked;           /* a write would */
