@@ -168,8 +168,11 @@ struct pager_lane *pager_demand_lane(struct cor_pager *p)
  * (reach_owner.c): then asking is faster by far. It is tried again now and then. */
 static bool is_slow(struct cor_pager *p, struct pager_lane *l)
 {
-	const struct pager_lane *asking = l->mean_ns > PAGER_NEAR_NS ? pager_demand_lane(p) : NULL;
+	const struct pager_lane *asking;
 
+	if (l->mean_ns <= PAGER_NEAR_NS || !cor_reach_waits(l->stream))
+		return false;
+	asking = pager_demand_lane(p);
 	if (!asking)
 		return false;
 	l->spared++;

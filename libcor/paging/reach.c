@@ -372,6 +372,11 @@ bool cor_stream_is_reach(const struct cor_stream *s)
 	return s->ops == &reach_ops;
 }
 
+bool cor_reach_waits(struct cor_stream *base)
+{
+	return !(reach_of(base)->qp->device->caps & COR_RDMA_OFFLOADED);
+}
+
 bool cor_reach_has(struct cor_stream *base, uint16_t object, uint64_t offset)
 {
 	struct reach *s = reach_of(base);

@@ -79,6 +79,9 @@ int cor_stream_reach(struct cor_stream **out, struct cor_rdma_qp *qp, unsigned t
 /* Is it such a stream? */
 bool cor_stream_is_reach(const struct cor_stream *s);
 
+/* Do its reads wait until software of the other side's has a look? */
+bool cor_reach_waits(struct cor_stream *s);
+
 /* Can the page be asked for there now, by a request for it alone? That it cannot is noted, and
  * may be a reason to ask for its chunk. By the thread that uses the stream. What is asked for
  * all the same, or is no longer there, costs the lane. */
