@@ -126,15 +126,20 @@ static int pass_all(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f,
 {
 	struct task_lock l = { t, fd };
 	struct cor_lock_holder task = { task_set, &l }, other = { guard_set, &guard };
-	size_t k;
+	size_t done;
 	int r = 0;
 
-	for (k = 0; k < f->n_locks && r == 0; k++)
-		if (is_posix(f->locks[k]))
-			r = cor_lock_pass(f->locks[k], back ? &other : &task, back ? &task : &other);
-	while (r < 0 && !back && k-- > 0)
-		if (is_posix(f->locks[k]))
-			cor_lock_pass(f->locks[k], &other, &task);
+	for (done = 0; done < f->n_locks; done++) {
+		const Cor__Names__LockRecord *lock = f->locks[done];
+
+		if (is_posix(lock))
+			r = cor_lock_pass(lock, back ? &other : &task, back ? &task : &other);
+		if (r < 0)
+			break;
+	}
+	while (r < 0 && !back && done-- > 0)
+		if (is_posix(f->locks[done]))
+			cor_lock_pass(f->locks[done], &other, &task);
 	return r;
 }
 
@@ -202,6 +207,9 @@ static int pass_home(struct cor_tracee *t, int number, const Cor__Names__OpenFil
 	if (dup < 0)
 		return dup;
 	r = tell_home(f, dup, take ? HOME_PASS_STAYS : HOME_PASS_GOING);
+	/* what its home had given to this very host, in vain, must be taken again */
+	if (r > 0 && take)
+		return 0;
 	if (r != 0 || !p || !p->pass || fstat(dup, &st) < 0)
 		return r;
 	g = find_guard(p, &st);

@@ -53,6 +53,13 @@ for host in B C B; do
 	go "$host"
 	rounds 3
 done
+if [ "$1" = stays ]; then
+	tried
+	[ "$HAD" = 0 ] || fail "another process had a lock $HAD times"
+	# back at home they are the task's own at once, and end with what was made of it
+	fails B A
+	try_begin
+fi
 go A
 rounds 3
 tried

@@ -145,6 +145,18 @@ static struct home_owner *find_passing(struct home_server *s, const struct home_
 	return NULL;
 }
 
+/* The task stays where it was: whoever got its locks has them no more. lock held */
+static void take_back(struct home_server *s, const struct home_owner *from)
+{
+	struct home_client *other;
+	struct home_owner *o, *next;
+
+	DL_FOREACH(s->clients, other)
+		HASH_ITER(hh, other->owners, o, next)
+			if (o != from && o->locker == from->locker)
+				end(s, &other->owners, o);
+}
+
 int home_op_pass(struct home_call *c, struct home_node *n, struct home_handle *h)
 {
 	struct home_server *s = c->server;
@@ -154,6 +166,8 @@ int home_op_pass(struct home_call *c, struct home_node *n, struct home_handle *h
 	HASH_ITER(hh, c->client->owners, o, next) {
 		if (o->key.node != n->id)
 			continue;
+		if (c->q->arg[0] == HOME_PASS_STAYS)
+			take_back(s, o);
 		if (c->q->arg[0] != HOME_PASS_GONE)
 			set_passing(s, o, c->q->arg[0] == HOME_PASS_GOING);
 		else if (o->passing)
