@@ -138,6 +138,15 @@ int destination_home_view(void *arg, struct cor_error *err)
 	return cor_home_assemble(d->home.plan, d->home.staging, c->uniform ? c->name : NULL, err);
 }
 
+/* A file server has few lines: one for all files. 0: there is none yet. */
+static unsigned line_of(const struct destination *d, const Cor__Names__OpenFile *file)
+{
+	for (size_t i = 0; d->files->files[i] != file; i++)
+		if (d->files->files[i]->home == file->home && d->files->files[i]->lock_line)
+			return d->files->files[i]->lock_line;
+	return 0;
+}
+
 static int fetch_one(struct destination *d, Cor__Names__OpenFile *f, struct cor_error *err)
 {
 	const Cor__Names__Home *h;
@@ -165,7 +174,9 @@ static int fetch_one(struct destination *d, Cor__Names__OpenFile *f, struct cor_
 	d->objects = more;
 	d->objects[d->nobjects++] = fd;
 	f->object = d->nobjects;
-	if (f->n_locks) {
+	if (f->n_locks)
+		f->lock_line = line_of(d, f);
+	if (f->n_locks && !f->lock_line) {
 		d->objects[d->nobjects++] = take_fd(&line);
 		f->lock_line = d->nobjects;
 	}

@@ -210,15 +210,22 @@ static int pass_locks(void *arg, const Cor__Names__OpenFile *f, int guard)
 int source_home_pass(struct source *s, struct cor_error *err)
 {
 	struct cor_lock_passing *p = &s->home.passing;
+	int r;
 
 	p->pass = s->home.control >= 0 ? pass_locks : NULL;
 	p->arg = s;
-	return cor_files_park_locks(s->tracee, s->files, p, err);
+	r = cor_files_park_locks(s->tracee, s->files, p, err);
+	if (r < 0 && s->home.control >= 0)
+		cor_home_passed(s->home.control);
+	return r;
 }
 
 void source_home_keep(struct source *s)
 {
-	cor_files_unpark_locks(s->tracee, s->files, &s->home.passing, NULL);
+	struct cor_error err = COR_ERROR_INIT;
+
+	if (cor_files_unpark_locks(s->tracee, s->files, &s->home.passing, &err) < 0)
+		session_warn(&s->session, "%s", err.text);
 	if (s->home.control >= 0)
 		cor_home_passed(s->home.control);
 }
@@ -241,6 +248,7 @@ void source_home_end(struct source *s)
 	struct source_home *h = &s->home;
 
 	cor_closep(&h->control);
+	cor_lock_guards_close(&h->passing);
 	for (unsigned i = 0; i < h->nadopted; i++)
 		close(h->adopted[i].dup);
 	free(h->adopted);

@@ -144,7 +144,8 @@ static int take(const Cor__Names__OpenFile *file, const Cor__Names__LockRecord *
 		return flock(fd, (lock->type == F_WRLCK ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 ? -errno : 0;
 	if (!lock->ofd && line >= 0) {
 		rc = cor_lock_pass(lock, &from, &to);
-		if (rc != -ENOENT)
+		/* nothing passes, or one of before knows nothing of it */
+		if (rc != -ENOENT && rc != -ENOSYS)
 			return rc;
 	}
 	rc = fcntl(fd, lock->ofd ? F_OFD_SETLK : F_SETLK, &range);

@@ -170,6 +170,8 @@ struct cor_lock_passing {
 	struct cor_lock_guard *guards;  /* as long as it is not decided */
 	unsigned n;
 };
+/* In a process that came by a fork, and has no part in it. */
+void cor_lock_guards_close(struct cor_lock_passing *passing);
 /* passing NULL: what passed to a guard has none any more. */
 int cor_files_park_locks(struct cor_tracee *t, const Cor__Names__FileTable *table,
 			 struct cor_lock_passing *passing, struct cor_error *err);

@@ -9,6 +9,7 @@
  * file description, by cor_lock_pass(). */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "libcor/base/cleanup.h"
@@ -87,14 +89,17 @@ static bool is_posix(const Cor__Names__LockRecord *lock)
 
 /* ---- the home's, where the task is elsewhere ------------------------------------------------- */
 
-/* 1: its home does that; 0: it is none of a home's, or the home does not know how to. */
-static int tell_home(const Cor__Names__OpenFile *f, int dup, enum home_pass how)
+/* 1: its home does that; 0: it is a file of this host's; -ENOTTY: its home does not know how to. */
+static int tell_home(int dup, enum home_pass how)
 {
 	uint32_t arg = how;
+	struct statfs fs;
 
-	if (!f->home || ioctl(dup, COR_HOME_PASS, &arg) < 0)
-		return !f->home || errno == ENOTTY ? 0 : -errno;
-	return 1;
+	if (fstatfs(dup, &fs) < 0)
+		return -errno;
+	if ((unsigned long)fs.f_type != FUSE_SUPER_MAGIC)
+		return 0;
+	return ioctl(dup, COR_HOME_PASS, &arg) < 0 ? -errno : 1;
 }
 
 /* ---- the home's, where this is the home ------------------------------------------------------ */
@@ -121,8 +126,8 @@ static struct cor_lock_guard *find_guard(const struct cor_lock_passing *p, const
 	return NULL;
 }
 
-/* From the task to its guard or back. Either has each of them at any moment. */
-static int pass_all(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f, int guard, bool back)
+/* To its guard, or none of them. Either has each of them at any moment. */
+static int pass_on(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f, int guard)
 {
 	struct task_lock l = { t, fd };
 	struct cor_lock_holder task = { task_set, &l }, other = { guard_set, &guard };
@@ -133,14 +138,33 @@ static int pass_all(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f,
 		const Cor__Names__LockRecord *lock = f->locks[done];
 
 		if (is_posix(lock))
-			r = cor_lock_pass(lock, back ? &other : &task, back ? &task : &other);
+			r = cor_lock_pass(lock, &task, &other);
 		if (r < 0)
 			break;
 	}
-	while (r < 0 && !back && done-- > 0)
+	while (r < 0 && done-- > 0)
 		if (is_posix(f->locks[done]))
 			cor_lock_pass(f->locks[done], &other, &task);
 	return r;
+}
+
+/* And back, as many as can be: the first error. Who reads where the task had it for itself lets it
+ * read along at least. */
+static int pass_back(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f, int guard)
+{
+	struct task_lock l = { t, fd };
+	struct cor_lock_holder task = { task_set, &l }, other = { guard_set, &guard };
+	int first = 0;
+
+	for (size_t k = 0; k < f->n_locks; k++) {
+		struct flock range = cor_lock_range(f->locks[k], F_RDLCK);
+		int r = is_posix(f->locks[k]) ? cor_lock_pass(f->locks[k], &other, &task) : 0;
+
+		if (r < 0)
+			task_set(&l, &range);
+		first = first ?: r;
+	}
+	return first;
 }
 
 static int add_guard(struct cor_lock_passing *p, const struct stat *st, int fd)
@@ -173,7 +197,7 @@ static int to_guard(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f,
 
 	if (guard < 0)
 		return 0;
-	r = pass_all(t, fd, f, guard, false);
+	r = pass_on(t, fd, f, guard);
 	if (r == -EBADF)        /* not open for what it would have to hold */
 		return 0;
 	if (r == 0)
@@ -183,7 +207,7 @@ static int to_guard(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f,
 		p->n -= r < 0;
 	}
 	if (r < 0) {
-		pass_all(t, fd, f, guard, true);
+		pass_back(t, fd, f, guard);
 		return r;
 	}
 	take_fd(&guard);
@@ -206,17 +230,20 @@ static int pass_home(struct cor_tracee *t, int number, const Cor__Names__OpenFil
 	dup = cor_files_duplicate(t->pid, number, err);
 	if (dup < 0)
 		return dup;
-	r = tell_home(f, dup, take ? HOME_PASS_STAYS : HOME_PASS_GOING);
+	r = tell_home(dup, take ? HOME_PASS_STAYS : HOME_PASS_GOING);
 	/* what its home had given to this very host, in vain, must be taken again */
-	if (r > 0 && take)
+	if (r == -ENOTTY || (r > 0 && take))
 		return 0;
 	if (r != 0 || !p || !p->pass || fstat(dup, &st) < 0)
 		return r;
 	g = find_guard(p, &st);
 	if (take)
-		return !g ? 0 : pass_all(t, number, f, g->fd, true) ?: 1;
-	/* POSIX locks are a file's: another descriptor of it has the same ones */
-	return g ? 1 : to_guard(t, number, f, p, &st);
+		return !g ? 0 : pass_back(t, number, f, g->fd) ?: 1;
+	if (!g)
+		return to_guard(t, number, f, p, &st);
+	/* another open file of it, by which it has other locks on it */
+	r = pass_on(t, number, f, g->fd);
+	return r == -EBADF ? 0 : r ?: 1;
 }
 
 static int change_file(struct cor_tracee *t, int number, const Cor__Names__OpenFile *f, bool take,
@@ -249,7 +276,7 @@ static int change_all(struct cor_tracee *t, const Cor__Names__FileTable *table, 
 	return first;
 }
 
-static void drop_guards(struct cor_lock_passing *p)
+void cor_lock_guards_close(struct cor_lock_passing *p)
 {
 	for (unsigned i = 0; p && i < p->n; i++)
 		close(p->guards[i].fd);
@@ -275,7 +302,7 @@ int cor_files_unpark_locks(struct cor_tracee *t, const Cor__Names__FileTable *ta
 {
 	int r = change_all(t, table, true, p, err);
 
-	drop_guards(p);
+	cor_lock_guards_close(p);
 	return r;
 }
 
@@ -289,7 +316,7 @@ void cor_files_bury_locks(pid_t pid, const Cor__Names__FileTable *table, struct 
 			continue;
 		dup = cor_files_duplicate(pid, cor_file_number(table, i), NULL);
 		if (dup >= 0)
-			tell_home(f, dup, HOME_PASS_GONE);
+			tell_home(dup, HOME_PASS_GONE);
 	}
-	drop_guards(p);
+	cor_lock_guards_close(p);
 }

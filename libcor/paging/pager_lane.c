@@ -21,6 +21,8 @@
 #define REACH_TRY  256u
 /* Nor is it known how long asking takes where that is not done now and then. */
 #define REACH_LEARN 8u
+/* More than that says something of the scheduler. */
+#define LATE_NS (2 * UINT64_C(1000000))
 
 /* Memory that the demand path must not fault on; locking is as far as allowed. */
 static void *locked_pages(size_t npages)
@@ -420,7 +422,7 @@ static void measure(struct cor_pager *p, struct pager_lane *l, const struct page
 	p->asked--;
 	p->rtt_ns = best_of(p->rtt_ns, rtt);
 	l->best_ns = best_of(l->best_ns, rtt);
-	l->mean_ns = mean_of(l->mean_ns, rtt);
+	l->mean_ns = mean_of(l->mean_ns, COR_MIN(rtt, LATE_NS));
 }
 
 static void reply_done(struct cor_pager *p, struct pager_lane *l)

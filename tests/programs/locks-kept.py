@@ -9,8 +9,9 @@ data, beat = sys.argv[1:]
 go_on = True
 file = open(data, "r+b")
 again = open(data, "r+b")       # another open file of the same: not to be closed while it locks
-for kind, start, length in ((fcntl.LOCK_EX, 0, 1), (fcntl.LOCK_SH, 10, 5), (fcntl.LOCK_EX, 100, 0)):
-    fcntl.lockf(file, kind, length, start)
+fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
+fcntl.lockf(file, fcntl.LOCK_SH, 5, 10)
+fcntl.lockf(again, fcntl.LOCK_EX, 0, 100)
 rounds = 0
 while not os.path.exists(data + ".end"):
     if go_on and os.path.exists(data + ".let-go"):

@@ -10,11 +10,14 @@
  * there, gets that very description, and both have it until one of them ends. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "libcor/base/cleanup.h"
+#include "libcor/base/io.h"
 #include "libcor/names/home/private.h"
 
 static const struct flock all_unlocked = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
@@ -123,7 +126,8 @@ static struct home_owner *passing_in(struct home_owner *table, uint64_t node, bo
 	struct home_owner *o, *next;
 
 	HASH_ITER(hh, table, o, next)
-		if (o->key.node == node && o->passing && o->passed <= passed)
+		if (o->key.node == node && o->passing &&
+		    (o->passed <= passed || o->locker->holders == 1))
 			return o;
 	return NULL;
 }
@@ -157,6 +161,17 @@ static void take_back(struct home_server *s, const struct home_owner *from)
 				end(s, &other->owners, o);
 }
 
+/* There are owners that only asked, or hold nothing any more. */
+static bool holds_any(struct home_server *s, const struct home_owner *o)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[48];
+
+	/* beside the directory of descriptors */
+	snprintf(path, sizeof(path), "../fdinfo/%d", o->locker->fd);
+	return cor_slurp(s->proc, path, &text, NULL) < 0 || strstr(text, "\nlock:");
+}
+
 int home_op_pass(struct home_call *c, struct home_node *n, struct home_handle *h)
 {
 	struct home_server *s = c->server;
@@ -169,7 +184,7 @@ int home_op_pass(struct home_call *c, struct home_node *n, struct home_handle *h
 		if (c->q->arg[0] == HOME_PASS_STAYS)
 			take_back(s, o);
 		if (c->q->arg[0] != HOME_PASS_GONE)
-			set_passing(s, o, c->q->arg[0] == HOME_PASS_GOING);
+			set_passing(s, o, c->q->arg[0] == HOME_PASS_GOING && holds_any(s, o));
 		else if (o->passing)
 			end(s, &c->client->owners, o);
 	}
