@@ -230,8 +230,25 @@ void source_home_keep(struct source *s)
 		cor_home_passed(s->home.control);
 }
 
+/* Elsewhere than at home they are given up here and taken again there. */
+static void tell_of_gaps(struct source *s)
+{
+	for (size_t i = 0; i < s->files->n_files; i++) {
+		const Cor__Names__OpenFile *f = s->files->files[i];
+
+		for (size_t k = 0; k < f->n_locks && !f->home; k++) {
+			if (f->locks[k]->ofd || f->locks[k]->flock)
+				continue;
+			session_warn(&s->session, "the POSIX locks on %s were nobody's for a moment: a process "
+				     "that had them in between was not noticed", f->path);
+			return;
+		}
+	}
+}
+
 void source_home_passed(struct source *s)
 {
+	tell_of_gaps(s);
 	cor_files_bury_locks(s->args->pid, s->files, &s->home.passing);
 	if (s->home.control >= 0)
 		cor_home_passed(s->home.control);

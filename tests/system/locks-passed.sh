@@ -2,13 +2,27 @@
 # A task that holds POSIX locks on a file of its home's for good is moved away, between two other
 # hosts and back; a process on the home that wants them, without a pause, never has one of them:
 # neither where the task goes nor where it stays, because the other host fails when all is made
-# there. And has them when the task lets go.
+# there. And has them when the task lets go. Of a file that both hosts see it is said that it is
+# not so.
 . "$(dirname "$0")/../tasks.sh"
 if [ "${1:-}" = --cases ]; then
-	printf '%s\n' moved stays
+	printf '%s\n' moved stays shared
 	exit 0
 fi
 need python3
+if [ "$1" = shared ]; then
+	lab_up A B
+	printf %200s >"$LAB_DIR/A/data"
+	start_foreign A locks-kept python3 "$LAB_TOP/tests/programs/locks-kept.py" "$LAB_DIR/A/data"
+	go B
+	rounds 3
+	result '.warnings[0]' | grep -q '^the POSIX locks on .*data were nobody.s for a moment' ||
+		fail "nothing is said of the locks: $(result .warnings)"
+	touch "$LAB_DIR/A/data.end"
+	wait_for 10 gone B "$TASK_PID" || fail "the task does not end"
+	lab_end
+	exit
+fi
 LAB_ROOT=own
 if [ "$1" = stays ]; then
 	grep -qa 'commit-sent' "$COR_BUILD/cord" ||

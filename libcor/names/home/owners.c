@@ -90,13 +90,27 @@ static void set_passing(struct home_server *s, struct home_owner *o, bool on)
 	o->passed = false;
 }
 
+/* All that is left of them has passed on, and is a lost client's, which cannot say so. */
+static bool are_left(const struct home_server *s, const struct home_locker *l)
+{
+	const struct home_client *c;
+	struct home_owner *o, *next;
+	unsigned n = 0;
+
+	DL_FOREACH(s->clients, c)
+		HASH_ITER(hh, c->owners, o, next)
+			n += o->locker == l && o->passed && !c->link;
+	return n == l->holders;
+}
+
 /* lock held */
 static void end(struct home_server *s, struct home_owner **table, struct home_owner *o)
 {
 	HASH_DELETE(hh, *table, o);
 	set_passing(s, o, false);
+	o->locker->holders--;
 	/* one that waits keeps it open still */
-	if (--o->locker->holders == 0)
+	if (are_left(s, o->locker))
 		fcntl(o->locker->fd, F_OFD_SETLK, &all_unlocked);
 	drop(o);
 }
