@@ -55,14 +55,15 @@ static void rehearse(struct source *s)
 	free(extra);
 }
 
-/* POSIX locks are the process's: they are given up here, and taken again there some
- * milliseconds later, in which another process may take and release them. Who holds them for a
- * transaction, and believes that nothing has changed since, is moved between two of these. */
+/* POSIX locks are the process's: but for files of its home's they are given up here, and taken
+ * again there some milliseconds later, in which another process may take and release them. Who
+ * holds them for a transaction, and believes that nothing has changed since, is moved between two
+ * of these. */
 static bool holds_locks(const Cor__Names__FileTable *t)
 {
 	for (size_t i = 0; i < t->n_files; i++)
 		for (size_t k = 0; k < t->files[i]->n_locks; k++)
-			if (!t->files[i]->locks[k]->ofd && !t->files[i]->locks[k]->flock)
+			if (cor_lock_is_posix(t->files[i]->locks[k]))
 				return true;
 	return false;
 }

@@ -237,7 +237,7 @@ static void tell_of_gaps(struct source *s)
 		const Cor__Names__OpenFile *f = s->files->files[i];
 
 		for (size_t k = 0; k < f->n_locks && !f->home; k++) {
-			if (f->locks[k]->ofd || f->locks[k]->flock)
+			if (!cor_lock_is_posix(f->locks[k]))
 				continue;
 			session_warn(&s->session, "the POSIX locks on %s were nobody's for a moment: a process "
 				     "that had them in between was not noticed", f->path);

@@ -35,19 +35,6 @@ static void hand_over(struct source *s, const char *doubt)
 	source_link_say(s->link, m, NULL, 0);
 }
 
-/* It was the first to know: the task runs over there. */
-static void bury(struct source *s)
-{
-	if (!s->parked)
-		return;
-	source_home_passed(s);
-	cor_files_bury(s->args->pid, s->files);
-	source_network_done(s);
-	source_pumps_left(&s->pumps, s->tracee, s->files);
-	source_standin_left(&s->standin, s->image);
-	s->parked = false;
-}
-
 /* Named shared memory has moved along: its name here would be a stale copy. */
 static void remove_moved_objects(struct source *s)
 {
@@ -78,7 +65,7 @@ static bool obey(struct source *s, const char *verdict)
 	struct cor_error unused;
 
 	if (strcmp(verdict, "joined") == 0) {
-		bury(s);
+		source_bury(s);
 		return false;
 	}
 	source_reach_end(s);
@@ -91,7 +78,7 @@ static bool obey(struct source *s, const char *verdict)
 		source_undo_forget(s);
 		s->end = SESSION_ABORTED;
 	} else if (strcmp(verdict, "moved") == 0) {
-		bury(s);
+		source_bury(s);
 		remove_moved_objects(s);
 		source_standin_make(&s->standin, take_ptr(s->tracee), s->pumps.home, &unused);
 		source_home_released(s);
@@ -170,7 +157,7 @@ static void start_another(struct source *s, const char *doubt, int status)
 	cord_log(CORD_LOG_WARNING, s->args->id, "the page server has ended (wait status %#x); "
 		 "another one goes on", (unsigned)status);
 	if (session_state_resumed(state))
-		bury(s);
+		source_bury(s);
 	if (source_fork_server(s, true, &err) < 0 || source_await_serving(s, &err) < 0) {
 		cord_log(CORD_LOG_ERROR, s->args->id, "%s", err.text);
 		return;

@@ -180,6 +180,18 @@ static int await_resumed(struct source *s, int *pid, struct cor_error *err)
 	return 0;
 }
 
+void source_bury(struct source *s)
+{
+	if (!s->parked)
+		return;
+	s->parked = false;
+	source_home_passed(s);
+	cor_files_bury(s->args->pid, s->files);
+	source_network_done(s);
+	source_pumps_left(&s->pumps, s->tracee, s->files);
+	source_standin_left(&s->standin, s->image);
+}
+
 /* From the first stopped thread to the answer that the task runs over there: an
  * upper bound of the freeze, by one trip of that answer. */
 void source_commit(struct source *s, char *doubt, size_t size)
@@ -207,12 +219,7 @@ void source_commit(struct source *s, char *doubt, size_t size)
 	if (r < 0)
 		return;
 	FAULT_POINT("resumed", s->control);
-	s->parked = false;
-	source_home_passed(s);
-	cor_files_bury(s->args->pid, s->files);
-	source_network_done(s);
-	source_pumps_left(&s->pumps, s->tracee, s->files);
-	source_standin_left(&s->standin, s->image);
+	source_bury(s);
 	json_object_set_new(s->session.figures, "destination_pid", json_integer(pid));
 	session_move(&s->session, SESSION_PAGING, NULL);
 	/* who waits for this is told at once */

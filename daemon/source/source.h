@@ -215,7 +215,10 @@ void source_end_server(struct source *s);
 /* again: in the place of one that has died. */
 int  source_fork_server(struct source *s, bool again, struct cor_error *err);
 
-/* paging.c: sends COMMIT and waits for RESUMED. Not heard: doubt, a text, says why; else it is "". */
+/* paging.c: the task runs over there, and what is parked here is done with; once, by whoever was
+ * the first to know. */
+void source_bury(struct source *s);
+/* Sends COMMIT and waits for RESUMED. Not heard: doubt, a text, says why; else it is "". */
 void source_commit(struct source *s, char *doubt, size_t size);
 /* keeper.c: keeps the ghost until the serving part has its verdict; returns the exit status. */
 int  source_keep(struct source *s, const char *doubt);

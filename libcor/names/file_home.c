@@ -75,7 +75,7 @@ static void keep_posix_locks(Cor__Names__OpenFile *out)
 	size_t n = 0;
 
 	for (size_t i = 0; i < out->n_locks; i++) {
-		if (out->locks[i]->ofd || out->locks[i]->flock)
+		if (!cor_lock_is_posix(out->locks[i]))
 			cor__names__lock_record__free_unpacked(out->locks[i], NULL);
 		else
 			out->locks[n++] = out->locks[i];

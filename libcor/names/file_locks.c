@@ -142,7 +142,7 @@ static int take(const Cor__Names__OpenFile *file, const Cor__Names__LockRecord *
 
 	if (lock->flock)
 		return flock(fd, (lock->type == F_WRLCK ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0 ? -errno : 0;
-	if (!lock->ofd && line >= 0) {
+	if (cor_lock_is_posix(lock) && line >= 0) {
 		rc = cor_lock_pass(lock, &from, &to);
 		/* nothing passes, or one of before knows nothing of it */
 		if (rc != -ENOENT && rc != -ENOSYS)

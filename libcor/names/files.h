@@ -170,6 +170,12 @@ struct cor_lock_passing {
 	struct cor_lock_guard *guards;  /* as long as it is not decided */
 	unsigned n;
 };
+/* A process's (fcntl(2), F_SETLK), and not an open file description's. */
+static inline bool cor_lock_is_posix(const Cor__Names__LockRecord *lock)
+{
+	return !lock->flock && !lock->ofd;
+}
+
 /* In a process that came by a fork, and has no part in it. */
 void cor_lock_guards_close(struct cor_lock_passing *passing);
 /* passing NULL: what passed to a guard has none any more. */

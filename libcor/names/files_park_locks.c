@@ -70,7 +70,7 @@ static int change(struct cor_tracee *t, int fd, const Cor__Names__LockRecord *lo
 	_cleanup_close_ int dup = -1;
 	int r;
 
-	if (!lock->flock && !lock->ofd)
+	if (cor_lock_is_posix(lock))
 		return posix_lock(t, fd, &range, err);
 	dup = cor_files_duplicate(t->pid, fd, err);
 	if (dup < 0)
@@ -80,11 +80,6 @@ static int change(struct cor_tracee *t, int fd, const Cor__Names__LockRecord *lo
 	else
 		r = fcntl(dup, F_OFD_SETLK, &range);
 	return r < 0 ? -errno : 0;
-}
-
-static bool is_posix(const Cor__Names__LockRecord *lock)
-{
-	return !lock->flock && !lock->ofd;
 }
 
 /* ---- the home's, where the task is elsewhere ------------------------------------------------- */
@@ -137,13 +132,13 @@ static int pass_on(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f, 
 	for (done = 0; done < f->n_locks; done++) {
 		const Cor__Names__LockRecord *lock = f->locks[done];
 
-		if (is_posix(lock))
+		if (cor_lock_is_posix(lock))
 			r = cor_lock_pass(lock, &task, &other);
 		if (r < 0)
 			break;
 	}
 	while (r < 0 && done-- > 0)
-		if (is_posix(f->locks[done]))
+		if (cor_lock_is_posix(f->locks[done]))
 			cor_lock_pass(f->locks[done], &other, &task);
 	return r;
 }
@@ -158,7 +153,7 @@ static int pass_back(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f
 
 	for (size_t k = 0; k < f->n_locks; k++) {
 		struct flock range = cor_lock_range(f->locks[k], F_RDLCK);
-		int r = is_posix(f->locks[k]) ? cor_lock_pass(f->locks[k], &other, &task) : 0;
+		int r = cor_lock_is_posix(f->locks[k]) ? cor_lock_pass(f->locks[k], &other, &task) : 0;
 
 		if (r < 0)
 			task_set(&l, &range);
@@ -218,7 +213,7 @@ static int to_guard(struct cor_tracee *t, int fd, const Cor__Names__OpenFile *f,
 
 /* What is not only given up, or taken. 1: it was that; 0: there is nothing of that kind. */
 static int pass_home(struct cor_tracee *t, int number, const Cor__Names__OpenFile *f, bool take,
-		     struct cor_lock_passing *p, struct cor_error *err)
+		     struct cor_lock_passing *p)
 {
 	_cleanup_close_ int dup = -1;
 	struct cor_lock_guard *g;
@@ -227,7 +222,7 @@ static int pass_home(struct cor_tracee *t, int number, const Cor__Names__OpenFil
 
 	if (!f->home || !f->n_locks)
 		return 0;
-	dup = cor_files_duplicate(t->pid, number, err);
+	dup = cor_files_duplicate(t->pid, number, NULL);
 	if (dup < 0)
 		return dup;
 	r = tell_home(dup, take ? HOME_PASS_STAYS : HOME_PASS_GOING);
@@ -247,12 +242,12 @@ static int pass_home(struct cor_tracee *t, int number, const Cor__Names__OpenFil
 }
 
 static int change_file(struct cor_tracee *t, int number, const Cor__Names__OpenFile *f, bool take,
-		       struct cor_lock_passing *p, struct cor_error *err)
+		       struct cor_lock_passing *p)
 {
-	int r = pass_home(t, number, f, take, p, err), first = COR_MIN(r, 0);
+	int r = pass_home(t, number, f, take, p), first = COR_MIN(r, 0);
 
 	for (size_t k = 0; k < f->n_locks && r >= 0; k++) {
-		int e = r == 1 && is_posix(f->locks[k]) ? 0 : change(t, number, f->locks[k], take, NULL);
+		int e = r == 1 && cor_lock_is_posix(f->locks[k]) ? 0 : change(t, number, f->locks[k], take, NULL);
 
 		first = first ?: e;
 	}
@@ -267,7 +262,7 @@ static int change_all(struct cor_tracee *t, const Cor__Names__FileTable *table, 
 	for (unsigned i = 0; i < table->n_files; i++) {
 		const Cor__Names__OpenFile *f = table->files[i];
 		int number = cor_file_number(table, i);
-		int r = f->n_locks ? change_file(t, number, f, take, p, NULL) : 0;
+		int r = f->n_locks ? change_file(t, number, f, take, p) : 0;
 
 		if (r < 0 && first == 0)
 			first = cor_fail_code(err, r, "descriptor %d: the lock on %s cannot be %s",

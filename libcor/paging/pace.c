@@ -40,7 +40,8 @@ void pager_surprised(struct cor_pager *p)
 	p->surprised_at = now;
 }
 
-bool pager_calm(const struct cor_pager *p)
+/* No fault has come as a surprise of late. */
+static bool calm(const struct cor_pager *p)
 {
 	return cor_now_ns() - p->surprised_at > CALM_NS;
 }
@@ -52,12 +53,12 @@ static bool lasting(const struct cor_pager *p)
 
 unsigned pager_bulk_piece(const struct cor_pager *p)
 {
-	return pager_calm(p) || lasting(p) ? PAGER_RUN : PAGER_PIECE;
+	return calm(p) || lasting(p) ? PAGER_RUN : PAGER_PIECE;
 }
 
 unsigned pager_bulk_window(const struct cor_pager *p)
 {
-	return pager_calm(p) ? PAGER_WINDOW : lasting(p) ? 2 : 1;
+	return calm(p) ? PAGER_WINDOW : lasting(p) ? 2 : 1;
 }
 
 uint64_t pager_bulk_wait(const struct cor_pager *p)
@@ -81,8 +82,10 @@ uint64_t pager_bulk_alarm(const struct cor_pager *p)
 
 void pager_bulk_worked(struct cor_pager *p, uint64_t since)
 {
+	unsigned share = lasting(p) ? SHARE_LASTING : SHARE;
+
 	p->bulk_worked_at = cor_now_ns();
-	p->bulk_free_at = p->bulk_worked_at + (p->bulk_worked_at - since) * ((lasting(p) ? SHARE_LASTING : SHARE) - 1);
+	p->bulk_free_at = p->bulk_worked_at + (p->bulk_worked_at - since) * (share - 1);
 }
 
 /* ---- hunger ------------------------------------------------------------------------------ */

@@ -384,8 +384,6 @@ void pager_drop_early(struct cor_pager *p);
 
 /* pace.c */
 void pager_surprised(struct cor_pager *p);
-/* No fault has come as a surprise of late. */
-bool pager_calm(const struct cor_pager *p);
 /* Pages in a bulk request just now, and installed at once; and requests in flight on a lane. */
 unsigned pager_bulk_piece(const struct cor_pager *p);
 unsigned pager_bulk_window(const struct cor_pager *p);
